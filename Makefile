@@ -1,0 +1,50 @@
+# Everything a fresh machine needs: `make demo` and `make test` build the virtual environment themselves.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench bench-exactness docs clean
+
+help:
+	@echo "make demo             train two losses on the embedded street scenes, write runs/demo/report.html"
+	@echo "make test             the whole test suite"
+	@echo "make lint             ruff, mypy --strict"
+	@echo "make bench            timings of the operator on this machine"
+	@echo "make bench-exactness  the operator against the float64 oracle, as a table"
+	@echo "make docs             the documentation, into site/"
+
+# The stamp is written last, so an interrupted install is repeated.
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/lossmaxpool demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/solver.py
+
+bench-exactness: $(STAMP)
+	$(BIN)/python benchmarks/exactness.py
+
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) site build dist .pytest_cache .mypy_cache .ruff_cache
