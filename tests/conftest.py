@@ -12,7 +12,7 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.fixture
 def shared_data() -> Callable[[str], Path]:
-    """``shared_data("camvid")`` is that data set's folder; the test is skipped where it is absent."""
+    """``shared_data("camvid")`` is its folder; where that is absent, the test is skipped."""
 
     def folder(name: str) -> Path:
         path = SHARED_DATA / name
