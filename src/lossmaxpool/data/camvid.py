@@ -1,0 +1,78 @@
+"""CamVid in the SegNet preparation: 11 classes, 480x360, void = 11.
+
+References:
+    Brostow et al. 2009, "Semantic object classes in video: a high-definition ground truth
+    database"; Badrinarayanan et al. 2017, "SegNet" (the 11 classes and the folder layout).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lossmaxpool.data.errors import DataError
+from lossmaxpool.data.files import FileDataset, FilePair
+from lossmaxpool.data.names import unknown_choice
+from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet
+
+LABELS = LabelSet(
+    names=(
+        "sky", "building", "pole", "road", "pavement", "tree",
+        "sign_symbol", "fence", "car", "pedestrian", "bicyclist",
+    ),
+    colors=(
+        (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0),
+        (192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192),
+    ),
+)  # fmt: skip
+VOID = 11
+SPLITS = {
+    # split: (folder, sequences, None for all)
+    "train": ("train", None),
+    "val": ("val", None),
+    "sequence-train": ("train", ("0006R0", "0016E5")),
+    "sequence-val": ("train", ("0001TP",)),
+}
+
+
+class CamVid(FileDataset):
+    """CamVid frames of ``<root>/<folder>/*.png`` with ids in ``<root>/<folder>annot/*.png``.
+
+    The val frames are neighbours of train frames of the same drive, so "val" flatters. The splits
+    "sequence-train" (drives 0006R0 and 0016E5) and "sequence-val" (drive 0001TP), both taken from
+    the train folder, hold a whole drive out.
+
+    Args:
+        root: the folder that holds ``train``, ``trainannot``, ``val`` and ``valannot``.
+        split: "train", "val", "sequence-train" or "sequence-val".
+
+    Raises:
+        DataError: for an unknown split, a wrong root, an empty folder or an image without a mask.
+    """
+
+    def __init__(self, root: Path, split: str) -> None:
+        if split not in SPLITS:
+            raise DataError(unknown_choice("split of CamVid", split, SPLITS))
+        folder, sequences = SPLITS[split]
+        images, masks = Path(root) / folder, Path(root) / f"{folder}annot"
+        for needed in (images, masks):
+            if not needed.is_dir():
+                raise DataError(
+                    f"{root} is not a CamVid folder: it has no '{needed.name}' folder. Expected "
+                    "train/, trainannot/, val/ and valannot/ there (the SegNet preparation)."
+                )
+        paths = sorted(
+            path for path in images.glob("*.png")
+            if sequences is None or path.name.startswith(sequences)
+        )  # fmt: skip
+        if not paths:
+            wanted = f"frames of {' or '.join(sequences)}" if sequences else "PNG files"
+            raise DataError(f"There are no {wanted} in {images}, which split '{split}' needs.")
+        pairs = [FilePair(path.stem, path, masks / path.name) for path in paths]
+        missing = [pair.mask for pair in pairs if not pair.mask.is_file()]
+        if missing:
+            raise DataError(
+                f"{len(missing)} of {len(pairs)} images in {images} have no mask; the first "
+                f"that is missing is {missing[0]}."
+            )
+        ids = {i: i for i in range(LABELS.num_classes)} | {VOID: IGNORE_INDEX}
+        super().__init__(f"camvid/{split}", LABELS, pairs, ids)

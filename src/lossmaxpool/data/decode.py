@@ -1,0 +1,84 @@
+"""Image and mask files to arrays, with errors that name the file.
+
+A mask holds ids: a palette PNG is read as its indices and is never converted to colours.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from lossmaxpool.data.errors import DataError
+
+# What Pillow raises for a damaged or truncated file depends on the format.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+
+
+def _decode(path: Path, kind: str) -> Image.Image:
+    try:
+        picture = Image.open(path)
+        picture.load()
+    except FileNotFoundError:
+        raise DataError(f"The {kind} {path} does not exist.") from None
+    except UnidentifiedImageError:
+        raise DataError(
+            f"The {kind} {path} is not a picture file that can be read, whatever its name says."
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise DataError(f"The {kind} {path} is too large to decode: {error}") from None
+    except _DAMAGE as error:
+        raise DataError(f"The {kind} {path} is damaged or truncated: {error}.") from error
+    return picture
+
+
+def read_image(path: Path) -> Tensor:
+    """One picture as RGB, upright.
+
+    Grey pictures become three equal channels, transparency is dropped, 16-bit grey is scaled to
+    8 bits, and a camera's orientation tag is applied.
+
+    Args:
+        path: a file that Pillow can read.
+
+    Returns:
+        (3, H, W) uint8.
+
+    Raises:
+        DataError: naming the file, if it is missing, damaged or truncated.
+    """
+    picture = _decode(path, "image")
+    ImageOps.exif_transpose(picture, in_place=True)
+    if picture.mode.startswith("I"):
+        # Pillow would clip 16-bit grey at 255 instead of scaling it.
+        wide = np.asarray(picture, dtype=np.int64)
+        picture = Image.fromarray((np.clip(wide, 0, 65535) >> 8).astype(np.uint8))
+    pixels = np.array(picture.convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def read_ids(path: Path) -> NDArray[np.int64]:
+    """The ids of a mask file as they stand there.
+
+    Args:
+        path: a single-channel or palette picture of 1, 8 or 16 bits.
+
+    Returns:
+        (H, W) int64.
+
+    Raises:
+        DataError: naming the file, if it is missing or damaged, or holds colours instead of ids.
+    """
+    picture = _decode(path, "mask")
+    if picture.mode not in {"1", "L", "P", "I", "I;16", "I;16B", "I;16L"}:
+        raise DataError(
+            f"The mask {path} holds colours (mode {picture.mode}), but a mask must hold one class "
+            "id per pixel. Save it as a single-channel or palette PNG of ids."
+        )
+    return np.asarray(picture).astype(np.int64)

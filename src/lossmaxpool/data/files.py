@@ -1,0 +1,87 @@
+"""Pairs of image and mask files: what every reader of files on disk shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossmaxpool.data.dataset import SegmentationDataset
+from lossmaxpool.data.decode import read_ids, read_image
+from lossmaxpool.data.errors import DataError
+from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet, Sample
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class FilePair:
+    """An image file, its mask file and the name that they share."""
+
+    name: str
+    image: Path
+    mask: Path
+
+
+class FileDataset(SegmentationDataset):
+    """Image and mask files, the ids of the files mapped to classes.
+
+    Args:
+        name: of the data set and its split.
+        labels: the classes.
+        pairs: the files, in the order of the data set.
+        ids: file id -> class id, or ``IGNORE_INDEX``; any other id in a mask is an error.
+    """
+
+    def __init__(
+        self, name: str, labels: LabelSet, pairs: Sequence[FilePair], ids: Mapping[int, int]
+    ) -> None:
+        self.name = name
+        self.labels = labels
+        self.pairs = tuple(pairs)
+        self.ids = dict(ids)
+        # A table instead of a dictionary: one indexing operation maps a whole mask.
+        self._table = np.full(max(self.ids) + 1, -1, dtype=np.int16)
+        for file_id, class_id in self.ids.items():
+            self._table[file_id] = class_id
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        pair = self.pairs[index]
+        image, mask = read_image(pair.image), self.mask(index)
+        if image.shape[1:] != mask.shape:
+            raise DataError(
+                f"The mask {pair.mask} is {mask.shape[1]}x{mask.shape[0]} (width x height), but "
+                f"its image {pair.image} is {image.shape[2]}x{image.shape[1]}. They must match."
+            )
+        return Sample(image, mask, pair.name)
+
+    def mask(self, index: int) -> Tensor:
+        """The mask alone, (H, W) uint8 class ids."""
+        path = self.pairs[index].mask
+        ids = read_ids(path)
+        inside = (ids >= 0) & (ids < len(self._table))
+        mapped = self._table[np.where(inside, ids, 0)]
+        if not inside.all() or mapped.min(initial=0) < 0:
+            unknown = np.unique(ids[~inside | (mapped < 0)])
+            raise DataError(self._explain_unknown(path, unknown.tolist(), np.unique(ids).tolist()))
+        return torch.from_numpy(mapped.astype(np.uint8))
+
+    def sample_name(self, index: int) -> str:
+        """The name of one sample."""
+        return self.pairs[index].name
+
+    def _explain_unknown(self, path: Path, unknown: list[int], present: list[int]) -> str:
+        shown = ", ".join(map(str, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
+        known = sorted(i for i, c in self.ids.items() if c != IGNORE_INDEX)
+        ignored = sorted(i for i, c in self.ids.items() if c == IGNORE_INDEX)
+        expected = f"{self.labels.num_classes} classes with ids {known[0]}..{known[-1]}"
+        if ignored:
+            expected += f" and {', '.join(map(str, ignored))} for unlabelled pixels"
+        return f"The mask {path} holds the values {shown}, but there are {expected}."

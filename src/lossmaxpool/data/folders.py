@@ -1,0 +1,139 @@
+"""Plain folders of images and id masks.
+
+Two layouts, told apart by what is there::
+
+    root/<split>/images, root/<split>/masks            one folder per split
+    root/images, root/masks, root/splits/<split>.txt   one stem per line in the split's file
+
+``labels`` may stand for ``masks``. An image and its mask share their path below those folders,
+apart from the extension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from lossmaxpool.data.classes_file import find_classes_file, read_classes_file
+from lossmaxpool.data.decode import read_ids
+from lossmaxpool.data.errors import DataError
+from lossmaxpool.data.files import IMAGE_SUFFIXES, FileDataset, FilePair
+from lossmaxpool.data.names import unknown_choice
+
+_MASK_FOLDERS = ("masks", "labels")
+_LAYOUTS = (
+    "Expected <root>/<split>/images and <root>/<split>/masks, or <root>/images, <root>/masks and "
+    "<root>/splits/<split>.txt ('labels' may stand for 'masks')."
+)
+
+
+class Folders(FileDataset):
+    """A user's own images and id masks.
+
+    Args:
+        root: the folder of the data set.
+        split: the split's folder, or the stem of its file in ``splits/``.
+        classes: the classes file; ``classes.json`` or ``classes.txt`` of the root where None.
+
+    Raises:
+        DataError: for a root of neither layout, an unknown split, an empty folder, an image without
+            a mask, two files of one stem, a malformed classes file, or masks of 0 and 255 alone,
+            whose foreground would be ignored.
+    """
+
+    def __init__(self, root: Path, split: str, classes: Path | None = None) -> None:
+        root = Path(root)
+        if not root.is_dir():
+            raise DataError(f"The data folder {root} does not exist or is no folder. {_LAYOUTS}")
+        pairs = _find_pairs(root, split)
+        content = read_classes_file(classes or find_classes_file(root))
+        super().__init__(f"{root.resolve().name}/{split}", content.labels, pairs, content.ids)
+        if not content.says_ignore and 255 not in dict.fromkeys(_class_values(content.ids)):
+            self._refuse_binary_masks()
+
+    def _refuse_binary_masks(self) -> None:
+        """255 means "unlabelled" by default, so 0/255 masks would lose their foreground."""
+        seen_255 = False
+        for pair in self.pairs:
+            values = set(np.unique(read_ids(pair.mask)).tolist())
+            if not values <= {0, 255}:
+                return
+            seen_255 |= 255 in values
+        if seen_255:
+            raise DataError(explain_binary(self.pairs[0].mask.parent))
+
+
+def _class_values(ids: dict[int, int]) -> Iterable[int]:
+    return (file_id for file_id, class_id in ids.items() if class_id != 255)
+
+
+def explain_binary(masks: Path) -> str:
+    """The message for masks that were saved as black and white."""
+    return (
+        f"The masks in {masks} hold only 0 and 255: a binary mask saved as black and white. 255 "
+        "would be read as unlabelled and the foreground would vanish from training. Add "
+        '"values": [0, 255] to classes.json, as in {"names": ["background", "foreground"], '
+        '"values": [0, 255]}, or save the masks with the ids 0 and 1. If 255 does mean unlabelled, '
+        'add "ignore": 255.'
+    )
+
+
+def _find_pairs(root: Path, split: str) -> list[FilePair]:
+    folder_splits = sorted(folder.name for folder in root.iterdir() if (folder / "images").is_dir())
+    listed_splits = sorted(file.stem for file in (root / "splits").glob("*.txt"))
+    if split in folder_splits:
+        images, masks = root / split / "images", _mask_folder(root / split)
+        return _pair(images, masks, sorted(_by_stem(images)))
+    if split in listed_splits and (root / "images").is_dir():
+        listing = root / "splits" / f"{split}.txt"
+        lines = listing.read_text(encoding="utf-8-sig").splitlines()
+        stems = [line.strip() for line in lines if line.strip()]
+        repeated = sorted({stem for stem in stems if stems.count(stem) > 1})
+        if repeated:
+            raise DataError(f"{listing} names {repeated[0]} more than once.")
+        if not stems:
+            raise DataError(f"{listing} is empty; it should name one image per line.")
+        return _pair(root / "images", _mask_folder(root), stems)
+    if folder_splits or (listed_splits and (root / "images").is_dir()):
+        raise DataError(unknown_choice(f"split of {root}", split, [*folder_splits, *listed_splits]))
+    raise DataError(f"{root} has neither layout of a data folder. {_LAYOUTS}")
+
+
+def _mask_folder(parent: Path) -> Path:
+    for name in _MASK_FOLDERS:
+        if (parent / name).is_dir():
+            return parent / name
+    raise DataError(f"{parent} has images/ but neither masks/ nor labels/ beside it. {_LAYOUTS}")
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """Files below a folder by their relative path without the extension."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        stem = path.relative_to(folder).with_suffix("").as_posix()
+        if stem in found:
+            raise DataError(
+                f"{found[stem]} and {path} share the stem '{stem}', so it is not clear which one "
+                "is meant. Remove or rename one of them."
+            )
+        found[stem] = path
+    if not found:
+        raise DataError(f"{folder} holds no pictures ({', '.join(IMAGE_SUFFIXES)}).")
+    return found
+
+
+def _pair(images: Path, masks: Path, stems: list[str]) -> list[FilePair]:
+    image_files, mask_files = _by_stem(images), _by_stem(masks)
+    for folder, files in ((images, image_files), (masks, mask_files)):
+        missing = [stem for stem in stems if stem not in files]
+        if missing:
+            kind = "image" if folder == images else "mask"
+            raise DataError(
+                f"{len(missing)} of {len(stems)} names have no {kind} in {folder}; the first is "
+                f"'{missing[0]}'. An image and its mask must share their name."
+            )
+    return [FilePair(stem, image_files[stem], mask_files[stem]) for stem in stems]

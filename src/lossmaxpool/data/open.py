@@ -1,0 +1,73 @@
+"""From a configuration to a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from lossmaxpool.data.camvid import CamVid
+from lossmaxpool.data.dataset import SegmentationDataset
+from lossmaxpool.data.errors import DataError
+from lossmaxpool.data.folders import Folders
+from lossmaxpool.data.names import unknown_choice
+from lossmaxpool.data.street_scenes import StreetScenes
+
+DataName = Literal["street-scenes", "camvid", "folders"]
+
+
+@dataclass
+class DataConfig:
+    """Which data set, and where.
+
+    Attributes:
+        name: "street-scenes" (drawn on the fly), "camvid" or "folders" (your own images and masks).
+        root: folder of the data set; not for street-scenes.
+        train_split: images to train on. CamVid: "train" or "sequence-train".
+        val_split: images to evaluate on. CamVid: "val" or "sequence-val".
+        classes: classes file of "folders"; classes.json or classes.txt of the root where absent.
+        scene_size: height and width of a street scene in pixels.
+        train_scenes: number of street scenes to train on.
+        val_scenes: number of street scenes to evaluate on.
+        scene_seed: seed of the street scenes.
+    """
+
+    name: DataName = "street-scenes"
+    root: Path | None = None
+    train_split: str = "train"
+    val_split: str = "val"
+    classes: Path | None = None
+    scene_size: tuple[int, int] = (128, 192)
+    train_scenes: int = 512
+    val_scenes: int = 64
+    scene_seed: int = 0
+
+
+def open_dataset(config: DataConfig, split: str) -> SegmentationDataset:
+    """Opens one split of a data set.
+
+    Args:
+        config: the data set.
+        split: usually ``config.train_split`` or ``config.val_split``.
+
+    Returns:
+        The data set.
+
+    Raises:
+        DataError: if it is not there or not as expected.
+
+    Example:
+        >>> dataset = open_dataset(DataConfig(), "val")
+        >>> len(dataset), tuple(dataset[0].image.shape)
+        (64, (3, 128, 192))
+    """
+    if config.name == "street-scenes":
+        num_images = config.val_scenes if split == "val" else config.train_scenes
+        return StreetScenes(split, num_images, config.scene_size, config.scene_seed)
+    if config.name not in get_args(DataName):
+        raise DataError(unknown_choice("data set", config.name, get_args(DataName)))
+    if config.root is None:
+        raise DataError(f"The data set '{config.name}' needs a root: the folder that holds it.")
+    if config.name == "camvid":
+        return CamVid(config.root, split)
+    return Folders(config.root, split, config.classes)

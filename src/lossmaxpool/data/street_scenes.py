@@ -1,0 +1,90 @@
+"""The embedded data set: street scenes drawn on the fly from a seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossmaxpool.data.dataset import SegmentationDataset
+from lossmaxpool.data.errors import DataError
+from lossmaxpool.data.names import unknown_choice
+from lossmaxpool.data.sample import LabelSet, Sample
+
+LABELS = LabelSet(
+    names=(
+        "road", "sidewalk", "building", "fence", "pole", "traffic light",
+        "traffic sign", "vegetation", "sky", "person", "rider", "car",
+    ),
+    colors=(
+        (128, 64, 128), (244, 35, 232), (70, 70, 70), (190, 153, 153), (153, 153, 153),
+        (250, 170, 30), (220, 220, 0), (107, 142, 35), (70, 130, 180), (220, 20, 60),
+        (255, 0, 0), (0, 0, 142),
+    ),
+)  # fmt: skip
+SPLITS = {"train": 0, "val": 1}
+
+
+class StreetScenes(SegmentationDataset):
+    """Street scenes that nobody has to download, with the long tail of real ones.
+
+    A scene is a pure function of (seed, split, index).
+
+    Args:
+        split: "train" or "val".
+        num_images: scenes in the split.
+        size: (height, width) in pixels.
+        seed: of the whole data set.
+
+    Raises:
+        DataError: for an unknown split, a size below 32x48 or no images.
+    """
+
+    def __init__(
+        self,
+        split: str = "train",
+        num_images: int = 512,
+        size: tuple[int, int] = (128, 192),
+        seed: int = 0,
+    ) -> None:
+        if split not in SPLITS:
+            raise DataError(unknown_choice("split of street-scenes", split, SPLITS))
+        if num_images < 1 or seed < 0:
+            raise DataError(
+                f"Street scenes need num_images >= 1 and seed >= 0, got {num_images} and {seed}."
+            )
+        if size[0] < 32 or size[1] < 48:
+            raise DataError(f"Street scenes need a size of at least 32x48, got {size}.")
+        self.name = f"street-scenes/{split}"
+        self.labels = LABELS
+        self.split = split
+        self.size = size
+        self.seed = seed
+        self._num_images = num_images
+
+    def __len__(self) -> int:
+        return self._num_images
+
+    def __getitem__(self, index: int) -> Sample:
+        rng = np.random.default_rng([self.seed, SPLITS[self.split], self._check(index)])
+        height, width = self.size
+        mask = np.full((height, width), 8, dtype=np.uint8)
+        mask[height // 3 :] = 2
+        mask[height // 2 :] = 0
+        colors = np.array([(90, 90, 95)] * 2 + [(150, 120, 100)] * 6 + [(150, 180, 220)] * 4)
+        image = colors[mask] + rng.normal(0, 12, (height, width, 3))
+        pixels = np.ascontiguousarray(image.clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
+        return Sample(torch.from_numpy(pixels), torch.from_numpy(mask), self.sample_name(index))
+
+    def mask(self, index: int) -> Tensor:
+        """The mask alone, (H, W) uint8 class ids."""
+        return self[index].mask
+
+    def sample_name(self, index: int) -> str:
+        """The name of one scene."""
+        return f"{self.split}-{self._check(index):05d}"
+
+    def _check(self, index: int) -> int:
+        if not 0 <= index < self._num_images:
+            raise IndexError(f"Scene {index} of {self._num_images}.")
+        return index
