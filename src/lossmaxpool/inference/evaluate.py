@@ -1,0 +1,98 @@
+"""One confusion matrix over a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from lossmaxpool.data.dataset import SegmentationDataset
+from lossmaxpool.data.sample import IGNORE_INDEX, Sample
+from lossmaxpool.inference.logits import Precision, predict_logits
+from lossmaxpool.metrics import ConfusionMatrix
+
+Transform = Callable[[Sample], tuple[Tensor, Tensor]]
+Progress = Callable[[int, int], None]
+
+
+def evaluate(
+    model: nn.Module,
+    dataset: SegmentationDataset,
+    transform: Transform,
+    device: torch.device | str = "cpu",
+    precision: Precision = "fp32",
+    batch_size: int = 4,
+    progress: Progress | None = None,
+) -> ConfusionMatrix:
+    """Predict every image once, at full size, and count.
+
+    Consecutive images of one size share a batch, so sizes may differ and nothing is resized. The
+    model's mode is restored. Memory is bounded by one batch of full-size logits.
+
+    Args:
+        model: (B, 3, H, W) -> (B, C, h, w), C the data set's classes; on ``device``.
+        dataset: the images.
+        transform: Sample -> (image (3, H, W) float32 normalised, mask (H, W) integer class ids).
+        device: where the network runs.
+        precision: of the network's arithmetic.
+        batch_size: the most images in a batch.
+        progress: called with (images done, images in all) after each batch.
+
+    Returns:
+        The counts; ``.iou()``, ``.miou()``, ``.pixel_accuracy()``.
+
+    Raises:
+        ValueError: the data set is empty, the model's number of classes is not the data set's, or
+            the logits are not finite.
+    """
+    if len(dataset) == 0:
+        raise ValueError(f"the data set {dataset.name!r} is empty; there is nothing to evaluate")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; expected at least 1")
+    matrix = ConfusionMatrix(len(dataset.labels.names), device)
+    was_training = model.training
+    model.eval()
+    done = 0
+    try:
+        for names, images, masks in _batches(dataset, transform, batch_size):
+            logits = predict_logits(model, images.to(device), precision)
+            _check_logits(logits, names, matrix.num_classes)
+            matrix.update(logits.argmax(1), masks.to(device), IGNORE_INDEX)
+            done += len(names)
+            if progress is not None:
+                progress(done, len(dataset))
+    finally:
+        model.train(was_training)
+    return matrix
+
+
+def _batches(
+    dataset: SegmentationDataset, transform: Transform, batch_size: int
+) -> Iterator[tuple[list[str], Tensor, Tensor]]:
+    names: list[str] = []
+    images: list[Tensor] = []
+    masks: list[Tensor] = []
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        image, mask = transform(sample)
+        if images and (len(images) == batch_size or image.shape != images[0].shape):
+            yield names, torch.stack(images), torch.stack(masks)
+            names, images, masks = [], [], []
+        names.append(sample.name)
+        images.append(image)
+        masks.append(mask)
+    yield names, torch.stack(images), torch.stack(masks)
+
+
+def _check_logits(logits: Tensor, names: list[str], num_classes: int) -> None:
+    if logits.shape[1] != num_classes:
+        raise ValueError(
+            f"the model gives {logits.shape[1]} classes, the data set has {num_classes}"
+        )
+    # The argmax of NaN is a class like any other: the matrix would be plausible and wrong.
+    if not bool(logits.isfinite().all()):
+        raise ValueError(
+            f"the logits of {', '.join(names)} are not finite; the weights are damaged, or the "
+            "precision is too low (try 'fp32')"
+        )

@@ -1,0 +1,169 @@
+"""The door to segmentation_models_pytorch and timm."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import timm
+from torch import nn
+
+from lossmaxpool.models.config import ModelConfig
+from lossmaxpool.models.spelling import did_you_mean
+from lossmaxpool.models.weights import load_encoder_weights, resolve_weights
+
+ARCHITECTURES: dict[str, type[nn.Module]] = {
+    name: getattr(smp, name)
+    for name in (
+        "DeepLabV3",
+        "DeepLabV3Plus",
+        "DPT",
+        "FPN",
+        "Linknet",
+        "MAnet",
+        "PAN",
+        "PSPNet",
+        "Segformer",
+        "UPerNet",
+        "Unet",
+        "UnetPlusPlus",
+    )
+}
+TIMM_PREFIX = "tu-"
+# What build_model itself decides; the rest of an architecture's arguments are decoder options.
+_OWN_ARGUMENTS = {
+    "self",
+    "encoder_name",
+    "encoder_weights",
+    "encoder_output_stride",
+    "in_channels",
+    "classes",
+    "activation",
+    "upsampling",
+    "aux_params",
+    "kwargs",
+}
+
+
+def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
+    """A network from normalised images to logits at the decoder's own resolution.
+
+    The last upsampling is left out: loss and evaluation upsample bilinearly (align_corners=False)
+    to the size of the target, so that the large map exists once.
+
+    Args:
+        config: which network.
+        num_classes: C.
+
+    Returns:
+        A module (B, 3, H, W) -> (B, C, h, w), in training mode. H and W must be multiples of
+        :func:`input_stride`.
+
+    Raises:
+        ValueError: an unknown architecture, encoder or option, or weights that do not fit.
+        RuntimeError: the hub could not be reached.
+
+    Example:
+        >>> import torch
+        >>> config = ModelConfig("FPN", "tu-mobilenetv3_small_050", weights="none")
+        >>> build_model(config, 11)(torch.zeros(2, 3, 64, 96)).shape
+        torch.Size([2, 11, 16, 24])
+    """
+    if num_classes < 1:
+        raise ValueError(f"num_classes is {num_classes}; a segmentation network needs at least 1")
+    architecture = _architecture(config.architecture)
+    _check_encoder(config.encoder)
+    arguments = _arguments(architecture, config)
+    weights = resolve_weights(config.weights)
+    try:
+        model = architecture(
+            encoder_name=config.encoder,
+            # The names of the parameters are timm's: True is "the weights of this model".
+            encoder_weights=True if weights == "imagenet" else None,
+            classes=num_classes,
+            **arguments,
+        )
+    except OSError as error:  # every error of the hub's client and of the network below it
+        raise RuntimeError(
+            f"the ImageNet weights of {config.encoder!r} could not be fetched from the hub "
+            f"({type(error).__name__}); give a local file or 'package:NAME' as weights, "
+            "or 'none' for random ones"
+        ) from error
+    if not isinstance(weights, str):
+        load_encoder_weights(model, weights)
+    return model
+
+
+def input_stride(model: nn.Module) -> int:
+    """The number that height and width of an input must be multiples of; 1 where any size works."""
+    if not getattr(model, "requires_divisible_input_shape", False):
+        return 1
+    return int(model.encoder.output_stride)  # type: ignore[union-attr, arg-type]
+
+
+def normalization(
+    config: ModelConfig,
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation of the RGB values (scaled to [0, 1]) that the encoder expects.
+
+    They are the ones its weights were trained with, from timm's table: 0.5 and 0.5 for
+    tf_efficientnet_lite0, not ImageNet's.
+
+    Returns:
+        (mean, std), three floats each.
+
+    Raises:
+        ValueError: an unknown encoder.
+
+    Example:
+        >>> normalization(ModelConfig(encoder="tu-tf_efficientnet_lite0"))
+        ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    """
+    _check_encoder(config.encoder)
+    settings = timm.models.get_pretrained_cfg(config.encoder.removeprefix(TIMM_PREFIX))
+    red, green, blue = settings.mean
+    red_std, green_std, blue_std = settings.std
+    return (red, green, blue), (red_std, green_std, blue_std)
+
+
+def _architecture(name: str) -> type[nn.Module]:
+    if name not in ARCHITECTURES:
+        raise ValueError(f"unknown architecture {name!r}; {did_you_mean(name, ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
+def _check_encoder(name: str) -> None:
+    timm_name = name.removeprefix(TIMM_PREFIX)
+    known = timm.is_model(timm_name)
+    if name.startswith(TIMM_PREFIX) and known:
+        return
+    if known:
+        raise ValueError(f"encoders are timm models: write {TIMM_PREFIX + name!r}, not {name!r}")
+    guess = did_you_mean(timm_name.removeprefix("timm-"), timm.list_models())
+    raise ValueError(
+        f"unknown encoder {name!r}; expected {TIMM_PREFIX!r} and the name of a timm model; "
+        f"{guess or 'timm.list_models() names them'}"
+    )
+
+
+def _arguments(architecture: type[nn.Module], config: ModelConfig) -> dict[str, Any]:
+    known = inspect.signature(architecture.__init__).parameters
+    options = sorted(set(known) - _OWN_ARGUMENTS)
+    for name in config.decoder_options:
+        if name not in options:
+            raise ValueError(
+                f"{config.architecture} has no decoder option {name!r}; "
+                f"{did_you_mean(name, options)}"
+            )
+    arguments = dict(config.decoder_options)
+    if "upsampling" in known:
+        arguments["upsampling"] = 1
+    if config.encoder_output_stride is not None:
+        if "encoder_output_stride" not in known:
+            raise ValueError(
+                f"{config.architecture} does not dilate its encoder: encoder_output_stride is "
+                f"{config.encoder_output_stride}, expected none; leave it out or take DeepLabV3Plus"
+            )
+        arguments["encoder_output_stride"] = config.encoder_output_stride
+    return arguments

@@ -1,0 +1,192 @@
+"""An encoder's weights from a local file, all of them or none."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lossmaxpool.models.efficientnet_names import is_efficientnet_naming, to_timm_names
+
+PACKAGE_PREFIX = "package:"
+SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
+# The classifier on top of the features; a segmentation encoder has none of it.
+_HEAD = (
+    "conv_head.",
+    "bn2.",
+    "classifier.",
+    "fc.",
+    "head.",
+    "head_norm.",
+    "norm_head.",
+    "norm.",
+    "fc_norm.",
+)
+
+
+def resolve_weights(weights: str) -> Path | Literal["imagenet", "none"]:
+    """The file that a ``weights`` setting names; "imagenet" and "none" stand for themselves.
+
+    Raises:
+        ValueError: no such file or package, or a package without exactly one weights file.
+    """
+    if weights == "imagenet" or weights == "none":
+        return weights  # type: ignore[return-value]
+    if weights.startswith(PACKAGE_PREFIX):
+        return _file_of_package(weights.removeprefix(PACKAGE_PREFIX))
+    path = Path(weights)
+    if not path.is_file():
+        raise ValueError(
+            f"weights is {weights!r}, and there is no such file; expected 'imagenet', 'none', "
+            f"'{PACKAGE_PREFIX}NAME' or a file ({', '.join(SUFFIXES)})"
+        )
+    return path
+
+
+def load_encoder_weights(model: nn.Module, path: Path | str) -> None:
+    """Fill every tensor of a network's encoder from a file, or raise and change none.
+
+    Understands the names of timm (``conv_stem.weight``), of segmentation_models_pytorch
+    (``model.conv_stem.weight``, ``encoder.model...``) and of lukemelas' EfficientNet-PyTorch
+    (``_conv_stem.weight``). The classifier on top is left out.
+
+    Args:
+        model: as :func:`lossmaxpool.models.build_model` returns it.
+        path: a .safetensors file, or one of ``torch.save`` that holds tensors only.
+
+    Raises:
+        ValueError: the file is unreadable, would execute code, or does not have exactly the
+            encoder's tensors: missing and unexpected names and wrong shapes are listed.
+    """
+    encoder = model.encoder
+    assert isinstance(encoder, nn.Module)
+    wanted = encoder.state_dict()
+    given = _to_encoder_names(read_tensors(path), encoder)
+    missing = [name for name in wanted if name not in given]
+    unexpected = [name for name in given if name not in wanted]
+    misshapen = [
+        f"{name} {tuple(given[name].shape)}, expected {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+    if missing or unexpected or misshapen:
+        raise ValueError(
+            f"{path} does not fit this encoder, which has {len(wanted)} tensors: "
+            f"{_list('missing', missing)}; {_list('unexpected', unexpected)}; "
+            f"{_list('of another shape', misshapen)}. Take the file of the same timm model."
+        )
+    encoder.load_state_dict(given)
+
+
+def read_tensors(path: Path | str) -> dict[str, Tensor]:
+    """Name to tensor, from a .safetensors file or a ``torch.save`` of tensors only.
+
+    A file that would execute code is refused.
+
+    Raises:
+        ValueError: the file is unreadable, would execute code, or is no table of tensors.
+    """
+    path = Path(path)
+    content: object
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            content = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path} is no readable safetensors file: {error}") from error
+    else:
+        content = load_plain(path)
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]  # the usual wrapping of a training checkpoint
+    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ValueError(
+            f"{path} holds {_describe(content)}; expected a state dict: names and tensors"
+        )
+    return dict(content)
+
+
+def load_plain(path: Path | str) -> object:
+    """What ``torch.save`` wrote, tensors and plain values only; nothing in the file is executed.
+
+    Raises:
+        ValueError: no such file, not a readable one, or one that would execute code.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"there is no file {path}")
+    try:
+        content: object = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
+            raise ValueError(
+                f"{path} holds more than tensors and plain values, so that loading it could "
+                "execute code of its author; refused. Save the state dict alone, or a "
+                ".safetensors file."
+            ) from error
+        raise ValueError(f"{path} is damaged or no torch file: {error}") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is damaged or no torch file: {error}") from error
+    return content
+
+
+def _file_of_package(name: str) -> Path:
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    folders = [] if spec is None else list(spec.submodule_search_locations or [])
+    if not folders:
+        raise ValueError(
+            f"no package {name!r} is installed: weights is '{PACKAGE_PREFIX}{name}'; "
+            "install it, or give a file"
+        )
+    files = sorted(
+        file for folder in folders for file in Path(folder).rglob("*") if file.suffix in SUFFIXES
+    )
+    if len(files) != 1:
+        names = ", ".join(file.name for file in files) or "none"
+        raise ValueError(
+            f"package {name!r} has {len(files)} weights files ({names}); expected exactly one"
+        )
+    return files[0]
+
+
+def _to_encoder_names(tensors: dict[str, Tensor], encoder: nn.Module) -> dict[str, Tensor]:
+    """Into the names of ``encoder.state_dict()``: timm's with "model." before them."""
+    if any(name.startswith("encoder.") for name in tensors):  # a whole segmentation network
+        tensors = {
+            name.removeprefix("encoder."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("encoder.")
+        }
+    if is_efficientnet_naming(list(tensors)):
+        tensors = to_timm_names(tensors, _blocks_per_stage(encoder))
+    return {
+        f"model.{name.removeprefix('model.')}": tensor
+        for name, tensor in tensors.items()
+        if f"model.{name.removeprefix('model.')}" in encoder.state_dict()
+        or not name.startswith(_HEAD)
+    }
+
+
+def _blocks_per_stage(encoder: nn.Module) -> Sequence[int]:
+    blocks = getattr(encoder.model, "blocks", None)
+    if not isinstance(blocks, nn.Sequential):
+        raise ValueError(
+            f"the file has EfficientNet's layers, the encoder is a {type(encoder.model).__name__}"
+        )
+    return [len(stage) for stage in blocks.children() if isinstance(stage, nn.Sequential)]
+
+
+def _list(what: str, names: Sequence[str], shown: int = 5) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return f"{len(names)} {what}" + (f" ({', '.join(names[:shown])}{more})" if names else "")
+
+
+def _describe(content: object) -> str:
+    if isinstance(content, Mapping):
+        return f"a table with the keys {', '.join(map(repr, list(content)[:5]))}"
+    return f"a {type(content).__name__}"
