@@ -1,0 +1,7 @@
+"""Tables, figures and the page of a comparison, made from run records alone."""
+
+from lossmaxpool.report.fields import RecordError
+from lossmaxpool.report.page import write_report
+from lossmaxpool.report.tables import format_table, markdown_table
+
+__all__ = ["RecordError", "format_table", "markdown_table", "write_report"]

@@ -1,0 +1,391 @@
+"""Run folders in, validated runs out: everything that a report knows comes through here."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossmaxpool.metrics import ConfusionMatrix
+from lossmaxpool.report.fields import Fields, RecordError
+
+SCHEMA = 1
+BASELINE = "base"
+STATUSES = ("finished", "interrupted", "failed")
+# A record holds the same numbers more than once (a mean and its terms, an IoU and its counts); they
+# may differ by rounding to a few digits when written, never by more.
+AGREEMENT = 1e-4
+
+
+@dataclass(frozen=True)
+class Data:
+    """What was trained and evaluated on."""
+
+    name: str
+    train_split: str
+    val_split: str
+    train_images: int
+    val_images: int
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One logged training step; `cross_entropy` is the plain mean, comparable between methods."""
+
+    step: int
+    loss: float
+    cross_entropy: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores as fractions in [0, 1]; `iou` has one value per class, NaN for a class left out."""
+
+    step: int
+    miou: float
+    pixel_accuracy: float
+    iou: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One validation image and what a run made of it; `weights` is None where not written."""
+
+    name: str
+    image: Path
+    truth: Path
+    prediction: Path
+    weights: Path | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of one method with one seed, as its record tells it."""
+
+    folder: Path
+    status: str
+    method: str
+    label: str
+    seed: int
+    data: Data
+    classes: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+    train_pixels: tuple[int, ...]
+    val_pixels: tuple[int, ...]
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    curve: tuple[CurvePoint, ...]
+    evaluations: tuple[Evaluation, ...]
+    examples: tuple[Example, ...]
+    seconds: float
+
+    @property
+    def finished(self) -> bool:
+        return self.status == "finished"
+
+    @property
+    def final(self) -> Evaluation | None:
+        """The last evaluation, or None where the run ended before its first."""
+        return self.evaluations[-1] if self.evaluations else None
+
+    @property
+    def results(self) -> Evaluation:
+        """The last evaluation of a finished run."""
+        if self.final is None:
+            raise RecordError(f"{self.folder}: no evaluation, expected one of a finished run.")
+        return self.final
+
+
+@dataclass(frozen=True)
+class Method:
+    """The finished runs of one method, ordered by seed."""
+
+    id: str
+    label: str
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs on the same data: `methods` holds the finished ones, `runs` also the others."""
+
+    runs: tuple[Run, ...]
+    methods: tuple[Method, ...]
+
+    @property
+    def data(self) -> Data:
+        return self.runs[0].data
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.runs[0].classes
+
+    @property
+    def colors(self) -> tuple[tuple[int, int, int], ...]:
+        return self.runs[0].colors
+
+    @property
+    def train_pixels(self) -> tuple[int, ...]:
+        return self.runs[0].train_pixels
+
+    @property
+    def val_pixels(self) -> tuple[int, ...]:
+        return self.runs[0].val_pixels
+
+    @property
+    def baseline(self) -> Method | None:
+        return next((method for method in self.methods if method.id == BASELINE), None)
+
+
+def read_run(folder: Path) -> Run:
+    """Reads and validates the record of one run folder.
+
+    Args:
+        folder: Holds ``record.json`` (schema 1).
+
+    Returns:
+        The run. Records of unfinished runs may lack results; finished ones may not.
+
+    Raises:
+        RecordError: The record is missing, not JSON, of another schema, partial, or contradicts
+            itself.
+    """
+    path = Path(folder) / "record.json"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecordError(
+            f"{path}: not found. Expected a run folder as training writes it; "
+            "check the path, or train that run first."
+        ) from None
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise RecordError(
+            f"{path}: not valid JSON ({error}). A record is written in one piece; "
+            "this one was cut or edited. Train the run again."
+        ) from error
+    return _parse(Fields.of(content, str(path)), Path(folder))
+
+
+def read_runs(folders: Sequence[Path]) -> Comparison:
+    """Reads run folders and checks that they can be compared.
+
+    Args:
+        folders: Run folders, of one or more methods and seeds, in any order.
+
+    Returns:
+        The comparison, baseline first, the other methods in the order in which they were given.
+
+    Raises:
+        RecordError: A record is bad, no run is finished, a (method, seed) occurs twice, or the runs
+            differ in classes or data.
+
+    Example:
+        >>> from pathlib import Path
+        >>> read_runs([])
+        Traceback (most recent call last):
+        ...
+        lossmaxpool.report.fields.RecordError: No run folders were given. Name at least one.
+    """
+    if not folders:
+        raise RecordError("No run folders were given. Name at least one.")
+    runs = [read_run(Path(folder)) for folder in folders]
+    for run in runs[1:]:
+        _check_comparable(runs[0], run)
+    _check_unique(runs)
+    order = sorted(dict.fromkeys(run.method for run in runs), key=lambda id_: id_ != BASELINE)
+    runs.sort(key=lambda run: (order.index(run.method), run.seed))
+    finished = [run for run in runs if run.finished]
+    if not finished:
+        states = ", ".join(f"{run.folder}: {run.status}" for run in runs)
+        raise RecordError(f"No run is finished ({states}). Resume or repeat at least one.")
+    methods = []
+    for id_ in order:
+        of_method = tuple(run for run in finished if run.method == id_)
+        if of_method:
+            methods.append(Method(id_, of_method[0].label, of_method))
+    return Comparison(tuple(runs), tuple(methods))
+
+
+def _parse(fields: Fields, folder: Path) -> Run:
+    schema = fields.integer("schema")
+    if schema != SCHEMA:
+        raise RecordError(
+            f"{fields.where}: schema {schema}, expected {SCHEMA}. "
+            "Use the version of lossmaxpool that wrote it, or train again."
+        )
+    status = fields.text("status")
+    if status not in STATUSES:
+        raise RecordError(
+            f"{fields.where}: status {status!r}, expected one of {', '.join(STATUSES)}."
+        )
+    finished = status == "finished"
+    classes = tuple(fields.texts("classes"))
+    if len(set(classes)) != len(classes) or not classes:
+        raise RecordError(f"{fields.where}: classes {list(classes)}, expected distinct names.")
+    # What an unfinished run did not come to is absent or null; a finished run must have it all.
+    curve = fields.children("curve", required=finished)
+    evaluations = fields.children("evaluations", required=finished)
+    run = Run(
+        folder=folder,
+        status=status,
+        method=fields.text("method"),
+        label=fields.text("label"),
+        seed=fields.integer("seed"),
+        data=_data(fields.child("data")),
+        classes=classes,
+        colors=_colors(fields, len(classes)),
+        train_pixels=fields.counts("train_pixels", len(classes)),
+        val_pixels=fields.counts("val_pixels", len(classes)),
+        config=fields.mapping("config"),
+        environment=fields.mapping("environment"),
+        curve=tuple(_curve_point(point) for point in curve),
+        evaluations=tuple(_evaluation(one, len(classes)) for one in evaluations),
+        examples=tuple(_example(one, folder) for one in fields.children("examples")),
+        seconds=fields.number("seconds") if finished or fields.has("seconds") else math.nan,
+    )
+    if not sum(run.train_pixels):
+        raise RecordError(f"{fields.where}: train_pixels are all 0, expected labelled pixels.")
+    if finished:
+        _check_results(fields, run)
+    return run
+
+
+def _data(fields: Fields) -> Data:
+    return Data(
+        name=fields.text("name"),
+        train_split=fields.text("train_split"),
+        val_split=fields.text("val_split"),
+        train_images=fields.integer("train_images"),
+        val_images=fields.integer("val_images"),
+    )
+
+
+def _colors(fields: Fields, num_classes: int) -> tuple[tuple[int, int, int], ...]:
+    colors = fields.sequence("colors", num_classes)
+    for color in colors:
+        if not (
+            isinstance(color, list)
+            and len(color) == 3
+            and all(type(channel) is int and 0 <= channel <= 255 for channel in color)
+        ):
+            raise RecordError(f"{fields.where}: color {color!r}, expected [r, g, b] of 0 to 255.")
+    return tuple((r, g, b) for r, g, b in colors)
+
+
+def _curve_point(fields: Fields) -> CurvePoint:
+    return CurvePoint(fields.integer("step"), fields.number("loss"), fields.number("cross_entropy"))
+
+
+def _evaluation(fields: Fields, num_classes: int) -> Evaluation:
+    evaluation = Evaluation(
+        step=fields.integer("step"),
+        miou=fields.fraction("miou"),
+        pixel_accuracy=fields.fraction("pixel_accuracy"),
+        iou=fields.fractions("iou", num_classes),
+    )
+    present = [value for value in evaluation.iou if not math.isnan(value)]
+    mean = math.fsum(present) / len(present) if present else math.nan
+    if not _agree(evaluation.miou, mean):
+        raise RecordError(
+            f"{fields.where}: miou {evaluation.miou}, but the mean of its iou is {mean:.6f}. "
+            "The record contradicts itself; train the run again."
+        )
+    return evaluation
+
+
+def _example(fields: Fields, folder: Path) -> Example:
+    paths = {}
+    for key in ("image", "truth", "prediction", "weights"):
+        if key == "weights" and not fields.has(key):
+            continue
+        relative = Path(fields.text(key))
+        # A page embeds what a record points at: nothing outside the run folder, ever.
+        if relative.is_absolute() or ".." in relative.parts:
+            raise RecordError(
+                f"{fields.where}: {key} {str(relative)!r}, expected a path inside the run folder."
+            )
+        paths[key] = folder / relative
+    return Example(
+        fields.text("name"),
+        paths["image"],
+        paths["truth"],
+        paths["prediction"],
+        paths.get("weights"),
+    )
+
+
+def _check_results(fields: Fields, run: Run) -> None:
+    final = run.results
+    matrix = ConfusionMatrix.from_counts(_confusion(fields, len(run.classes)))
+    counted = matrix.iou().tolist()
+    if not all(_agree(a, b) for a, b in zip(final.iou, counted, strict=True)):
+        raise RecordError(
+            f"{fields.where}: iou {list(final.iou)}, but its confusion gives {counted}. "
+            "The record contradicts itself; train the run again."
+        )
+    stated = (
+        fields.fraction("miou"),
+        fields.fraction("pixel_accuracy"),
+        *fields.fractions("iou", len(run.classes)),
+    )
+    evaluated = (final.miou, final.pixel_accuracy, *final.iou)
+    if not all(_agree(a, b) for a, b in zip(stated, evaluated, strict=True)):
+        raise RecordError(
+            f"{fields.where}: its results (miou {stated[0]}) are not those of its last evaluation "
+            f"(miou {final.miou}, step {final.step}). The record contradicts itself; train again."
+        )
+
+
+def _confusion(fields: Fields, num_classes: int) -> Tensor:
+    rows = fields.sequence("confusion", num_classes)
+    if not all(
+        isinstance(row, list)
+        and len(row) == num_classes
+        and all(type(count) is int and count >= 0 for count in row)
+        for row in rows
+    ):
+        raise RecordError(
+            f"{fields.where}: confusion, expected {num_classes} rows of {num_classes} integers "
+            "of at least 0."
+        )
+    return torch.tensor(rows, dtype=torch.int64)
+
+
+def _agree(a: float, b: float) -> bool:
+    return (math.isnan(a) and math.isnan(b)) or abs(a - b) <= AGREEMENT
+
+
+def _check_comparable(first: Run, other: Run) -> None:
+    for what in ("classes", "colors", "data", "train_pixels", "val_pixels"):
+        expected, came = getattr(first, what), getattr(other, what)
+        if came != expected:
+            raise RecordError(
+                f"{other.folder}: {what} {came}, but {first.folder} has {expected}. "
+                "Compare runs on the same data with the same classes only."
+            )
+
+
+def _check_unique(runs: Sequence[Run]) -> None:
+    seen: dict[tuple[str, int], Run] = {}
+    labels: dict[str, Run] = {}
+    for run in runs:
+        namesake = labels.setdefault(run.method, run)
+        if namesake.label != run.label:
+            raise RecordError(
+                f"{run.folder} calls {run.method!r} {run.label!r}, but {namesake.folder} calls it "
+                f"{namesake.label!r}. Report variants of one method separately."
+            )
+        twin = seen.setdefault((run.method, run.seed), run)
+        if twin is not run:
+            raise RecordError(
+                f"{twin.folder} and {run.folder} are both {run.method!r} with seed {run.seed}. "
+                "Give one of them: a seed counted twice makes the spread look smaller than it is."
+            )

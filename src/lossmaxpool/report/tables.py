@@ -1,0 +1,160 @@
+"""The comparison as a table for the terminal, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lossmaxpool.report.formats import points, share, with_std
+from lossmaxpool.report.records import Run, read_runs
+from lossmaxpool.report.statistics import Gain, Score, Summary, summarize
+from lossmaxpool.report.wording import caveats, findings, headline
+
+SUMMARY_SCHEMA = 1
+
+
+def format_table(run_folders: Sequence[Path]) -> str:
+    """Per-class IoU of every method and its gain over BASE, as plain text for the terminal.
+
+    Args:
+        run_folders: Run folders of one or more methods and seeds.
+
+    Returns:
+        Lines of text: the table (classes by pixel share, rare ones last; percent), mIoU, pixel
+        accuracy, then the result in words. A gain marked ``*`` has a 95 % interval without zero.
+
+    Raises:
+        RecordError: A record is bad, or the runs cannot be compared.
+    """
+    summary = summarize(read_runs(run_folders))
+    rows = _rows(summary)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    rule = "-" * max(len(line) for line in lines)
+    scores = len(summary.train_share) + 1
+    table = [lines[0], rule, *lines[1:scores], rule, *lines[scores:]]
+    words = [headline(summary), *findings(summary), *caveats(summary)]
+    return "\n".join([*table, "", *words])
+
+
+def markdown_table(run_folders: Sequence[Path]) -> str:
+    """The same table as `format_table`, in Markdown.
+
+    Args:
+        run_folders: Run folders of one or more methods and seeds.
+
+    Returns:
+        A Markdown table without a trailing newline.
+
+    Raises:
+        RecordError: A record is bad, or the runs cannot be compared.
+    """
+    head, *body = [
+        [cell.replace("|", "\\|").replace("*", "\\*") for cell in row]
+        for row in _rows(summarize(read_runs(run_folders)))
+    ]
+    rules = [":--", *["--:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rules, *body))
+
+
+def summary_content(summary: Summary) -> dict[str, Any]:
+    """What ``summary.json`` holds: fractions in [0, 1], null where a value does not exist."""
+    comparison = summary.comparison
+    data = comparison.data
+    return {
+        "schema": SUMMARY_SCHEMA,
+        "headline": headline(summary),
+        "findings": findings(summary),
+        "caveats": caveats(summary),
+        "data": {
+            "name": data.name,
+            "train_split": data.train_split,
+            "val_split": data.val_split,
+            "train_images": data.train_images,
+            "val_images": data.val_images,
+        },
+        "classes": [
+            {
+                "name": comparison.classes[c],
+                "train_share": _json(summary.train_share[c]),
+                "val_share": _json(summary.val_share[c]),
+                "rare": c in summary.rare,
+            }
+            for c in range(len(comparison.classes))
+        ],
+        "methods": [
+            {
+                "method": m.method.id,
+                "label": m.method.label,
+                "seeds": [run.seed for run in m.method.runs],
+                "miou": _score(m.miou),
+                "pixel_accuracy": _score(m.pixel_accuracy),
+                "iou": [_score(score) for score in m.iou],
+                "miou_gain": _gain(m.miou_gain) if m.miou_gain else None,
+                "iou_gain": [_gain(gain) for gain in m.iou_gain] if m.iou_gain else None,
+            }
+            for m in summary.methods
+        ],
+        "runs": [_run(run) for run in comparison.runs],
+    }
+
+
+def _rows(summary: Summary) -> list[list[str]]:
+    """Head, one row per class, mIoU, pixel accuracy; gains follow the score that they belong to."""
+    rows = [["class", "share %"]]
+    rows += [
+        [summary.comparison.classes[c], share(summary.train_share[c])] for c in summary.by_share
+    ]
+    rows += [["mIoU", ""], ["pixel accuracy", ""]]
+    for m in summary.methods:
+        scores = [*(m.iou[c] for c in summary.by_share), m.miou, m.pixel_accuracy]
+        for row, cell in zip(rows, [m.method.label, *map(with_std, scores)], strict=True):
+            row.append(cell)
+        if m.iou_gain is not None and m.miou_gain is not None:
+            gains = [*(m.iou_gain[c] for c in summary.by_share), m.miou_gain]
+            for row, cell in zip(rows, ["gain", *map(_marked, gains), ""], strict=True):
+                row.append(cell)
+    return rows
+
+
+def _marked(gain: Gain) -> str:
+    # The blank keeps the decimals of unmarked gains in line.
+    return f"{points(gain.mean)}{'*' if gain.settled else ' '}"
+
+
+def _score(score: Score) -> dict[str, Any]:
+    return {"mean": _json(score.mean), "std": _json(score.std), "n": score.n}
+
+
+def _gain(gain: Gain) -> dict[str, Any]:
+    return {
+        "mean": _json(gain.mean),
+        "low": _json(gain.low),
+        "high": _json(gain.high),
+        "n": gain.n,
+        "by_seed": {str(seed): value for seed, value in gain.by_seed.items()},
+    }
+
+
+def _run(run: Run) -> dict[str, Any]:
+    return {
+        "folder": run.folder.name,
+        "method": run.method,
+        "seed": run.seed,
+        "status": run.status,
+        "step": run.final.step if run.final else None,
+        "miou": _json(run.final.miou) if run.final else None,
+        "seconds": _json(run.seconds),
+    }
+
+
+def _json(value: float) -> float | None:
+    return value if math.isfinite(value) else None
