@@ -1,5 +1,38 @@
 """Loss max-pooling for semantic segmentation (Rota Bulò, Neuhold, Kontschieder, CVPR 2017)."""
 
-from lossmaxpool._version import __version__
+from __future__ import annotations
 
-__all__ = ["__version__"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lossmaxpool._version import __version__
+from lossmaxpool.functional import Solution, loss_max_pool, solve
+from lossmaxpool.losses import (
+    BootstrappedCrossEntropyLoss,
+    MaxPoolingBCEWithLogitsLoss,
+    MaxPoolingCrossEntropyLoss,
+    MaxPoolingLoss,
+    median_frequency_weights,
+)
+
+if TYPE_CHECKING:
+    from lossmaxpool import paper
+
+__all__ = [
+    "BootstrappedCrossEntropyLoss",
+    "MaxPoolingBCEWithLogitsLoss",
+    "MaxPoolingCrossEntropyLoss",
+    "MaxPoolingLoss",
+    "Solution",
+    "__version__",
+    "loss_max_pool",
+    "median_frequency_weights",
+    "paper",
+    "solve",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "paper":  # needs NumPy, which torch does not
+        return importlib.import_module("lossmaxpool.paper")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

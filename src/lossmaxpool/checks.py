@@ -1,0 +1,36 @@
+"""Checks of plain parameters: an error says what came, what was expected, what to change."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from numbers import Real
+
+
+def check_norm(p: float) -> None:
+    """Refuse a norm exponent outside [1, inf]."""
+    if not isinstance(p, Real) or math.isnan(p) or p < 1:
+        raise ValueError(
+            f"p must be a norm exponent in [1, inf], got {p!r}: 1 keeps the hardest pixels only, "
+            "inf averages, the paper's choice is 1.3."
+        )
+
+
+def check_share(name: str, share: float) -> None:
+    """Refuse a share of the pixels outside (0, 1]."""
+    if not isinstance(share, Real) or not 0 < share <= 1:
+        raise ValueError(
+            f"{name} must be a share of the valid pixels in (0, 1], got {share!r}: "
+            "0.25 means at least a quarter of them."
+        )
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Refuse a word that is not among the choices, with the nearest one."""
+    known = tuple(choices)
+    if value in known:
+        return
+    near = difflib.get_close_matches(str(value), known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}.{hint}")

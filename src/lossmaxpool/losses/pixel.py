@@ -1,0 +1,221 @@
+"""From logits and target to one loss per pixel and the mask of the pixels that exist."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Up to three spatial dimensions: tokens, images, volumes.
+_LINEAR_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+class PixelLosses(NamedTuple):
+    """One loss per pixel, and which of them count."""
+
+    losses: Tensor  # (B, *spatial)
+    valid: Tensor | None  # (B, *spatial) bool; None: all of them
+
+
+def pixel_cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    weight: Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+) -> PixelLosses:
+    """Cross-entropy of every pixel, upsampling low-resolution logits to the target first.
+
+    Args:
+        logits: (B, C, *spatial) unnormalised scores, any floating dtype.
+        target: (B, *spatial) class ids of any integer dtype, or (B, C, *spatial) probabilities.
+            Its spatial size may be larger than that of the logits.
+        weight: (C,) class weights, or None.
+        ignore_index: the id that marks pixels which do not exist.
+        label_smoothing: share of the target spread evenly over the classes, in [0, 1].
+
+    Raises:
+        TypeError: logits that are not floating, or class ids that are not integers.
+        ValueError: shapes that do not match, a weight of another length, or, on the CPU, class
+            ids outside [0, C) (on a GPU torch's own device-side assertion stops them).
+    """
+    _check_logits(logits)
+    classes = logits.shape[1]
+    soft = target.is_floating_point() and target.dim() == logits.dim()
+    if target.is_floating_point() and not soft:
+        raise TypeError(
+            f"target has dtype {target.dtype} and shape {tuple(target.shape)}: expected integer "
+            f"class ids (B, *spatial), or probabilities (B, {classes}, *spatial)."
+        )
+    spatial = target.shape[2:] if soft else target.shape[1:]
+    if soft and target.shape[:2] != logits.shape[:2]:
+        raise ValueError(
+            f"target probabilities have shape {tuple(target.shape)}, logits "
+            f"{tuple(logits.shape)}: batch and classes must agree."
+        )
+    if not soft:
+        target = _drop_channel(target, logits)
+        spatial = target.shape[1:]
+    if weight is not None and weight.shape != (classes,):
+        raise ValueError(
+            f"weight has shape {tuple(weight.shape)}, but the logits have {classes} classes: "
+            "one weight per class is expected."
+        )
+    scores = upsample_to(_at_least_float32(logits), spatial)
+    weight = None if weight is None else weight.to(scores.dtype)
+    if soft:
+        losses = F.cross_entropy(
+            scores,
+            target.to(scores.dtype),
+            weight=weight,
+            reduction="none",
+            label_smoothing=label_smoothing,
+        )
+        return PixelLosses(losses, None)
+    valid = target != ignore_index
+    ids = target.long()  # torch's kernel reads int64 only
+    _refuse_unknown_labels(ids, valid, classes, ignore_index)
+    losses = F.cross_entropy(
+        scores,
+        ids,
+        weight=weight,
+        ignore_index=ignore_index,
+        reduction="none",
+        label_smoothing=label_smoothing,
+    )
+    return PixelLosses(losses, valid)
+
+
+def pixel_binary_cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    weight: Tensor | None,
+    pos_weight: Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+) -> PixelLosses:
+    """Binary cross-entropy of every entry of the logits: one label, or several per pixel.
+
+    Args:
+        logits: (B, *spatial) or (B, C, *spatial) scores, any floating dtype.
+        target: 0/1 of any dtype, or probabilities, in the shape of the logits; their spatial size
+            may be larger. (B, *spatial) also meets logits (B, 1, *spatial).
+        weight: broadcast against (B, C, *spatial), or None.
+        pos_weight: (C,) weight of the positives of each label, or None.
+        ignore_index: the value that marks entries which do not exist.
+        label_smoothing: moves targets towards 1/2 by this share, in [0, 1].
+
+    Raises:
+        TypeError: logits that are not floating.
+        ValueError: shapes that do not match, or, on the CPU, targets outside [0, 1].
+    """
+    if not logits.is_floating_point():
+        raise TypeError(f"logits must be floating, got {logits.dtype}.")
+    if logits.dim() == target.dim() + 1 and logits.shape[1] == 1:
+        target = target.unsqueeze(1)
+    if logits.dim() != target.dim() or logits.shape[:1] != target.shape[:1]:
+        raise ValueError(
+            f"target has shape {tuple(target.shape)}, logits {tuple(logits.shape)}: one 0/1 "
+            "label per score is expected, (B, *spatial) or (B, C, *spatial)."
+        )
+    scores = _at_least_float32(logits)
+    if scores.shape != target.shape:
+        if scores.dim() < 3 or scores.shape[1] != target.shape[1]:
+            raise ValueError(
+                f"target has shape {tuple(target.shape)}, logits {tuple(logits.shape)}: only "
+                "spatial dimensions behind (B, C) may differ, to be upsampled."
+            )
+        scores = upsample_to(scores, target.shape[2:])
+    valid = target != ignore_index
+    labels = target.to(scores.dtype).masked_fill(~valid, 0)
+    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
+        outside = (labels < 0) | (labels > 1)
+        if bool(outside.any()):
+            raise ValueError(
+                f"{int(outside.sum())} of {labels.numel()} binary targets are outside [0, 1], "
+                f"e.g. {labels[outside][0].item()!r}: expected 0, 1, a probability, or the "
+                f"ignore_index ({ignore_index}). Masks saved as 0/255 need a division by 255."
+            )
+    if label_smoothing:
+        labels = labels * (1 - label_smoothing) + label_smoothing / 2
+    if pos_weight is not None:
+        pos_weight = _per_label(pos_weight.to(scores.dtype), scores)
+    losses = F.binary_cross_entropy_with_logits(
+        scores,
+        labels,
+        weight=None if weight is None else weight.to(scores.dtype),
+        pos_weight=pos_weight,
+        reduction="none",
+    )
+    return PixelLosses(losses, valid)
+
+
+def upsample_to(logits: Tensor, spatial: torch.Size) -> Tensor:
+    """(B, C, *low) -> (B, C, *spatial), linearly, ``align_corners=False``; as is where equal."""
+    low = logits.shape[2:]
+    if low == spatial:
+        return logits
+    if len(low) != len(spatial) or any(a > b for a, b in zip(low, spatial, strict=True)):
+        raise ValueError(
+            f"logits have spatial size {tuple(low)}, target {tuple(spatial)}: they must be equal, "
+            "or the logits smaller, to be upsampled bilinearly."
+        )
+    return F.interpolate(logits, size=spatial, mode=_LINEAR_MODES[len(low)], align_corners=False)
+
+
+def _check_logits(logits: Tensor) -> None:
+    if not logits.is_floating_point():
+        raise TypeError(f"logits must be floating, got {logits.dtype}: pass scores, not labels.")
+    if not 2 <= logits.dim() <= 5:
+        raise ValueError(
+            f"logits must be (B, C, *spatial) with up to three spatial dimensions, "
+            f"got shape {tuple(logits.shape)}."
+        )
+
+
+def _drop_channel(target: Tensor, logits: Tensor) -> Tensor:
+    """Class ids (B, *spatial); a channel of one, (B, 1, *spatial), is dropped."""
+    if target.dim() == logits.dim() and target.shape[1] == 1:
+        target = target.squeeze(1)
+    if target.dim() != logits.dim() - 1 or target.shape[:1] != logits.shape[:1]:
+        raise ValueError(
+            f"target has shape {tuple(target.shape)}, logits {tuple(logits.shape)}: expected "
+            "class ids of shape (B, *spatial)."
+        )
+    return target
+
+
+def _at_least_float32(logits: Tensor) -> Tensor:
+    """Half precision loses the loss of confident pixels, and their order with it."""
+    return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
+
+
+def _refuse_unknown_labels(target: Tensor, valid: Tensor, classes: int, ignore: int) -> None:
+    """Name labels outside [0, classes), where looking does not make the host wait."""
+    if target.device.type != "cpu" or torch.compiler.is_compiling() or target.numel() == 0:
+        return
+    outside = valid & ((target < 0) | (target >= classes))
+    if bool(outside.any()):
+        found = target[outside].unique().tolist()
+        raise ValueError(
+            f"target holds {int(outside.sum())} labels outside [0, {classes}): "
+            f"{found[:8]}{'...' if len(found) > 8 else ''}. Expected class ids below {classes} "
+            f"or ignore_index ({ignore}). Pass ignore_index={found[-1]} if that marks unlabelled "
+            "pixels, or check the number of classes."
+        )
+
+
+def _per_label(weight: Tensor, scores: Tensor) -> Tensor:
+    """(C,) weights aligned with dimension 1 of (B, C, *spatial)."""
+    if weight.dim() == 0 or weight.numel() == 1:
+        return weight.reshape(())
+    if weight.dim() != 1 or scores.dim() < 2 or weight.shape[0] != scores.shape[1]:
+        raise ValueError(
+            f"pos_weight has shape {tuple(weight.shape)}, logits {tuple(scores.shape)}: one "
+            "weight per label (dimension 1 of the logits) is expected."
+        )
+    return weight.view(-1, *[1] * (scores.dim() - 2))

@@ -1,0 +1,104 @@
+"""Algorithm 1 on a histogram: an upper bound of alpha* within one bin's width.
+
+Rounding every loss up to the upper edge of its bin leaves a sorted instance of a few thousand
+values, on which the paper's Algorithm 1 is a handful of cumulative sums. alpha* grows with every
+loss and scales with all of them, so the bound is above alpha* by at most the ratio of a bin's
+edges: where Newton's iteration needs two or three steps from here, it would need tens from sum/m.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lossmaxpool.solver.histogram import count
+from lossmaxpool.solver.powers import floor_to, relative_power
+from lossmaxpool.solver.ranks import Ranks
+
+# Exponent and leading mantissa bits of a float32: 2^13 bins whose edges are 2^-5 apart.
+_MANTISSA_BITS = 5
+_SHIFT = 23 - _MANTISSA_BITS
+COARSE_BINS = 1 << (31 - _SHIFT)
+COARSE_WIDTH = 2.0**-_MANTISSA_BITS
+FINE_BINS = 1 << 12
+
+
+def coarse_bound(losses: Tensor, q: float, m: Tensor, largest: Tensor, ranks: Ranks) -> Tensor:
+    """An upper bound of alpha*, at most ``1 + COARSE_WIDTH`` times too large.
+
+    Args:
+        losses: (B, N) non-negative losses; pixels that do not count are 0.
+        q: the conjugate exponent, in [1, inf).
+        m: (B,) the least number of supported pixels, in the wide dtype.
+        largest: (B,) the largest loss of the pool.
+        ranks: reduces over the pool's ranks.
+
+    Returns:
+        (B,) in the wide dtype, 0 where alpha* is surely 0.
+    """
+    wide = m.dtype
+    # Non-negative floats order as their bits do. -0.0 and NaN of either sign stay in range.
+    bits = losses.clamp(max=torch.finfo(torch.float32).max).float().view(torch.int32)
+    index = bits.bitwise_right_shift_(_SHIFT).clamp_(0, COARSE_BINS - 1)
+    counts = ranks.sum(count(index, COARSE_BINS))
+    edges = torch.arange(1, COARSE_BINS + 1, device=losses.device, dtype=torch.int32)
+    upper = (edges << _SHIFT).view(torch.float32).to(wide)
+    upper = torch.minimum(upper, largest.unsqueeze(1))
+    nothing_below = torch.full_like(m, -torch.inf)
+    # Bin 0 holds the zeros, whose powers add nothing: its other losses are below 2^-126.
+    return _bound(counts, upper, nothing_below, q, m)
+
+
+def fine_bound(losses: Tensor, q: float, m: Tensor, bound: Tensor, ranks: Ranks) -> Tensor:
+    """The bound of :func:`coarse_bound`, tightened ``FINE_BINS`` times; same arguments.
+
+    Losses below the bracket enter with their exact power sum, so only the few inside it are
+    rounded up.
+    """
+    wide = m.dtype
+    low = floor_to(bound / (1 + COARSE_WIDTH), losses.dtype)
+    high = bound
+    above = ranks.sum((losses > floor_to(high, losses.dtype).unsqueeze(1)).sum(1))
+    below = losses.masked_fill(losses > low.unsqueeze(1), 0)
+    anchor = ranks.max(below.amax(1))
+    safe = torch.where(anchor > 0, anchor, torch.ones_like(anchor))
+    mass = ranks.sum(relative_power(below, safe.unsqueeze(1), q).sum(1, dtype=wide))
+    log_below = torch.where(anchor > 0, mass.log() + q * safe.to(wide).log(), -torch.inf)
+
+    step = ((high - low.to(wide)) / FINE_BINS).clamp(min=torch.finfo(wide).tiny)
+    position = (losses - low.unsqueeze(1)) / step.to(losses.dtype).unsqueeze(1)
+    inside = (losses > low.unsqueeze(1)) & (losses <= floor_to(high, losses.dtype).unsqueeze(1))
+    index = torch.where(inside, position.clamp(0, FINE_BINS - 1), FINE_BINS).int()
+    counts = ranks.sum(count(index, FINE_BINS))
+    # One bin of slack: the division above rounds, and an upper edge must not be below its losses.
+    edges = torch.arange(2, FINE_BINS + 2, device=losses.device, dtype=wide)
+    upper = torch.minimum(low.to(wide).unsqueeze(1) + edges * step.unsqueeze(1), high.unsqueeze(1))
+    return torch.minimum(_bound(counts, upper, log_below, q, m - above), bound)
+
+
+def _bound(counts: Tensor, upper: Tensor, log_below: Tensor, q: float, m: Tensor) -> Tensor:
+    """alpha* of the instance that holds ``counts`` losses at each value of ``upper``.
+
+    Args:
+        counts: (B, K) int64, by ascending value.
+        upper: (B, K) the values, ascending.
+        log_below: (B,) log of the power sum of the losses below the first bin.
+        q: the conjugate exponent.
+        m: (B,) the support left to the losses in and below the bins.
+
+    Returns:
+        (B,) Rota Bulò et al. 2017, Algorithm 1, lines 6-12, on the values with multiplicity.
+    """
+    counted = counts.to(m.dtype)
+    log_power = q * upper.log()
+    start = torch.cat([log_below.unsqueeze(1), counted.log() + log_power], dim=1)
+    log_sum = start.logcumsumexp(1)  # column k: the bins before k
+    above = counted.sum(1, keepdim=True) - counted.cumsum(1)
+    room = (m.unsqueeze(1) - above).clamp(min=0)
+    positive_eta = (room.log() + log_power > log_sum[:, 1:]) & (counts > 0)
+    # The first bin whose eta is positive opens J*; without one, J* is empty.
+    last = torch.full_like(counts[:, :1], counts.shape[1])
+    order = torch.arange(counts.shape[1], device=counts.device).expand_as(counts)
+    first = torch.where(positive_eta, order, last).amin(1, keepdim=True)
+    capped = torch.where(order >= first, counted, 0).sum(1)
+    return ((log_sum.gather(1, first).squeeze(1) - (m - capped).log()) / q).exp()

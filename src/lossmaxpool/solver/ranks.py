@@ -1,0 +1,55 @@
+"""The one place where a pool may reach beyond this process."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+
+class Local:
+    """A pool whose pixels are all in this process: nothing to reduce."""
+
+    size = 1
+
+    def sum(self, x: Tensor) -> Tensor:
+        return x
+
+    def max(self, x: Tensor) -> Tensor:
+        return x
+
+
+class World:
+    """A pool over all ranks of the default process group: a few scalars per pass are reduced.
+
+    Every decision of the solver is taken on reduced values, so all ranks take the same number of
+    passes and none waits for a reduction that another never starts.
+    """
+
+    def __init__(self) -> None:
+        self.size = dist.get_world_size()
+
+    def sum(self, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total, op=dist.ReduceOp.SUM)
+        return total
+
+    def max(self, x: Tensor) -> Tensor:
+        largest = x.clone()
+        dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+        return largest
+
+
+Ranks = Local | World
+
+
+def ranks(world: bool) -> Ranks:
+    """``World`` where it is asked for and a process group of more than one rank exists."""
+    if world and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        return World()
+    return Local()
+
+
+def wide(device: torch.device) -> torch.dtype:
+    """The dtype of sums and thresholds: float64, or float32 on Apple GPUs, which have no other."""
+    return torch.float32 if device.type == "mps" else torch.float64
