@@ -1,0 +1,8 @@
+"""Training: a configuration in, a run folder out."""
+
+from lossmaxpool.training.config import TrainConfig
+from lossmaxpool.training.errors import TrainingError
+from lossmaxpool.training.record import RunRecord
+from lossmaxpool.training.run import train
+
+__all__ = ["RunRecord", "TrainConfig", "TrainingError", "train"]

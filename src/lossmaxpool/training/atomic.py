@@ -1,0 +1,30 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file beside its destination, flush it to the disk, then rename it into place.
+
+    Whoever reads ``path`` finds the old content or the new, and a full disk leaves the old one.
+
+    Args:
+        path: The destination; its folder exists.
+        content: All of the new content.
+
+    Raises:
+        OSError: It could not be written; ``path`` is what it was.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,91 @@
+"""The callback that decides when a checkpoint is due."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from lossmaxpool.training.atomic import write_atomically
+from lossmaxpool.training.checkpoints import BEST, LAST
+from lossmaxpool.training.config import TrainConfig
+from lossmaxpool.training.errors import NonFiniteLossError, RunInterruptedError
+from lossmaxpool.training.interrupts import Interrupt
+from lossmaxpool.training.record import RunRecord
+
+
+class Checkpointing(pl.Callback):
+    """Saves last.ckpt at intervals, after evaluations and on Ctrl-C; best.ckpt on a new best mIoU.
+
+    Where an evaluation follows a step, the checkpoint waits for it: a resumed run then neither
+    repeats nor misses one.
+
+    Args:
+        config: The run.
+        record: Its record, up to date before this callback is called.
+        interrupt: Whether to stop.
+        folder: The run folder.
+    """
+
+    def __init__(
+        self, config: TrainConfig, record: RunRecord, interrupt: Interrupt, folder: Path
+    ) -> None:
+        self.config = config
+        self.record = record
+        self.interrupt = interrupt
+        self.folder = folder
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        step = trainer.global_step
+        reporting = self.config.reporting
+        if reporting.eval_every and step % reporting.eval_every == 0:
+            return
+        stop = self._stop(trainer)
+        at_end = step == self.config.optimisation.steps
+        if stop or at_end or step % reporting.checkpoint_every == 0:
+            self._save(trainer, pl_module)
+        if stop:
+            self._raise(step)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Outside of fitting there is no optimizer to save: the last step has left its checkpoint.
+        if trainer.state.fn == "fit":
+            self._save(trainer, pl_module)
+        scores = [evaluation["miou"] for evaluation in self.record.evaluations]
+        if scores[-1] == max(scores) and trainer.is_global_zero:
+            write_atomically(self.folder / BEST, (self.folder / LAST).read_bytes())
+        if trainer.state.fn == "fit" and self._stop(trainer):
+            self._raise(trainer.global_step)
+
+    def _stop(self, trainer: pl.Trainer) -> bool:
+        # All ranks stop at the same step, or the others would wait for this one for ever.
+        return trainer.strategy.reduce_boolean_decision(self.interrupt.requested, all=False)
+
+    def _raise(self, step: int) -> None:
+        raise RunInterruptedError(
+            f"interrupted after step {step} of {self.config.optimisation.steps}; "
+            f"--resume goes on from {self.folder / LAST}"
+        )
+
+    def _save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        # A finite loss may still leave a weight that is not: such a state must not replace a good
+        # checkpoint.
+        broken = [
+            name for name, value in module.state_dict().items() if not torch.isfinite(value).all()
+        ]
+        if broken:
+            raise NonFiniteLossError(
+                f"{len(broken)} weights are NaN or infinite after step {trainer.global_step}, "
+                f"{broken[0]} among them: lower optimisation.lr or add optimisation.warmup; "
+                "the last good checkpoint was kept"
+            )
+        trainer.save_checkpoint(self.folder / LAST)

@@ -1,0 +1,215 @@
+"""Everything that decides a training run, typed: code, flags and YAML cannot drift apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from lossmaxpool.checks import check_norm, check_share
+from lossmaxpool.data import DataConfig
+from lossmaxpool.models import ModelConfig
+
+MethodId = Literal["base", "loss-only", "inverse-median", "bootstrap"]
+
+
+@dataclass
+class LossConfig:
+    """The options of the losses; each method reads the ones that concern it.
+
+    Args:
+        p: Norm of the weighting set, in [1, inf] (Rota Bulò et al. 2017, Eq. 5).
+        min_support: Least share of the valid pixels that the weights may rest on, in (0, 1].
+        pool: Pixels that share one weighting set: of an image, of the batch, or of all devices.
+        bootstrap_k: Highest pixel losses that the bootstrapped loss keeps per image.
+        label_smoothing: Probability mass moved from the true class to all classes, in [0, 1).
+    """
+
+    p: float = 1.3
+    min_support: float = 0.25
+    pool: Literal["image", "batch", "world"] = "image"
+    bootstrap_k: int = 512
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_norm(self.p)
+        check_share("loss.min_support", self.min_support)
+        _require(self.bootstrap_k >= 1, "loss.bootstrap_k", self.bootstrap_k, "at least 1")
+        _require(
+            0.0 <= self.label_smoothing < 1.0,
+            "loss.label_smoothing",
+            self.label_smoothing,
+            "in [0, 1)",
+        )
+
+
+@dataclass
+class OptimisationConfig:
+    """Stochastic gradient descent with poly decay over random crops.
+
+    Args:
+        steps: Optimisation steps.
+        batch_size: Crops per step, over all devices.
+        crop_size: Height and width of a crop in pixels.
+        scale_range: Least and greatest random scale of an image before the crop.
+        flip: Mirror every other crop from left to right.
+        lr: Learning rate of the encoder.
+        head_lr_multiplier: Learning rate of everything but the encoder, as a multiple of ``lr``.
+        momentum: Momentum of the descent.
+        weight_decay: Weight decay of every parameter.
+        poly_power: The rate falls as (1 - step / steps) ** poly_power.
+        warmup: Steps over which the rate rises linearly from 0.
+    """
+
+    steps: int = 600
+    batch_size: int = 8
+    crop_size: tuple[int, int] = (224, 224)
+    scale_range: tuple[float, float] = (0.5, 2.0)
+    flip: bool = True
+    lr: float = 0.01
+    head_lr_multiplier: float = 10.0
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    poly_power: float = 0.9
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 1, "optimisation.steps", self.steps, "at least 1")
+        _require(self.batch_size >= 1, "optimisation.batch_size", self.batch_size, "at least 1")
+        _require(
+            math.isfinite(self.lr) and self.lr > 0,
+            "optimisation.lr",
+            self.lr,
+            "positive and finite",
+        )
+        _require(
+            0 <= self.warmup <= self.steps,
+            "optimisation.warmup",
+            self.warmup,
+            f"between 0 and the {self.steps} steps of the run",
+        )
+
+
+@dataclass
+class HardwareConfig:
+    """Where and how a run computes; handed to Lightning as it is.
+
+    Args:
+        accelerator: "auto", "cpu", "gpu", ...
+        devices: Number of devices per node, or "auto".
+        num_nodes: Number of nodes.
+        strategy: "auto", "ddp", ...
+        precision: "32", or mixed precision in bfloat16 or float16.
+        channels_last: Keep images and weights in the memory format of the fastest convolutions.
+        workers: Processes that load images; 0 loads them in the main process.
+        threads: Threads of the computation in each process; 0 leaves the choice to torch.
+    """
+
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
+    channels_last: bool = True
+    workers: int = 2
+    threads: int = 0
+
+
+@dataclass
+class ReportingConfig:
+    """What a run writes down, and how often.
+
+    Args:
+        eval_every: Steps between evaluations; 0 evaluates once, at the end.
+        checkpoint_every: Steps between checkpoints; one is also written after every evaluation.
+        log_every: Steps between the entries of the learning curve.
+        examples: Validation images of which the run folder keeps prediction and weights.
+    """
+
+    eval_every: int = 0
+    checkpoint_every: int = 100
+    log_every: int = 10
+    examples: int = 4
+
+    def __post_init__(self) -> None:
+        _require(self.eval_every >= 0, "reporting.eval_every", self.eval_every, "0 or more")
+        _require(
+            self.checkpoint_every >= 1,
+            "reporting.checkpoint_every",
+            self.checkpoint_every,
+            "at least 1",
+        )
+        _require(self.log_every >= 1, "reporting.log_every", self.log_every, "at least 1")
+        _require(self.examples >= 0, "reporting.examples", self.examples, "0 or more")
+
+
+@dataclass
+class TrainConfig:
+    """One training run.
+
+    Args:
+        method: "base" is the mean cross-entropy, "loss-only" is loss max-pooling with uniform
+            sampling, "inverse-median" and "bootstrap" are their rivals.
+        seed: Decides the initial weights, the batches, their augmentation and the dropout.
+        data: The data set.
+        model: The network.
+        optimisation: The descent and its crops.
+        loss: The options of the losses.
+        hardware: Devices, precision, workers.
+        reporting: Evaluations, checkpoints, curves.
+    """
+
+    method: MethodId = "base"
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    reporting: ReportingConfig = field(default_factory=ReportingConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as plain values, as YAML and JSON hold them."""
+        plain = _plain(asdict(self))
+        assert isinstance(plain, dict)
+        return plain
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return the dotted keys in which two plain configurations differ, each with "old -> new".
+
+    Args:
+        a: A configuration from ``TrainConfig.to_dict``.
+        b: Another one.
+        prefix: The dotted path of both within their configurations.
+
+    Returns:
+        Nothing where they are equal.
+
+    Example:
+        >>> differences({"loss": {"p": 1.3}}, {"loss": {"p": 1.7}})
+        {'loss.p': '1.3 -> 1.7'}
+    """
+    found: dict[str, str] = {}
+    for key in sorted({*a, *b}):
+        left, right = a.get(key), b.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found |= differences(left, right, f"{prefix}{key}.")
+        elif left != right:
+            found[f"{prefix}{key}"] = f"{left} -> {right}"
+    return found
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _require(holds: bool, key: str, value: object, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"{key} is {value}: expected {expected}")

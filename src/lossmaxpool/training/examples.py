@@ -1,0 +1,126 @@
+"""Pictures of what a run learned: image, truth, prediction, and where the weights w* sit."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib import colormaps
+from PIL import Image
+from torch import Tensor
+
+from lossmaxpool.data import IGNORE_INDEX, EvalTransform, Sample, SegmentationDataset
+from lossmaxpool.functional import solve
+from lossmaxpool.training.atomic import write_atomically
+from lossmaxpool.training.module import SegmentationModule
+
+EXAMPLES = "examples"
+# How bright the grey image lies under the heat map: visible, and never mistaken for heat.
+_DIMMED = 0.45
+
+
+def write_examples(
+    module: SegmentationModule, dataset: SegmentationDataset, folder: Path, count: int
+) -> list[dict[str, str]]:
+    """Write the pictures of a few validation images into a run folder.
+
+    Args:
+        module: The trained network.
+        dataset: The validation split.
+        folder: The run folder.
+        count: How many images; they are evenly spaced in the split, the same for every run.
+
+    Returns:
+        The entries of the run record: the name of the sample and paths relative to ``folder``.
+    """
+    (folder / EXAMPLES).mkdir(exist_ok=True)
+    description = module.description
+    transform = EvalTransform(description.mean, description.std)
+    was_training = module.training
+    module.eval()
+    entries = []
+    for k, index in enumerate(evenly_spaced(len(dataset), count)):
+        sample = dataset[index]
+        image, target = transform(sample)
+        with torch.no_grad():
+            logits = module.full_size_logits(image[None].to(module.device)).float().cpu()
+        weights = max_pooling_weights(
+            logits, target[None], p=module.config.loss.p, min_support=module.config.loss.min_support
+        )[0]
+        pictures = {
+            "image": sample.image.permute(1, 2, 0).numpy(),
+            "truth": paint(sample.mask, description.colors),
+            "prediction": paint(
+                logits[0].argmax(dim=0).where(target != IGNORE_INDEX, IGNORE_INDEX),
+                description.colors,
+            ),
+            "weights": heat_map(sample, weights),
+        }
+        entry = {"name": sample.name}
+        for kind, pixels in pictures.items():
+            entry[kind] = f"{EXAMPLES}/{k}.{kind}.png"
+            write_png(folder / entry[kind], pixels)
+        entries.append(entry)
+    module.train(was_training)
+    return entries
+
+
+def evenly_spaced(length: int, count: int) -> list[int]:
+    """Return the middles of ``count`` equal parts of a split: video frames apart in time.
+
+    Example:
+        >>> evenly_spaced(100, 4)
+        [12, 37, 62, 87]
+    """
+    count = min(length, count)
+    return [(2 * k + 1) * length // (2 * count) for k in range(count)]
+
+
+def max_pooling_weights(logits: Tensor, target: Tensor, *, p: float, min_support: float) -> Tensor:
+    """Return where loss max-pooling looks: w* / tau of the pixel losses, in [0, 1].
+
+    Args:
+        logits: (B, C, H, W).
+        target: (B, H, W), ``IGNORE_INDEX`` where unlabelled.
+        p: Norm of the weighting set.
+        min_support: Least share of the valid pixels that the weights rest on.
+
+    Returns:
+        (B, H, W), 0 on ignored pixels.
+
+    References:
+        Rota Bulò et al. 2017, Theorem 1.
+    """
+    losses = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")
+    valid = target != IGNORE_INDEX
+    solution = solve(losses, p=p, min_support=min_support, valid=valid)
+    relative = solution.weights / solution.weight_cap.view(-1, 1, 1)
+    return relative.where(valid, 0.0)
+
+
+def paint(mask: Tensor, colors: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """Return a mask (H, W) as RGB (H, W, 3) uint8; what is ignored is black."""
+    table = np.zeros((256, 3), dtype=np.uint8)
+    table[: len(colors)] = colors
+    painted: np.ndarray = table[mask.numpy()]
+    return painted
+
+
+def heat_map(sample: Sample, weights: Tensor) -> np.ndarray:
+    """Return weights (H, W) in [0, 1] as heat over the dimmed grey image, RGB (H, W, 3) uint8."""
+    grey = sample.image.float().mean(dim=0).numpy()[..., None] / 255 * _DIMMED
+    heat = weights.numpy()[..., None]
+    color = colormaps["inferno"](weights.numpy())[..., :3]
+    blended: np.ndarray = (255 * ((1 - heat) * grey + heat * color)).astype(np.uint8)
+    return blended
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write RGB pixels (H, W, 3) uint8, whole or not at all."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png", optimize=True)
+    write_atomically(path, buffer.getvalue())

@@ -1,0 +1,64 @@
+"""Who may write into a run folder, and from where a run goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]
+
+from lossmaxpool.training.atomic import write_atomically
+from lossmaxpool.training.checkpoints import LAST
+from lossmaxpool.training.config import TrainConfig, differences
+from lossmaxpool.training.errors import TrainingError
+
+CONFIG = "config.yaml"
+# What may change between two sessions of one run: where it computes and how often it reports.
+_FREE = (
+    "hardware.accelerator",
+    "hardware.devices",
+    "hardware.num_nodes",
+    "hardware.strategy",
+    "hardware.workers",
+    "hardware.threads",
+    "reporting.checkpoint_every",
+)
+
+
+def prepare_folder(config: TrainConfig, folder: Path, *, resume: bool) -> Path | None:
+    """Make a run folder, or check that it is the one of an interrupted run.
+
+    Args:
+        config: The run that is about to start.
+        folder: Its folder.
+        resume: Whether it goes on from a checkpoint.
+
+    Returns:
+        The checkpoint to go on from, or None for a run from the start.
+
+    Raises:
+        TrainingError: The folder is not empty and nobody asked to resume, or it holds a run with
+            another configuration.
+    """
+    if resume and (folder / CONFIG).is_file():
+        _check_same_run(config, folder)
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise TrainingError(
+            f"{folder} is not empty: choose a new folder"
+            + (f"; it holds no {CONFIG} to resume from" if resume else ", or add --resume")
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / CONFIG, yaml.safe_dump(config.to_dict(), sort_keys=False).encode())
+    checkpoint = folder / LAST
+    return checkpoint if checkpoint.is_file() else None
+
+
+def _check_same_run(config: TrainConfig, folder: Path) -> None:
+    saved = yaml.safe_load((folder / CONFIG).read_text())
+    found = differences(saved, config.to_dict())
+    blocking = {key: change for key, change in found.items() if key not in _FREE}
+    if blocking:
+        changes = "; ".join(f"{key}: {change}" for key, change in blocking.items())
+        raise TrainingError(
+            f"{folder} holds a run with another configuration ({changes}): "
+            "resume it as it was, or train into a new folder"
+        )

@@ -1,0 +1,45 @@
+"""Ctrl-C at a moment when the state of a run is whole."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupt:
+    """Whether somebody asked the run to stop."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+
+@contextmanager
+def postponed_interrupt() -> Iterator[Interrupt]:
+    """Turn the first Ctrl-C into a request, which is answered between two steps.
+
+    An exception in the middle of a step would leave weights half updated. The second Ctrl-C is an
+    ordinary KeyboardInterrupt. Outside the main thread, where Python delivers no signal, nothing
+    changes.
+    """
+    interrupt = Interrupt()
+
+    def request(number: int, frame: FrameType | None) -> None:
+        interrupt.requested = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.stderr.write(
+            "\nstopping after this step (or evaluation), with a checkpoint; "
+            "Ctrl-C again stops at once\n"
+        )
+
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+    earlier = signal.signal(signal.SIGINT, request)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, earlier)

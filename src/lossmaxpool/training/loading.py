@@ -1,0 +1,100 @@
+"""Batches for Lightning: deterministic in training, every image exactly once in validation."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch.utils.data import DataLoader, Subset
+
+from lossmaxpool.data import (
+    AugmentedDataset,
+    EvalTransform,
+    EvaluationDataset,
+    SegmentationDataset,
+    TrainTransform,
+    collate_padded,
+)
+from lossmaxpool.training.config import TrainConfig
+from lossmaxpool.training.draws import DrawSampler
+
+RGB = tuple[float, float, float]
+
+
+class SegmentationData(pl.LightningDataModule):
+    """Training crops from the step at which the trainer stands, and whole validation images.
+
+    Args:
+        config: The run.
+        train: The training split.
+        val: The validation split.
+        mean: Mean of the channels that the network expects, in [0, 1].
+        std: Their standard deviation.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        train: SegmentationDataset,
+        val: SegmentationDataset,
+        mean: RGB,
+        std: RGB,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.train = train
+        self.val = val
+        optimisation = config.optimisation
+        self.crops = AugmentedDataset(
+            train,
+            TrainTransform(
+                crop_size=optimisation.crop_size,
+                scale_range=optimisation.scale_range,
+                flip=optimisation.flip,
+                mean=mean,
+                std=std,
+            ),
+        )
+        self.images = EvaluationDataset(val, EvalTransform(mean=mean, std=std))
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return the batches from the trainer's step to the last one of the run."""
+        assert self.trainer is not None
+        optimisation = self.config.optimisation
+        sampler = DrawSampler(
+            len(self.train),
+            optimisation.batch_size,
+            self.config.seed,
+            start=self.trainer.global_step,
+            stop=optimisation.steps,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+        )
+        return DataLoader(self.crops, batch_sampler=sampler, **self._options())
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return this rank's validation images, one by one: their sizes may differ.
+
+        No image is repeated to even the ranks out: their shares differ by at most one image.
+        """
+        assert self.trainer is not None
+        share = range(self.trainer.global_rank, len(self.val), self.trainer.world_size)
+        return DataLoader(
+            Subset(self.images, share), batch_size=1, collate_fn=collate_padded, **self._options()
+        )
+
+    def _options(self) -> dict[str, Any]:
+        workers = self.config.hardware.workers
+        return {
+            "num_workers": workers,
+            "persistent_workers": workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+            "worker_init_fn": _ignore_interrupts,
+        }
+
+
+def _ignore_interrupts(worker: int) -> None:
+    # Ctrl-C reaches every process of the terminal; the main one decides when its workers stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

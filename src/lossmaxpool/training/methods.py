@@ -1,0 +1,111 @@
+"""The methods that can be compared, as data: an id, a label, and how the criterion is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lossmaxpool.data import IGNORE_INDEX
+from lossmaxpool.losses import (
+    BootstrappedCrossEntropyLoss,
+    MaxPoolingCrossEntropyLoss,
+    median_frequency_weights,
+)
+from lossmaxpool.training.config import LossConfig
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to train.
+
+    Args:
+        id: The name in configurations and run folders.
+        label: The name in tables.
+        build: Makes the criterion from the options of the losses and from the pixels per training
+            image and class, (num_images, C) int64. The criterion takes logits (B, C, h, w) and a
+            target (B, H, W).
+    """
+
+    id: str
+    label: str
+    build: Callable[[LossConfig, Tensor], nn.Module]
+
+
+class MeanCrossEntropyLoss(nn.Module):
+    """The mean cross-entropy over the valid pixels of a batch.
+
+    ``sum_i weight[y_i] l_i / sum_i weight[y_i]``, and 0 where no pixel is valid: torch's own mean is
+    NaN there, and a crop may well hold nothing but ignored pixels.
+
+    Args:
+        weight: Class weights (C,), or None for equal ones.
+        label_smoothing: Probability mass moved from the true class to all classes.
+    """
+
+    weight: Tensor | None
+
+    def __init__(self, weight: Tensor | None = None, *, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.label_smoothing = label_smoothing
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of logits (B, C, h, w), upsampled to the target (B, H, W)."""
+        total = F.cross_entropy(
+            upsample(logits, target.shape[-2:]).float(),
+            target,
+            weight=self.weight,
+            ignore_index=IGNORE_INDEX,
+            reduction="sum",
+            label_smoothing=self.label_smoothing,
+        )
+        valid = target[target != IGNORE_INDEX]
+        mass = self.weight[valid].sum() if self.weight is not None else valid.numel()
+        return total / torch.as_tensor(mass, device=total.device).clamp(min=1e-12)
+
+
+def upsample(logits: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
+    """Return logits (B, C, h, w) at the size of their target (H, W), bilinearly."""
+    if logits.shape[-2:] == tuple(size):
+        return logits
+    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def _base(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
+    return MeanCrossEntropyLoss(label_smoothing=loss.label_smoothing)
+
+
+def _loss_only(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
+    return MaxPoolingCrossEntropyLoss(
+        loss.p,
+        loss.min_support,
+        ignore_index=IGNORE_INDEX,
+        label_smoothing=loss.label_smoothing,
+        pool=loss.pool,
+    )
+
+
+def _inverse_median(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
+    weight = median_frequency_weights(class_pixels).float()
+    return MeanCrossEntropyLoss(weight, label_smoothing=loss.label_smoothing)
+
+
+def _bootstrap(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
+    return BootstrappedCrossEntropyLoss(
+        loss.bootstrap_k, ignore_index=IGNORE_INDEX, label_smoothing=loss.label_smoothing
+    )
+
+
+METHODS = {
+    method.id: method
+    for method in (
+        Method("base", "BASE", _base),
+        Method("loss-only", "LMP (loss only)", _loss_only),
+        Method("inverse-median", "Inverse median frequency", _inverse_median),
+        Method("bootstrap", "Bootstrapped", _bootstrap),
+    )
+}

@@ -1,0 +1,121 @@
+"""The run record: what a run leaves behind for whoever compares runs."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from lossmaxpool._version import __version__
+from lossmaxpool.training.atomic import write_atomically
+
+SCHEMA = 1
+RECORD = "record.json"
+Status = Literal["running", "finished", "interrupted", "failed"]
+
+
+@dataclass
+class RunRecord:
+    """One training run as plain values; ``record.json`` in its folder.
+
+    Args:
+        status: How the run ended, or "running".
+        method: The id of the method.
+        label: The name of the method in tables.
+        seed: The seed of the run.
+        data: Name of the data set, names and sizes of its splits.
+        classes: Names of the C classes.
+        colors: Their colours, RGB.
+        train_pixels: Valid training pixels per class.
+        val_pixels: Valid validation pixels per class.
+        config: The resolved configuration.
+        environment: Device, versions, date.
+        curve: Loss, plain cross-entropy and learning rate of the batch at some steps.
+        evaluations: Step, mIoU, pixel accuracy and per-class IoU of every evaluation.
+        confusion: The integer confusion matrix (truth, prediction) of the last evaluation.
+        iou: Its per-class IoU; None for a class absent from truth and prediction.
+        miou: Its mean over the classes.
+        pixel_accuracy: Its share of right pixels.
+        examples: Images of a few validation images, relative to the run folder.
+        seconds: Time spent training and evaluating, over all sessions.
+        schema: The version of this layout.
+    """
+
+    status: Status
+    method: str
+    label: str
+    seed: int
+    data: dict[str, Any]
+    classes: list[str]
+    colors: list[list[int]]
+    train_pixels: list[int]
+    val_pixels: list[int]
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    curve: list[dict[str, float]] = field(default_factory=list)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    confusion: list[list[int]] = field(default_factory=list)
+    iou: list[float | None] = field(default_factory=list)
+    miou: float | None = None
+    pixel_accuracy: float | None = None
+    examples: list[dict[str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+    schema: int = SCHEMA
+
+    def write(self, folder: Path) -> None:
+        """Write ``record.json`` into the run folder, whole or not at all."""
+        text = json.dumps(asdict(self), indent=1, allow_nan=False)
+        write_atomically(folder / RECORD, text.encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord:
+        """Read the record of a run folder."""
+        return cls(**json.loads((folder / RECORD).read_text()))
+
+
+def describe_environment(device: torch.device, world_size: int) -> dict[str, Any]:
+    """Return what a result depends on besides its configuration: device, threads, versions, date.
+
+    Args:
+        device: Where the run computes.
+        world_size: On how many of them.
+    """
+    on_cuda = device.type == "cuda"
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "device": torch.cuda.get_device_name(device) if on_cuda else _processor(),
+        "devices": world_size,
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "lossmaxpool": __version__,
+        **_versions(("torch", "torchvision", "timm", "segmentation_models_pytorch", "lightning")),
+    }
+
+
+def _versions(names: Sequence[str]) -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    """The processor's marketing name, which ``platform`` does not know on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
