@@ -1,8 +1,9 @@
 """Training: a configuration in, a run folder out."""
 
+from lossmaxpool.training.compare import compare
 from lossmaxpool.training.config import TrainConfig
 from lossmaxpool.training.errors import TrainingError
 from lossmaxpool.training.record import RunRecord
 from lossmaxpool.training.run import train
 
-__all__ = ["RunRecord", "TrainConfig", "TrainingError", "train"]
+__all__ = ["RunRecord", "TrainConfig", "TrainingError", "compare", "train"]

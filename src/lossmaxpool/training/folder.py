@@ -40,8 +40,8 @@ def prepare_folder(config: TrainConfig, folder: Path, *, resume: bool) -> Path |
             another configuration.
     """
     if resume and (folder / CONFIG).is_file():
-        _check_same_run(config, folder)
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        check_same_run(config, folder)
+    elif not is_unused(folder):
         raise TrainingError(
             f"{folder} is not empty: choose a new folder"
             + (f"; it holds no {CONFIG} to resume from" if resume else ", or add --resume")
@@ -52,7 +52,17 @@ def prepare_folder(config: TrainConfig, folder: Path, *, resume: bool) -> Path |
     return checkpoint if checkpoint.is_file() else None
 
 
-def _check_same_run(config: TrainConfig, folder: Path) -> None:
+def is_unused(folder: Path) -> bool:
+    """Return whether nothing is there yet, or an empty folder."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
+def check_same_run(config: TrainConfig, folder: Path) -> None:
+    """Refuse to go on with a run under another configuration.
+
+    Raises:
+        TrainingError: Something that decides the result differs from the saved configuration.
+    """
     saved = yaml.safe_load((folder / CONFIG).read_text())
     found = differences(saved, config.to_dict())
     blocking = {key: change for key, change in found.items() if key not in _FREE}

@@ -38,8 +38,8 @@ class Method:
 class MeanCrossEntropyLoss(nn.Module):
     """The mean cross-entropy over the valid pixels of a batch.
 
-    ``sum_i weight[y_i] l_i / sum_i weight[y_i]``, and 0 where no pixel is valid: torch's own mean is
-    NaN there, and a crop may well hold nothing but ignored pixels.
+    ``sum_i weight[y_i] l_i / sum_i weight[y_i]``, and 0 where no pixel is valid: torch's own mean
+    is NaN there, and a crop may well hold nothing but ignored pixels.
 
     Args:
         weight: Class weights (C,), or None for equal ones.

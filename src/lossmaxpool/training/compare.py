@@ -1,0 +1,82 @@
+"""Several methods under the same seeds: same initial weights, same batches, only the loss differs."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from lossmaxpool.training.config import MethodId, TrainConfig
+from lossmaxpool.training.errors import TrainingError
+from lossmaxpool.training.folder import CONFIG, check_same_run, is_unused
+from lossmaxpool.training.record import RECORD, RunRecord
+from lossmaxpool.training.run import train
+
+
+def compare(
+    config: TrainConfig,
+    methods: Sequence[MethodId],
+    seeds: Sequence[int],
+    out: Path,
+    *,
+    jobs: int = 1,
+    resume: bool = False,
+) -> list[Path]:
+    """Train every method with every seed, one run folder each.
+
+    Runs of one seed follow one another, so that an interrupted comparison has compared something.
+
+    Args:
+        config: What the runs share; its method and seed are not looked at.
+        methods: The methods.
+        seeds: The seeds.
+        out: The folder that will hold the run folders; new or empty, unless resuming.
+        jobs: Runs at the same time, each in a process with its share of the threads.
+        resume: Keep the finished runs in ``out`` and go on with the rest.
+
+    Returns:
+        The run folders, ``<out>/<method>-seed<seed>``.
+
+    Raises:
+        TrainingError: ``out`` is not empty and nobody asked to resume, it holds runs of another
+            configuration, or a run stopped.
+        ValueError: No method, no seed, or one of them twice.
+    """
+    for what, given in (("method", methods), ("seed", seeds)):
+        if not given or len(set(given)) < len(given):
+            raise ValueError(f"{what}s are {list(given)}: expected at least one, each once")
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}: expected at least 1")
+    if not resume and not is_unused(out):
+        raise TrainingError(f"{out} is not empty: choose a new folder, or add --resume")
+    if jobs > 1:
+        threads = max(1, (config.hardware.threads or torch.get_num_threads()) // jobs)
+        config = replace(config, hardware=replace(config.hardware, threads=threads))
+    runs = [
+        (replace(config, method=method, seed=seed), out / f"{method}-seed{seed}")
+        for seed in seeds
+        for method in methods
+    ]
+    if jobs == 1:
+        for run, folder in runs:
+            train_unless_finished(run, folder)
+    else:
+        # A fresh interpreter per run: a forked one would inherit the threads' locks.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+            for future in [pool.submit(train_unless_finished, *run) for run in runs]:
+                future.result()
+    return [folder for _, folder in runs]
+
+
+def train_unless_finished(config: TrainConfig, folder: Path) -> None:
+    """Train, resume or keep the run in a folder, whichever is left to do."""
+    begun = (folder / CONFIG).is_file()
+    if begun and (folder / RECORD).is_file() and RunRecord.read(folder).status == "finished":
+        check_same_run(config, folder)
+    else:
+        train(config, folder, resume=begun)
