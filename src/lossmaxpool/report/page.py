@@ -13,6 +13,8 @@ from lossmaxpool.report.sections import sections
 from lossmaxpool.report.statistics import summarize
 from lossmaxpool.report.tables import summary_content
 
+# The browser itself refuses whatever is not inside the page.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 TITLE = "Loss max-pooling, compared"
 
 
@@ -42,6 +44,7 @@ def write_report(run_folders: Sequence[Path], out: Path, title: str = TITLE) -> 
             element("meta", charset="utf-8"),
             element("meta", name="viewport", content="width=device-width, initial-scale=1"),
             element("meta", name="color-scheme", content="light dark"),
+            element("meta", http_equiv="Content-Security-Policy", content=POLICY),
             element("title", title),
             element("style", Markup(style)),
         ),

@@ -17,7 +17,8 @@ from lossmaxpool.report.fields import Fields, RecordError
 
 SCHEMA = 1
 BASELINE = "base"
-STATUSES = ("finished", "interrupted", "failed")
+# A run that was killed has no time to say so: its record stays "running".
+STATUSES = ("finished", "interrupted", "failed", "running")
 # A record holds the same numbers more than once (a mean and its terms, an IoU and its counts); they
 # may differ by rounding to a few digits when written, never by more.
 AGREEMENT = 1e-4
@@ -325,18 +326,19 @@ def _example(fields: Fields, folder: Path) -> Example:
 def _check_results(fields: Fields, run: Run) -> None:
     final = run.results
     matrix = ConfusionMatrix.from_counts(_confusion(fields, len(run.classes)))
-    counted = matrix.iou().tolist()
-    if not all(_agree(a, b) for a, b in zip(final.iou, counted, strict=True)):
-        raise RecordError(
-            f"{fields.where}: iou {list(final.iou)}, but its confusion gives {counted}. "
-            "The record contradicts itself; train the run again."
-        )
+    counted = (matrix.miou(), matrix.pixel_accuracy(), *matrix.iou().tolist())
     stated = (
         fields.fraction("miou"),
         fields.fraction("pixel_accuracy"),
         *fields.fractions("iou", len(run.classes)),
     )
     evaluated = (final.miou, final.pixel_accuracy, *final.iou)
+    if not all(_agree(a, b) for a, b in zip(evaluated, counted, strict=True)):
+        raise RecordError(
+            f"{fields.where}: miou, pixel_accuracy and iou of the last evaluation are "
+            f"{_listed(evaluated)}, but its confusion gives {_listed(counted)}. "
+            "The record contradicts itself; train the run again."
+        )
     if not all(_agree(a, b) for a, b in zip(stated, evaluated, strict=True)):
         raise RecordError(
             f"{fields.where}: its results (miou {stated[0]}) are not those of its last evaluation "
@@ -357,6 +359,10 @@ def _confusion(fields: Fields, num_classes: int) -> Tensor:
             "of at least 0."
         )
     return torch.tensor(rows, dtype=torch.int64)
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)
 
 
 def _agree(a: float, b: float) -> bool:

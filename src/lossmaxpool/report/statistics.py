@@ -46,6 +46,15 @@ class Gain:
 
 
 @dataclass(frozen=True)
+class Gains:
+    """The gains of one method over the baseline; `iou` has one per class."""
+
+    miou: Gain
+    pixel_accuracy: Gain
+    iou: tuple[Gain, ...]
+
+
+@dataclass(frozen=True)
 class MethodSummary:
     """One method: scores over its seeds, and gains where there is a baseline to compare with."""
 
@@ -53,8 +62,7 @@ class MethodSummary:
     miou: Score
     pixel_accuracy: Score
     iou: tuple[Score, ...]
-    miou_gain: Gain | None
-    iou_gain: tuple[Gain, ...] | None
+    gains: Gains | None
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,7 @@ class Summary:
 
     @property
     def rivals(self) -> tuple[MethodSummary, ...]:
+        """Every method but the baseline."""
         return tuple(m for m in self.methods if m.method is not self.comparison.baseline)
 
     @property
@@ -99,7 +108,7 @@ def summarize(comparison: Comparison) -> Summary:
     baseline = comparison.baseline
     return Summary(
         comparison=comparison,
-        methods=tuple(_summarize(method, baseline, comparison) for method in comparison.methods),
+        methods=tuple(_summarize(method, baseline) for method in comparison.methods),
         train_share=_shares(comparison.train_pixels),
         val_share=_shares(comparison.val_pixels),
     )
@@ -180,32 +189,39 @@ def _central_probability(angle: float, degrees: int) -> float:
     return (angle + series) * 2 / math.pi if odd else series
 
 
-def _summarize(method: Method, baseline: Method | None, comparison: Comparison) -> MethodSummary:
-    miou, accuracy, iou = _by_seed(method)
-    gain, iou_gain = None, None
+def _summarize(method: Method, baseline: Method | None) -> MethodSummary:
+    own = _by_seed(method)
+    gains = None
     if baseline is not None and baseline is not method:
-        base_miou, _, base_iou = _by_seed(baseline)
-        gain = paired_gain(base_miou, miou)
-        iou_gain = tuple(paired_gain(base, own) for base, own in zip(base_iou, iou, strict=True))
+        base = _by_seed(baseline)
+        gains = Gains(
+            miou=paired_gain(base.miou, own.miou),
+            pixel_accuracy=paired_gain(base.pixel_accuracy, own.pixel_accuracy),
+            iou=tuple(paired_gain(b, o) for b, o in zip(base.iou, own.iou, strict=True)),
+        )
     return MethodSummary(
         method=method,
-        miou=score(list(miou.values())),
-        pixel_accuracy=score(list(accuracy.values())),
-        iou=tuple(score(list(values.values())) for values in iou),
-        miou_gain=gain,
-        iou_gain=iou_gain,
+        miou=score(list(own.miou.values())),
+        pixel_accuracy=score(list(own.pixel_accuracy.values())),
+        iou=tuple(score(list(values.values())) for values in own.iou),
+        gains=gains,
     )
 
 
-def _by_seed(
-    method: Method,
-) -> tuple[dict[int, float], dict[int, float], tuple[dict[int, float], ...]]:
-    finals = {run.seed: run.results for run in method.runs}
-    return (
-        {seed: final.miou for seed, final in finals.items()},
-        {seed: final.pixel_accuracy for seed, final in finals.items()},
-        tuple(
-            {seed: final.iou[c] for seed, final in finals.items()}
+@dataclass(frozen=True)
+class _BySeed:
+    miou: Mapping[int, float]
+    pixel_accuracy: Mapping[int, float]
+    iou: tuple[Mapping[int, float], ...]
+
+
+def _by_seed(method: Method) -> _BySeed:
+    results = {run.seed: run.results for run in method.runs}
+    return _BySeed(
+        miou={seed: result.miou for seed, result in results.items()},
+        pixel_accuracy={seed: result.pixel_accuracy for seed, result in results.items()},
+        iou=tuple(
+            {seed: result.iou[c] for seed, result in results.items()}
             for c in range(len(method.runs[0].classes))
         ),
     )

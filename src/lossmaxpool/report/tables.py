@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lossmaxpool.report.formats import points, share, with_std
 from lossmaxpool.report.records import Run, read_runs
-from lossmaxpool.report.statistics import Gain, Score, Summary, summarize
+from lossmaxpool.report.statistics import Gain, Gains, Score, Summary, summarize
 from lossmaxpool.report.wording import caveats, findings, headline
 
 SUMMARY_SCHEMA = 1
@@ -41,8 +42,17 @@ def format_table(run_folders: Sequence[Path]) -> str:
     rule = "-" * max(len(line) for line in lines)
     scores = len(summary.train_share) + 1
     table = [lines[0], rule, *lines[1:scores], rule, *lines[scores:]]
-    words = [headline(summary), *findings(summary), *caveats(summary)]
-    return "\n".join([*table, "", *words])
+    if any(cell.endswith("*") for row in rows[1:] for cell in row[1:]):
+        table.append("* the 95 % interval of the paired gain excludes zero")
+    blocks = [[headline(summary)], *(findings(summary, m) for m in summary.rivals)]
+    blocks.append(caveats(summary))
+    width = max(80, len(rule))
+    words = [
+        "\n".join(textwrap.fill(text, width, subsequent_indent="  ") for text in block)
+        for block in blocks
+        if block
+    ]
+    return "\n\n".join(["\n".join(table), *words])
 
 
 def markdown_table(run_folders: Sequence[Path]) -> str:
@@ -58,7 +68,7 @@ def markdown_table(run_folders: Sequence[Path]) -> str:
         RecordError: A record is bad, or the runs cannot be compared.
     """
     head, *body = [
-        [cell.replace("|", "\\|").replace("*", "\\*") for cell in row]
+        [cell.strip().replace("|", "\\|").replace("*", "\\*") for cell in row]
         for row in _rows(summarize(read_runs(run_folders)))
     ]
     rules = [":--", *["--:"] * (len(head) - 1)]
@@ -72,7 +82,6 @@ def summary_content(summary: Summary) -> dict[str, Any]:
     return {
         "schema": SUMMARY_SCHEMA,
         "headline": headline(summary),
-        "findings": findings(summary),
         "caveats": caveats(summary),
         "data": {
             "name": data.name,
@@ -98,8 +107,8 @@ def summary_content(summary: Summary) -> dict[str, Any]:
                 "miou": _score(m.miou),
                 "pixel_accuracy": _score(m.pixel_accuracy),
                 "iou": [_score(score) for score in m.iou],
-                "miou_gain": _gain(m.miou_gain) if m.miou_gain else None,
-                "iou_gain": [_gain(gain) for gain in m.iou_gain] if m.iou_gain else None,
+                "findings": findings(summary, m),
+                "gains": _gains(m.gains) if m.gains else None,
             }
             for m in summary.methods
         ],
@@ -118,9 +127,10 @@ def _rows(summary: Summary) -> list[list[str]]:
         scores = [*(m.iou[c] for c in summary.by_share), m.miou, m.pixel_accuracy]
         for row, cell in zip(rows, [m.method.label, *map(with_std, scores)], strict=True):
             row.append(cell)
-        if m.iou_gain is not None and m.miou_gain is not None:
-            gains = [*(m.iou_gain[c] for c in summary.by_share), m.miou_gain]
-            for row, cell in zip(rows, ["gain", *map(_marked, gains), ""], strict=True):
+        if m.gains:
+            gains = [*(m.gains.iou[c] for c in summary.by_share), m.gains.miou]
+            gains.append(m.gains.pixel_accuracy)
+            for row, cell in zip(rows, ["gain", *map(_marked, gains)], strict=True):
                 row.append(cell)
     return rows
 
@@ -132,6 +142,14 @@ def _marked(gain: Gain) -> str:
 
 def _score(score: Score) -> dict[str, Any]:
     return {"mean": _json(score.mean), "std": _json(score.std), "n": score.n}
+
+
+def _gains(gains: Gains) -> dict[str, Any]:
+    return {
+        "miou": _gain(gains.miou),
+        "pixel_accuracy": _gain(gains.pixel_accuracy),
+        "iou": [_gain(gain) for gain in gains.iou],
+    }
 
 
 def _gain(gain: Gain) -> dict[str, Any]:

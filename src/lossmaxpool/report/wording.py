@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from lossmaxpool.report.formats import count, interval, percent, points, share
-from lossmaxpool.report.statistics import Gain, MethodSummary, Summary, t_quantile
+from lossmaxpool.report.statistics import Gain, Gains, MethodSummary, Summary, t_quantile
 
 
 def headline(summary: Summary) -> str:
@@ -22,8 +22,8 @@ def headline(summary: Summary) -> str:
             f"({_seeds(best)}), against {percent(second.miou.mean)} of {_label(second)} "
             f"({_seeds(second)})."
         )
-    rival = max(summary.rivals, key=lambda m: _gain(m).mean if _gain(m).n else -math.inf)
-    gain = _gain(rival)
+    paired = [(rival, rival.gains.miou) for rival in summary.rivals if rival.gains]
+    rival, gain = max(paired, key=lambda pair: pair[1].mean if pair[1].n else -math.inf)
     if not gain.n:
         return (
             f"{_label(rival)} and {_label(baseline)} have no seed in common on {data}, "
@@ -32,52 +32,76 @@ def headline(summary: Summary) -> str:
     return f"{_verdict(rival, baseline, gain)} on {data} ({_figures(rival, baseline, gain)})."
 
 
-def findings(summary: Summary) -> list[str]:
-    """What the headline leaves out, one list entry per statement."""
+def findings(summary: Summary, method: MethodSummary) -> list[str]:
+    """What a method did against the baseline: the certainty, the rare classes, the rest."""
     baseline = summary.baseline
-    if baseline is None:
-        return ["There is no BASE run among these, so no gains over plain cross-entropy are given."]
-    statements = []
-    for rival in summary.rivals:
-        if _gain(rival).n:
-            statements.append(_certainty(rival, baseline))
-            statements.append(_rare_classes(summary, rival))
-            statements.append(_other_classes(summary, rival))
-    return [statement for statement in statements if statement]
+    if baseline is None or method.gains is None or not method.gains.miou.n:
+        return []
+    rare = summary.rare
+    others = [c for c in summary.by_share if c not in rare]
+    held = share(math.fsum(summary.train_share[c] for c in rare))
+    together = "together " if len(rare) > 1 else ""
+    statements = [
+        f"{_label(method)} against {_label(baseline)}: {_certainty(method.gains.miou)}",
+        f"{count(len(rare), 'rare class', 'rare classes').capitalize()} ({together}{held} % of the "
+        f"training pixels): {_gained_and_lost(summary, method.gains, rare)}."
+        f"{_settled_classes(summary, method.gains, rare)}",
+    ]
+    if others:
+        statements.append(
+            f"{count(len(others), 'other class', 'other classes')}: "
+            f"{_gained_and_lost(summary, method.gains, others)}."
+        )
+    statements.append(
+        f"Pixel accuracy: {percent(method.pixel_accuracy.mean)} against "
+        f"{percent(baseline.pixel_accuracy.mean)} ({points(method.gains.pixel_accuracy.mean)})."
+    )
+    return statements
 
 
 def caveats(summary: Summary) -> list[str]:
     """What a reader must know before trusting the comparison; empty where all is well."""
-    runs = summary.comparison.runs
-    notes = []
-    for run in runs:
-        if not run.finished:
-            reached = f" at step {run.final.step}" if run.final else " before its first evaluation"
-            notes.append(
-                f"{run.label}, seed {run.seed}: {run.status}{reached}; "
-                "shown under Runs, left out of every mean, gain and figure."
-            )
-    steps = {run.results.step for run in runs if run.finished}
-    if len(steps) > 1:
-        each = "; ".join(
-            f"{run.label}, seed {run.seed}: {run.results.step}" for run in runs if run.finished
-        )
-        notes.append(f"The runs are not equally long, so not like for like (steps: {each}).")
+    notes = [*_unfinished(summary), *_unequal_lengths(summary)]
     baseline = summary.baseline
-    for rival in summary.rivals if baseline else ():
-        assert baseline is not None
-        if not _gain(rival).n == rival.miou.n == baseline.miou.n:
+    if baseline is None:
+        notes.append("There is no BASE run among these, so there are no gains to show.")
+        return notes
+    for rival in summary.rivals:
+        assert rival.gains is not None, "every rival has gains where there is a baseline"
+        common = rival.gains.miou.n
+        if not common == rival.miou.n == baseline.miou.n:
             notes.append(
                 f"{_label(rival)} and {_label(baseline)} did not finish the same seeds: gains are "
-                f"over the {count(_gain(rival).n, 'common seed')}, means over all finished seeds."
+                f"over the {count(common, 'common seed')}, means over all finished ones."
             )
     return notes
 
 
+def _unfinished(summary: Summary) -> list[str]:
+    notes = []
+    for run in summary.comparison.runs:
+        if not run.finished:
+            reached = f"at step {run.final.step}" if run.final else "before its first evaluation"
+            state = "not finished" if run.status == "running" else run.status
+            notes.append(
+                f"{run.label}, seed {run.seed}: {state} {reached}. "
+                "It is listed with the runs and left out of every mean, gain and figure."
+            )
+    return notes
+
+
+def _unequal_lengths(summary: Summary) -> list[str]:
+    finished = [run for run in summary.comparison.runs if run.finished]
+    if len({run.results.step for run in finished}) == 1:
+        return []
+    each = "; ".join(f"{run.label}, seed {run.seed}: {run.results.step}" for run in finished)
+    return [f"The runs differ in length, so this is not like for like (steps: {each})."]
+
+
 def _verdict(rival: MethodSummary, baseline: MethodSummary, gain: Gain) -> str:
-    amount = points(abs(gain.mean)).lstrip("+")
-    if float(amount) == 0:
+    if _rounded(gain) == 0:
         return f"{_label(rival)} and {_label(baseline)} are level"
+    amount = points(abs(gain.mean)).lstrip("+")
     if gain.settled:
         verb = "beats" if gain.mean > 0 else "loses to"
         return f"{_label(rival)} {verb} {_label(baseline)} by {amount} mIoU points"
@@ -86,79 +110,67 @@ def _verdict(rival: MethodSummary, baseline: MethodSummary, gain: Gain) -> str:
 
 
 def _figures(rival: MethodSummary, baseline: MethodSummary, gain: Gain) -> str:
-    seeds = count(gain.n, "seed")
-    figures = f"{percent(rival.miou.mean)} against {percent(baseline.miou.mean)}, {seeds}"
+    figures = (
+        f"{percent(rival.miou.mean)} against {percent(baseline.miou.mean)}, {count(gain.n, 'seed')}"
+    )
     return figures if gain.settled else f"{figures}; not settled"
 
 
-def _certainty(rival: MethodSummary, baseline: MethodSummary) -> str:
-    gain = _gain(rival)
-    between = f"{_label(rival)} against {_label(baseline)}: {points(gain.mean)} mIoU points"
+def _certainty(gain: Gain) -> str:
+    change = f"{points(gain.mean)} mIoU points"
     if gain.n == 1:
         return (
-            f"{between} from a single seed. One pair of runs cannot tell an effect from the luck "
-            "of a seed: the difference is not settled."
+            f"{change} from a single seed. One pair of runs cannot tell an effect from the luck of "
+            "a seed: the difference is not settled."
         )
+    verdict = (
+        "it excludes zero."
+        if gain.settled
+        else "it includes zero, so the difference is not settled."
+    )
     wide = (
-        f" With {gain.n} seeds an interval is wide by nature "
+        f" With {gain.n} seeds the interval is wide by nature "
         f"(t = {t_quantile(gain.n - 1):.1f}); more seeds narrow it."
         if gain.n < 5
         else ""
     )
-    if gain.settled:
-        return f"{between}, 95 % interval {interval(gain)}: it excludes zero.{wide}"
-    return (
-        f"{between}, 95 % interval {interval(gain)}: it includes zero, "
-        f"so the difference is not settled.{wide}"
-    )
+    return f"{change}, 95 % interval {interval(gain)} over {gain.n} seeds: {verdict}{wide}"
 
 
-def _rare_classes(summary: Summary, rival: MethodSummary) -> str:
-    rare = summary.rare
-    held = share(math.fsum(summary.train_share[c] for c in rare))
-    of = f"{count(len(rare), 'rare class', 'rare classes')} ({held} % of the training pixels"
-    of += ", together)" if len(rare) > 1 else ")"
-    text = f"{_label(rival)}, {of}: {_gained_and_lost(summary, rival, rare)}."
-    gains = _class_gains(rival)
-    settled = [c for c in rare if gains[c].settled]
-    if any(gains[c].n > 1 for c in rare):
-        names = ", ".join(summary.comparison.classes[c] for c in settled) or "none of them"
-        text += f" The 95 % interval excludes zero for {names}."
-    return text
-
-
-def _other_classes(summary: Summary, rival: MethodSummary) -> str:
-    others = [c for c in summary.by_share if c not in summary.rare]
-    if not others:
-        return ""
-    return (
-        f"{_label(rival)}, the {count(len(others), 'other class', 'other classes')}: "
-        f"{_gained_and_lost(summary, rival, others)}."
-    )
-
-
-def _gained_and_lost(summary: Summary, rival: MethodSummary, classes: Sequence[int]) -> str:
-    """Sorted into gained, lost and unchanged as printed, so that words and table agree."""
-    gains = _class_gains(rival)
-    rounded = {c: round(1000 * gains[c].mean) for c in classes if gains[c].n}
-    groups = (
-        ("gained", sorted((c for c, r in rounded.items() if r > 0), key=lambda c: -gains[c].mean)),
-        ("lost", sorted((c for c, r in rounded.items() if r < 0), key=lambda c: gains[c].mean)),
-    )
+def _gained_and_lost(summary: Summary, gains: Gains, classes: Sequence[int]) -> str:
+    """Sorted by the gain as printed, so that words and table agree."""
+    names = summary.comparison.classes
+    present = [c for c in classes if gains.iou[c].n]
+    gained = [c for c in present if _rounded(gains.iou[c]) > 0]
+    lost = [c for c in present if _rounded(gains.iou[c]) < 0]
+    gained.sort(key=lambda c: -gains.iou[c].mean)
+    lost.sort(key=lambda c: gains.iou[c].mean)
     parts = [
         f"{len(members)} {verb} ("
-        + ", ".join(f"{summary.comparison.classes[c]} {points(gains[c].mean)}" for c in members)
+        + ", ".join(f"{names[c]} {points(gains.iou[c].mean)}" for c in members)
         + ")"
-        for verb, members in groups
+        for verb, members in (("gained", gained), ("lost", lost))
         if members
     ]
-    unchanged = [summary.comparison.classes[c] for c, r in rounded.items() if r == 0]
+    unchanged = [names[c] for c in present if _rounded(gains.iou[c]) == 0]
     if unchanged:
         parts.append(f"{len(unchanged)} unchanged ({', '.join(unchanged)})")
-    absent = [summary.comparison.classes[c] for c in classes if not gains[c].n]
+    absent = [names[c] for c in classes if not gains.iou[c].n]
     if absent:
-        parts.append(f"{len(absent)} absent from the validation images ({', '.join(absent)})")
-    return "; ".join(parts)
+        parts.append(f"{len(absent)} without an IoU ({', '.join(absent)})")
+    return ", ".join(parts)
+
+
+def _settled_classes(summary: Summary, gains: Gains, classes: Sequence[int]) -> str:
+    if all(gains.iou[c].n < 2 for c in classes):
+        return ""
+    names = [summary.comparison.classes[c] for c in classes if gains.iou[c].settled]
+    return f" The 95 % interval excludes zero for {', '.join(names) or 'none of them'}."
+
+
+def _rounded(gain: Gain) -> float:
+    """In points, to the decimal that is printed."""
+    return round(100 * gain.mean, 1)
 
 
 def _label(method: MethodSummary) -> str:
@@ -167,13 +179,3 @@ def _label(method: MethodSummary) -> str:
 
 def _seeds(method: MethodSummary) -> str:
     return count(method.miou.n, "seed")
-
-
-def _gain(rival: MethodSummary) -> Gain:
-    assert rival.miou_gain is not None, "gains exist for every rival where there is a baseline"
-    return rival.miou_gain
-
-
-def _class_gains(rival: MethodSummary) -> tuple[Gain, ...]:
-    assert rival.iou_gain is not None, "gains exist for every rival where there is a baseline"
-    return rival.iou_gain

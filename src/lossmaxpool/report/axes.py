@@ -1,0 +1,55 @@
+"""Scales and ticks: from data to the coordinates of a drawing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Maps [low, high] to [start, end], linearly or by logarithm."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        low, high, at = self.low, self.high, value
+        if self.log:
+            low, high, at = math.log(low), math.log(high), math.log(value)
+        return self.start + (at - low) / (high - low) * (self.end - self.start)
+
+
+def linear_ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Round numbers that cover [low, high]; their ends are the ends of the axis.
+
+    Example:
+        >>> linear_ticks(-3, 31)
+        [-10.0, 0.0, 10.0, 20.0, 30.0, 40.0]
+    """
+    if high <= low:
+        high = low + 1
+    raw = (high - low) / count
+    magnitude = 10 ** math.floor(math.log10(raw))
+    step = magnitude * next(m for m in (1, 2, 2.5, 5, 10) if m * magnitude >= raw * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [i * step for i in range(first, last + 1)]
+
+
+def decades(low: float, high: float) -> list[float]:
+    """The powers of ten inside [low, high], both positive.
+
+    Example:
+        >>> decades(0.004, 0.4)
+        [0.01, 0.1]
+    """
+    first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
+    return [10.0**exponent for exponent in range(first, last + 1)]
+
+
+def tick_text(value: float) -> str:
+    """A tick's number without needless digits."""
+    return f"{value:g}".replace("-", "\N{MINUS SIGN}")

@@ -1,0 +1,99 @@
+"""Places the labels of a scatter plot so that none covers another label or a point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+FONT_SIZE = 12
+# Advance of an average glyph of a system font over its size, on the safe side: text cannot be
+# measured where no font is loaded.
+_GLYPH = 0.57
+_DISTANCES = (8, 14, 22, 32, 44, 58)
+# Beside the point first: text reads best there. Then above, below, and the diagonals.
+_DIRECTIONS = ((1, 0), (-1, 0), (0, -1), (0, 1), (0.7, -0.7), (0.7, 0.7), (-0.7, -0.7), (-0.7, 0.7))
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of the drawing."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def overlaps(self, other: Box) -> bool:
+        return (
+            self.left < other.right
+            and other.left < self.right
+            and self.top < other.bottom
+            and other.top < self.bottom
+        )
+
+    def inside(self, other: Box) -> bool:
+        return (
+            other.left <= self.left
+            and self.right <= other.right
+            and other.top <= self.top
+            and self.bottom <= other.bottom
+        )
+
+
+@dataclass(frozen=True)
+class Label:
+    """A placed text; `leader` says that it stands too far from its point to go without a line."""
+
+    box: Box
+    leader: bool
+
+    @property
+    def x(self) -> float:
+        """Where the text starts."""
+        return self.box.left
+
+    @property
+    def baseline(self) -> float:
+        """Where the text stands."""
+        return self.box.bottom - 0.28 * FONT_SIZE
+
+
+def text_width(text: str, size: float = FONT_SIZE) -> float:
+    """An upper estimate of the width of a text."""
+    return _GLYPH * size * len(text)
+
+
+def place(
+    texts: Sequence[str],
+    points: Sequence[tuple[float, float]],
+    obstacles: Sequence[Box],
+    bounds: Box,
+) -> list[Label | None]:
+    """Places one text near each point, the first ones first; None where no room is left."""
+    placed: list[Box] = []
+    labels: list[Label | None] = []
+    for text, (x, y) in zip(texts, points, strict=True):
+        label = next(
+            (
+                Label(box, leader=distance > _DISTANCES[1])
+                for distance in _DISTANCES
+                for box in (_box(text, x, y, distance, way) for way in _DIRECTIONS)
+                if box.inside(bounds) and not any(map(box.overlaps, [*placed, *obstacles]))
+            ),
+            None,
+        )
+        if label:
+            placed.append(label.box)
+        labels.append(label)
+    return labels
+
+
+def _box(text: str, x: float, y: float, distance: float, way: tuple[float, float]) -> Box:
+    width, height = text_width(text), 1.15 * FONT_SIZE
+    across, down = way
+    # The near edge of the text, not its centre, keeps the distance to the point.
+    center_x = x + across * distance + (width / 2 if across > 0 else -width / 2 if across else 0)
+    center_y = y + down * distance + 0.5 * height * down
+    return Box(
+        center_x - width / 2, center_y - height / 2, center_x + width / 2, center_y + height / 2
+    )
