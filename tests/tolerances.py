@@ -15,3 +15,17 @@ FEASIBLE = {torch.float64: 1e-9, torch.float32: 1e-6}
 
 # Duality gap, relative to the value: two different sums over the same pixels.
 GAP = {torch.float64: 1e-9, torch.float32: 2e-6}
+
+# Closed form against the primal solved numerically, relative to the value: Clarabel stops at a gap
+# of 1e-8, SLSQP as near, HiGHS at a reduced cost of 1e-7 (relative to the largest loss).
+CONVEX_PROGRAM = 1e-6
+
+# The same, weights relative to tau: an error e of the value moves the maximiser by about sqrt(e).
+CONVEX_PROGRAM_WEIGHTS = 1e-3
+
+# The oracle against its own formulas: alpha*, value, gap relative, weights relative to tau. The sum
+# of 10^3 losses or powers, rounded a few times on its way.
+ORACLE = 1e-13
+
+# eta(alpha*) over m alpha*^q: one unit in the last place of alpha* times q = 10^4.
+ORACLE_ROOT = 1e-11
