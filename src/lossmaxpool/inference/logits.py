@@ -1,14 +1,13 @@
-"""Logits of full-size images, at full size."""
+"""Logits of full-size images, at full size, in a chosen precision."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lossmaxpool.models import input_stride
+from lossmaxpool.models import full_size_logits, input_stride
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -16,11 +15,9 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @torch.inference_mode()
 def predict_logits(model: nn.Module, images: Tensor, precision: Precision = "fp32") -> Tensor:
-    """Logits at the size of the images.
+    """Logits at the size of the images, padded for the network and cropped back.
 
-    Right and bottom are padded with the mean colour (0 after normalisation, as in training crops)
-    to a multiple of the network's stride; the logits are upsampled bilinearly
-    (align_corners=False) and the padding is cut off.
+    The largest map that exists is the result itself.
 
     Args:
         model: (B, 3, H, W) -> (B, C, h, w), in evaluation mode.
@@ -32,25 +29,28 @@ def predict_logits(model: nn.Module, images: Tensor, precision: Precision = "fp3
 
     Raises:
         ValueError: the images are not (B, 3, H, W) floats, the precision is unknown, or the model
-            is in training mode (its batch statistics would depend on the batch).
+            is in training mode (its result would depend on the rest of the batch).
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Conv2d(3, 11, 4, stride=4).eval()
+        >>> predict_logits(model, torch.zeros(1, 3, 90, 120)).shape
+        torch.Size([1, 11, 90, 120])
     """
     if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
         raise ValueError(
             f"images is {tuple(images.shape)} {images.dtype}; expected normalised floats "
             "(B, 3, H, W)"
         )
-    if precision not in ("fp32", *_AUTOCAST):
+    if precision != "fp32" and precision not in _AUTOCAST:
         raise ValueError(f"precision is {precision!r}; expected 'fp32', 'bf16' or 'fp16'")
     if model.training:
         raise ValueError("the model is in training mode; call model.eval() first")
-    H, W = images.shape[-2:]
-    stride = input_stride(model)
-    padded = F.pad(images, (0, -W % stride, 0, -H % stride))
-    with torch.autocast(
-        images.device.type, _AUTOCAST.get(precision), enabled=precision in _AUTOCAST
-    ):
-        logits: Tensor = model(padded)
-    full = F.interpolate(
-        logits.float(), size=padded.shape[-2:], mode="bilinear", align_corners=False
-    )
-    return full[..., :H, :W]
+
+    def network(padded: Tensor) -> Tensor:
+        dtype = _AUTOCAST.get(precision)
+        with torch.autocast(padded.device.type, dtype, enabled=dtype is not None):
+            logits: Tensor = model(padded)
+        return logits
+
+    return full_size_logits(network, images, input_stride(model))

@@ -122,6 +122,7 @@ def normalization(
     """
     _check_encoder(config.encoder)
     settings = timm.models.get_pretrained_cfg(config.encoder.removeprefix(TIMM_PREFIX))
+    assert settings is not None  # timm knows the name: every model has one
     red, green, blue = settings.mean
     red_std, green_std, blue_std = settings.std
     return (red, green, blue), (red_std, green_std, blue_std)

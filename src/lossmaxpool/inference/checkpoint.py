@@ -1,0 +1,111 @@
+"""A trained network from a run's checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lossmaxpool.models import ModelDescription, build_model
+from lossmaxpool.models.weights import load_plain
+
+_NETWORK = "model."  # the name of the network within the module that trained it
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network ready to predict, and what it was trained for.
+
+    Args:
+        model: (B, 3, H, W) -> (B, C, h, w), in evaluation mode.
+        description: architecture, classes, colours and normalisation.
+    """
+
+    model: nn.Module
+    description: ModelDescription
+
+
+def load_checkpoint(
+    path: Path | str,
+    classes: Sequence[str] | None = None,
+    device: torch.device | str = "cpu",
+) -> TrainedModel:
+    """Rebuild the network of a checkpoint; tensors and plain values only, nothing is executed.
+
+    Args:
+        path: ``checkpoints/best.ckpt`` or ``last.ckpt`` of a run folder, or the run folder itself
+            (its best checkpoint).
+        classes: names of the classes that the network is to be used for, in order; None accepts
+            those of the checkpoint.
+        device: where the network goes.
+
+    Returns:
+        The network in evaluation mode, and its description.
+
+    Raises:
+        ValueError: no such file, a damaged one, one that would execute code, one that is not a
+            checkpoint of this package, or one of other classes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "checkpoints" / "best.ckpt"
+    content = load_plain(path)
+    if not isinstance(content, Mapping) or ModelDescription.KEY not in content:
+        raise ValueError(
+            f"{path} is no checkpoint of lossmaxpool (it has no {ModelDescription.KEY!r}); give "
+            "checkpoints/best.ckpt of a run folder"
+        )
+    try:
+        description = ModelDescription.from_dict(content[ModelDescription.KEY])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if classes is not None:
+        check_classes(path, description.classes, classes)
+    # The encoder's first weights are in the checkpoint already: nothing to fetch.
+    config = replace(description.config, weights="none")
+    model = build_model(config, len(description.classes))
+    _fill(model, content.get("state_dict"), path)
+    return TrainedModel(model.to(device).eval(), description)
+
+
+def check_classes(path: Path, trained: Sequence[str], wanted: Sequence[str]) -> None:
+    """Refuse a checkpoint of other classes.
+
+    Raises:
+        ValueError: naming both numbers, or the first class that differs.
+    """
+    if len(trained) != len(wanted):
+        raise ValueError(
+            f"{path} was trained on {len(trained)} classes ({', '.join(trained)}), the data set "
+            f"has {len(wanted)} ({', '.join(wanted)}); give the data set it was trained on"
+        )
+    for index, (ours, theirs) in enumerate(zip(trained, wanted, strict=True)):
+        if ours != theirs:
+            raise ValueError(
+                f"class {index} is {ours!r} in {path} and {theirs!r} in the data set; the same "
+                "number of classes, but not the same ones or not in the same order"
+            )
+
+
+def _fill(model: nn.Module, states: object, path: Path) -> None:
+    if not isinstance(states, Mapping):
+        raise ValueError(f"{path} has no 'state_dict'; the checkpoint is incomplete")
+    tensors = {
+        name.removeprefix(_NETWORK): tensor
+        for name, tensor in states.items()
+        if name.startswith(_NETWORK) and isinstance(tensor, Tensor)
+    }
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:  # torch lists missing and unexpected names and wrong shapes
+        raise ValueError(
+            f"the weights in {path} do not fit the network that it describes: {error}"
+        ) from error
+    broken = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
+    if broken:
+        raise ValueError(
+            f"{path} has NaN or infinite weights ({broken[0]} and others); take another"
+        )
