@@ -39,15 +39,31 @@ def linear_ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [i * step for i in range(first, last + 1)]
 
 
-def decades(low: float, high: float) -> list[float]:
-    """The powers of ten inside [low, high], both positive.
+def ticks_inside(low: float, high: float, count: int = 5) -> list[float]:
+    """The round numbers of `linear_ticks` that lie in [low, high].
 
     Example:
-        >>> decades(0.004, 0.4)
-        [0.01, 0.1]
+        >>> ticks_inside(-3, 31)
+        [0.0, 10.0, 20.0, 30.0]
     """
-    first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
-    return [10.0**exponent for exponent in range(first, last + 1)]
+    return [tick for tick in linear_ticks(low, high, count) if low <= tick <= high]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten inside [low, high]; over three decades the powers alone.
+
+    Example:
+        >>> log_ticks(0.3, 4)
+        [0.5, 1.0, 2.0]
+        >>> log_ticks(0.004, 40)
+        [0.01, 0.1, 1.0, 10.0]
+    """
+    multiples = (1, 2, 5) if high / low < 1000 else (1,)
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    candidates = (
+        multiple * 10.0**exponent for exponent in range(first, last + 1) for multiple in multiples
+    )
+    return [tick for tick in candidates if low <= tick <= high]
 
 
 def tick_text(value: float) -> str:

@@ -21,7 +21,18 @@ def class_figure(summary: Summary, width: float, class_: str) -> Markup:
     left = max(text_width(name) for name in names) + 10
     height = TOP + ROW * len(names) + BOTTOM
     x = Scale(0, 100, left, width - RIGHT)
-    parts = bottom_axis(x, [0, 20, 40, 60, 80, 100], TOP, height - BOTTOM)
+    # The rare classes are the last rows, on the same tint as in the figure of gains.
+    parts = [
+        element(
+            "rect",
+            x=left,
+            y=TOP + ROW * (len(names) - len(summary.rare)),
+            width=width - RIGHT - left,
+            height=ROW * len(summary.rare),
+            class_="rare",
+        )
+    ]
+    parts += bottom_axis(x, [0, 20, 40, 60, 80, 100], TOP, height - BOTTOM)
     for row, c in enumerate(summary.by_share):
         y = TOP + ROW * (row + 0.5)
         title = element("title", summary.comparison.classes[c])

@@ -60,6 +60,11 @@ def marker(method: int, x: float, y: float, title: str | None = None) -> Markup:
     return element("polygon", hint, points=_coordinates(corners), class_=class_)
 
 
+def key(method: int) -> Markup:
+    """The mark of a method, small enough to stand in a line of text."""
+    return canvas(14, 12, None, marker(method, 7, 6), class_="key")
+
+
 def color(method: int) -> str:
     """The class that carries a method's colour."""
     return f"m{method % METHOD_COLORS}"
@@ -75,15 +80,13 @@ def left_axis(scale: Scale, ticks: Sequence[float], left: float, right: float) -
     return parts
 
 
-def bottom_axis(
-    scale: Scale, ticks: Sequence[float], top: float, bottom: float, unit: str = ""
-) -> list[Markup]:
+def bottom_axis(scale: Scale, ticks: Sequence[float], top: float, bottom: float) -> list[Markup]:
     """Vertical grid lines with their numbers."""
     parts = []
     for tick in ticks:
         x = scale(tick)
         parts.append(line(x, top, x, bottom, "grid"))
-        parts.append(text(x, bottom + 17, tick_text(tick) + unit, anchor="middle"))
+        parts.append(text(x, bottom + 17, tick_text(tick), anchor="middle"))
     return parts
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lossmaxpool.report.axes import Scale, decades, linear_ticks
+from lossmaxpool.report.axes import Scale, log_ticks, ticks_inside
 from lossmaxpool.report.drawing import bottom_axis, canvas, left_axis, line, marker, text
 from lossmaxpool.report.formats import points, share
 from lossmaxpool.report.labels import Box, Label, place
@@ -24,15 +24,19 @@ def gain_figure(
     gains = rival.gains
     assert gains is not None, "a gain figure needs a baseline"
     shown = _shown(summary, gains)
-    x, y, ticks = _scales(summary, width, height)
+    x, y = _scales(summary, width, height)
     index = summary.methods.index(rival)
-    parts = [*_rare_region(summary, x, height)]
-    parts += left_axis(y, ticks, LEFT, width - RIGHT)
-    parts += bottom_axis(x, decades(x.low, x.high), TOP, height - BOTTOM, unit=" %")
+    parts: list[Markup | None] = [_rare_region(summary, x, height)]
+    parts += left_axis(y, ticks_inside(y.low, y.high, 6), LEFT, width - RIGHT)
+    parts += bottom_axis(x, log_ticks(x.low, x.high), TOP, height - BOTTOM)
     parts += [
         text(LEFT, 14, "gain in IoU points", class_="axis"),
         text(
-            width - RIGHT, height - 6, "share of the training pixels", anchor="end", class_="axis"
+            width - RIGHT,
+            height - 6,
+            "share of the training pixels (%)",
+            anchor="end",
+            class_="axis",
         ),
     ]
     spots = {c: (x(100 * summary.train_share[c]), y(100 * gains.iou[c].mean)) for c in shown}
@@ -46,7 +50,9 @@ def gain_figure(
             f"{share(summary.train_share[c])} % of the pixels"
         )
         parts.append(marker(index, *spots[c], hint))
-    parts += _labels(summary, shown, spots, spans, Box(LEFT + 2, TOP, width - 2, height - BOTTOM))
+    parts += _labels(
+        summary, shown, spots, spans, y(0), Box(LEFT + 2, TOP, width - 2, height - BOTTOM)
+    )
     description = f"Gain of {rival.method.label} over BASE per class, rarest first: "
     description += ", ".join(
         f"{summary.comparison.classes[c]} {points(gains.iou[c].mean)}" for c in shown
@@ -59,30 +65,30 @@ def _shown(summary: Summary, gains: Gains) -> list[int]:
     return [c for c in summary.by_share[::-1] if gains.iou[c].n and summary.train_share[c] > 0]
 
 
-def _scales(summary: Summary, width: float, height: float) -> tuple[Scale, Scale, list[float]]:
+def _scales(summary: Summary, width: float, height: float) -> tuple[Scale, Scale]:
     values, shares = [0.0], []
     for rival in summary.rivals:
         if rival.gains:
             for c in _shown(summary, rival.gains):
                 values += [100 * value for value in rival.gains.iou[c].by_seed.values()]
                 shares.append(100 * summary.train_share[c])
-    ticks = linear_ticks(min(values), max(values), 5 if height < 350 else 7)
-    x = Scale(min(shares) / 1.6, min(130, max(shares) * 1.9), LEFT, width - RIGHT, log=True)
-    return x, Scale(ticks[0], ticks[-1], height - BOTTOM, TOP), ticks
+    margin = 0.08 * (max(values) - min(values)) or 1.0
+    return (
+        Scale(min(shares) / 1.6, min(120, max(shares) * 1.9), LEFT, width - RIGHT, log=True),
+        Scale(min(values) - margin, max(values) + margin, height - BOTTOM, TOP),
+    )
 
 
-def _rare_region(summary: Summary, x: Scale, height: float) -> list[Markup]:
+def _rare_region(summary: Summary, x: Scale, height: float) -> Markup | None:
+    """Ground under the rare classes, up to midway to the next class."""
     rare = [100 * summary.train_share[c] for c in summary.rare]
     others = [100 * value for c, value in enumerate(summary.train_share) if c not in summary.rare]
     if not others or max(rare) <= x.low:
-        return []
+        return None
     edge = x(math.sqrt(max(rare) * min(others)))
-    return [
-        element(
-            "rect", x=LEFT, y=TOP, width=edge - LEFT, height=height - BOTTOM - TOP, class_="rare"
-        ),
-        text(edge - 6, height - BOTTOM - 7, "rare classes", anchor="end", class_="region"),
-    ]
+    return element(
+        "rect", x=LEFT, y=TOP, width=edge - LEFT, height=height - BOTTOM - TOP, class_="rare"
+    )
 
 
 def _labels(
@@ -90,10 +96,12 @@ def _labels(
     shown: list[int],
     spots: dict[int, tuple[float, float]],
     spans: dict[int, list[float]],
+    zero: float,
     bounds: Box,
 ) -> list[Markup]:
     obstacles = [Box(at - 5, up - 5, at + 5, up + 5) for at, up in spots.values()]
     obstacles += [Box(spots[c][0] - 2, min(s), spots[c][0] + 2, max(s)) for c, s in spans.items()]
+    obstacles.append(Box(bounds.left, zero - 1, bounds.right, zero + 1))
     names = [summary.comparison.classes[c] for c in shown]
     parts = []
     for name, c, label in zip(

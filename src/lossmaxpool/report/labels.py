@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 FONT_SIZE = 12
 # Advance of an average glyph of a system font over its size, on the safe side: text cannot be
 # measured where no font is loaded.
-_GLYPH = 0.57
-_DISTANCES = (8, 14, 22, 32, 44, 58)
+_GLYPH = 0.6
+_DISTANCES = (8, 13, 20, 28, 38, 50, 64)
+# From this distance on a thin line ties the text to its point.
+_LEADER = 14
 # Beside the point first: text reads best there. Then above, below, and the diagonals.
 _DIRECTIONS = ((1, 0), (-1, 0), (0, -1), (0, 1), (0.7, -0.7), (0.7, 0.7), (-0.7, -0.7), (-0.7, 0.7))
 
@@ -31,6 +34,12 @@ class Box:
             and other.top < self.bottom
         )
 
+    def distance(self, x: float, y: float) -> float:
+        """From a point to the nearest place of the rectangle."""
+        return math.hypot(
+            max(self.left - x, 0, x - self.right), max(self.top - y, 0, y - self.bottom)
+        )
+
     def inside(self, other: Box) -> bool:
         return (
             other.left <= self.left
@@ -42,7 +51,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Label:
-    """A placed text; `leader` says that it stands too far from its point to go without a line."""
+    """A placed text; `leader` says that it needs a line to its point: it is far off, or near others."""
 
     box: Box
     leader: bool
@@ -72,20 +81,30 @@ def place(
     """Places one text near each point, the first ones first; None where no room is left."""
     placed: list[Box] = []
     labels: list[Label | None] = []
-    for text, (x, y) in zip(texts, points, strict=True):
-        label = next(
-            (
-                Label(box, leader=distance > _DISTANCES[1])
-                for distance in _DISTANCES
-                for box in (_box(text, x, y, distance, way) for way in _DIRECTIONS)
-                if box.inside(bounds) and not any(map(box.overlaps, [*placed, *obstacles]))
-            ),
-            None,
+    for text, point in zip(texts, points, strict=True):
+        others = [other for other in points if other != point]
+        free = [
+            (distance, box)
+            for distance in _DISTANCES
+            for box in (_box(text, *point, distance, way) for way in _DIRECTIONS)
+            if box.inside(bounds) and not any(map(box.overlaps, [*placed, *obstacles]))
+        ]
+        close = (
+            Label(box, leader=False)
+            for distance, box in free
+            if distance < _LEADER and _belongs(box, point, others)
         )
+        label = next(close, Label(free[0][1], leader=True) if free else None)
         if label:
             placed.append(label.box)
         labels.append(label)
     return labels
+
+
+def _belongs(box: Box, point: tuple[float, float], others: Sequence[tuple[float, float]]) -> bool:
+    """Whether a reader takes the text for this point's: it stands clearly nearest to it."""
+    own = box.distance(*point)
+    return all(box.distance(*other) > 1.5 * own for other in others)
 
 
 def _box(text: str, x: float, y: float, distance: float, way: tuple[float, float]) -> Box:

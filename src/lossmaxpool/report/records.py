@@ -327,6 +327,11 @@ def _check_results(fields: Fields, run: Run) -> None:
     final = run.results
     matrix = ConfusionMatrix.from_counts(_confusion(fields, len(run.classes)))
     counted = (matrix.miou(), matrix.pixel_accuracy(), *matrix.iou().tolist())
+    if math.isnan(final.miou):
+        raise RecordError(
+            f"{fields.where}: miou is null, expected a number. No pixel of the validation split is "
+            "labelled; check its masks."
+        )
     stated = (
         fields.fraction("miou"),
         fields.fraction("pixel_accuracy"),

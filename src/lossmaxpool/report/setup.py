@@ -13,6 +13,8 @@ from lossmaxpool.report.scrolling import scrolling
 from lossmaxpool.report.statistics import Summary
 
 COMMAND = "command"
+# Told run by run already.
+PER_RUN = (COMMAND, "date")
 
 
 def runs(summary: Summary) -> Markup:
@@ -56,7 +58,7 @@ def settings(summary: Summary) -> list[Markup]:
     """Configuration and environment: what differs between methods first, then what all share."""
     configuration = _by_method(summary, lambda run: run.config)
     environment = _by_method(
-        summary, lambda run: {k: v for k, v in run.environment.items() if k != COMMAND}
+        summary, lambda run: {k: v for k, v in run.environment.items() if k not in PER_RUN}
     )
     everything = configuration | environment
     differing = {key: values for key, values in everything.items() if len(set(values)) > 1}

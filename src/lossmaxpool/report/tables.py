@@ -44,7 +44,8 @@ def format_table(run_folders: Sequence[Path]) -> str:
     table = [lines[0], rule, *lines[1:scores], rule, *lines[scores:]]
     if any(cell.endswith("*") for row in rows[1:] for cell in row[1:]):
         table.append("* the 95 % interval of the paired gain excludes zero")
-    blocks = [[headline(summary)], *(findings(summary, m) for m in summary.rivals)]
+    blocks = [[headline(summary)]]
+    blocks += [[str(finding) for finding in findings(summary, m)] for m in summary.rivals]
     blocks.append(caveats(summary))
     width = max(80, len(rule))
     words = [
@@ -107,7 +108,7 @@ def summary_content(summary: Summary) -> dict[str, Any]:
                 "miou": _score(m.miou),
                 "pixel_accuracy": _score(m.pixel_accuracy),
                 "iou": [_score(score) for score in m.iou],
-                "findings": findings(summary, m),
+                "findings": [str(finding) for finding in findings(summary, m)],
                 "gains": _gains(m.gains) if m.gains else None,
             }
             for m in summary.methods

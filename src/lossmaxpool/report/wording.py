@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from lossmaxpool.report.formats import count, interval, percent, points, share
 from lossmaxpool.report.statistics import Gain, Gains, MethodSummary, Summary, t_quantile
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One statement: what it is about, and what was found."""
+
+    lead: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.lead}: {self.text}"
 
 
 def headline(summary: Summary) -> str:
@@ -32,29 +44,36 @@ def headline(summary: Summary) -> str:
     return f"{_verdict(rival, baseline, gain)} on {data} ({_figures(rival, baseline, gain)})."
 
 
-def findings(summary: Summary, method: MethodSummary) -> list[str]:
+def findings(summary: Summary, method: MethodSummary) -> list[Finding]:
     """What a method did against the baseline: the certainty, the rare classes, the rest."""
-    baseline = summary.baseline
-    if baseline is None or method.gains is None or not method.gains.miou.n:
+    baseline, gains = summary.baseline, method.gains
+    if baseline is None or gains is None or not gains.miou.n:
         return []
     rare = summary.rare
     others = [c for c in summary.by_share if c not in rare]
     held = share(math.fsum(summary.train_share[c] for c in rare))
     together = "together " if len(rare) > 1 else ""
     statements = [
-        f"{_label(method)} against {_label(baseline)}: {_certainty(method.gains.miou)}",
-        f"{count(len(rare), 'rare class', 'rare classes').capitalize()} ({together}{held} % of the "
-        f"training pixels): {_gained_and_lost(summary, method.gains, rare)}."
-        f"{_settled_classes(summary, method.gains, rare)}",
+        Finding(f"{_label(method)} against {_label(baseline)}", _certainty(gains.miou)),
+        Finding(
+            f"{count(len(rare), 'rare class', 'rare classes')} "
+            f"({together}{held} % of the training pixels)",
+            f"{_gained_and_lost(summary, gains, rare)}.{_settled_classes(summary, gains, rare)}",
+        ),
     ]
     if others:
         statements.append(
-            f"{count(len(others), 'other class', 'other classes')}: "
-            f"{_gained_and_lost(summary, method.gains, others)}."
+            Finding(
+                count(len(others), "other class", "other classes"),
+                f"{_gained_and_lost(summary, gains, others)}.",
+            )
         )
     statements.append(
-        f"Pixel accuracy: {percent(method.pixel_accuracy.mean)} against "
-        f"{percent(baseline.pixel_accuracy.mean)} ({points(method.gains.pixel_accuracy.mean)})."
+        Finding(
+            "Pixel accuracy",
+            f"{percent(method.pixel_accuracy.mean)} against "
+            f"{percent(baseline.pixel_accuracy.mean)} ({points(gains.pixel_accuracy.mean)}).",
+        )
     )
     return statements
 
