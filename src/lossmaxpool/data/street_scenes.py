@@ -9,19 +9,10 @@ from torch import Tensor
 from lossmaxpool.data.dataset import SegmentationDataset
 from lossmaxpool.data.errors import DataError
 from lossmaxpool.data.names import unknown_choice
-from lossmaxpool.data.sample import LabelSet, Sample
+from lossmaxpool.data.sample import Sample
+from lossmaxpool.data.streets.classes import LABELS
+from lossmaxpool.data.streets.render import render
 
-LABELS = LabelSet(
-    names=(
-        "road", "sidewalk", "building", "fence", "pole", "traffic light",
-        "traffic sign", "vegetation", "sky", "person", "rider", "car",
-    ),
-    colors=(
-        (128, 64, 128), (244, 35, 232), (70, 70, 70), (190, 153, 153), (153, 153, 153),
-        (250, 170, 30), (220, 220, 0), (107, 142, 35), (70, 130, 180), (220, 20, 60),
-        (255, 0, 0), (0, 0, 142),
-    ),
-)  # fmt: skip
 SPLITS = {"train": 0, "val": 1}
 
 
@@ -67,14 +58,9 @@ class StreetScenes(SegmentationDataset):
 
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng([self.seed, SPLITS[self.split], self._check(index)])
-        height, width = self.size
-        mask = np.full((height, width), 8, dtype=np.uint8)
-        mask[height // 3 :] = 2
-        mask[height // 2 :] = 0
-        colors = np.array([(90, 90, 95)] * 2 + [(150, 120, 100)] * 6 + [(150, 180, 220)] * 4)
-        image = colors[mask] + rng.normal(0, 12, (height, width, 3))
-        pixels = np.ascontiguousarray(image.clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
-        return Sample(torch.from_numpy(pixels), torch.from_numpy(mask), self.sample_name(index))
+        image, mask = render(rng, *self.size)
+        pixels = torch.from_numpy(image).permute(2, 0, 1).contiguous()
+        return Sample(pixels, torch.from_numpy(mask), self.sample_name(index))
 
     def mask(self, index: int) -> Tensor:
         """The mask alone, (H, W) uint8 class ids."""

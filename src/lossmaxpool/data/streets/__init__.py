@@ -1,0 +1,1 @@
+"""The embedded street scenes, one idea per file: layout, light, ground, houses, objects."""

@@ -1,0 +1,301 @@
+"""Houses: fronts along the street in perspective, and the walls that face the camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import copysign
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossmaxpool.data.streets.camera import NEAR, Camera
+from lossmaxpool.data.streets.classes import Street
+from lossmaxpool.data.streets.layout import FAR, Building, Scene
+from lossmaxpool.data.streets.light import RGB, Light
+from lossmaxpool.data.streets.noise import Floats, pick, sample
+
+_WALLS = (
+    (196, 178, 150), (214, 200, 172), (178, 140, 112), (160, 96, 76), (186, 186, 184),
+    (222, 214, 202), (150, 150, 152), (206, 168, 124), (176, 120, 96), (198, 190, 170),
+    (232, 218, 180), (170, 176, 180), (140, 84, 68), (208, 184, 168),
+)  # fmt: skip
+_SIGNS = ((176, 40, 44), (34, 78, 140), (32, 104, 72), (214, 168, 40), (40, 40, 44), (200, 90, 40))
+_ROOFS = ((128, 66, 52), (92, 82, 80), (110, 74, 62), (70, 72, 80))
+
+# Materials of a wall.
+_WALL, _GLASS, _FRAME, _BASE, _SHOP, _SIGN, _ROOF, _PIPE, _LIT = range(9)
+
+
+@dataclass(frozen=True)
+class _Style:
+    """The look of one house."""
+
+    albedo: Floats  # (9, 3)
+    bay: float
+    storey: float
+    base: float
+    window: tuple[float, float]
+    pitched: bool
+    offset: int
+    lit: float
+
+
+def _draw_style(seed: int, low: bool, light: Light) -> _Style:
+    rng = np.random.default_rng(seed)
+    wall = np.array(pick(rng, _WALLS)) * rng.uniform(0.85, 1.08)
+    glass = np.array((58, 68, 82)) * rng.uniform(0.7, 1.3)
+    frame = np.array((232, 230, 224)) if rng.random() < 0.65 else wall * 0.7
+    base = wall * rng.uniform(0.7, 0.95)
+    shop = not low and rng.random() < 0.55
+    albedo = np.array([
+        wall, glass, frame, base, (46, 50, 56) if shop else glass, pick(rng, _SIGNS) if shop else base,
+        pick(rng, _ROOFS), wall * 0.45, (250, 208, 130),
+    ])  # fmt: skip
+    return _Style(
+        albedo=albedo.astype(np.float32),
+        bay=rng.uniform(2.0, 3.2),
+        storey=rng.uniform(2.9, 3.4),
+        base=rng.uniform(3.4, 4.2) if not low else 0.5,
+        window=(rng.uniform(0.36, 0.62), rng.uniform(0.45, 0.62)),
+        pitched=low or rng.random() < 0.35,
+        offset=int(rng.integers(256)),
+        lit=rng.uniform(0.15, 0.5) if light.lamps else 0.015,
+    )
+
+
+def _materials(style: _Style, along: Floats, y: Floats, length: float, height: float) -> Floats:
+    """Which material is seen at each place of a wall: (rows, columns) of small integers.
+
+    Args:
+        style: of the house.
+        along: metres along the wall, (1, columns).
+        y: metres above the ground, (rows, columns).
+        length: of the wall.
+        height: of the wall.
+    """
+    bays = max(1, round(length / style.bay))
+    a = along * (bays / length)
+    storeys = max(1, round((height - style.base - 0.3) / style.storey))
+    b = (y - style.base) * (storeys / max(height - style.base - 0.3, 1.0))
+    across, up = np.abs(a % 1 - 0.5), np.abs(b % 1 - 0.5)
+    wide, tall = style.window
+    upper = (b > 0) & (b < storeys)
+    opening = upper & (across < wide / 2) & (up < tall / 2)
+    border = upper & (across < wide / 2 + 0.06) & (up < tall / 2 + 0.06)
+    muntin = opening & (across < 0.03)
+
+    material = np.zeros(y.shape, dtype=np.intp)
+    material[border] = _FRAME
+    material[opening] = _GLASS
+    glow = sample(0.0, np.floor(b) * 7 + style.offset, np.floor(a) * 13 + style.offset)
+    material[opening & (glow > 2.2 - 3.4 * style.lit)] = _LIT
+    material[muntin] = _FRAME
+    if style.base > 1:
+        ground = y < style.base
+        material[ground] = _BASE
+        material[ground & (across < 0.4) & (y > 0.5) & (y < style.base - 0.9)] = _SHOP
+        material[ground & (y > style.base - 0.75) & (y < style.base - 0.15)] = _SIGN
+    # Rain pipes look like poles, but belong to the house.
+    material[np.broadcast_to((along < 0.16) & (along > 0.04), y.shape)] = _PIPE
+    material[y > height - 0.3] = _FRAME
+    return material
+
+
+def _shade(
+    style: _Style, material: Floats, along: Floats, y: Floats, lit: Floats, light: Light
+) -> Floats:
+    """Colours of a wall before haze: (rows, columns, 3)."""
+    gains = np.broadcast_to(lit, (9, 3)).copy()
+    # Glass mirrors the sky rather than the sun; a lit window shines by itself.
+    gains[_GLASS] = gains[_SHOP] = np.float32(light.ambient) * 1.1
+    gains[_LIT] = 1.0 if light.lamps else 0.8
+    texture = sample(0.7, y * 14 + style.offset, along * 14)
+    tone = 1 + 0.05 * texture + np.clip(0.05 * y - 0.12, -0.12, 0)
+    colors = np.take(style.albedo * gains, material, axis=0) * tone[..., None]
+    sky = (material == _GLASS) * np.clip(0.18 * texture + 0.08, 0, 0.36)
+    colors += sky[..., None] * (np.float32(light.horizon) * 0.75 - colors)
+    return colors
+
+
+def _side_wall(
+    pixels: Floats,
+    ids: NDArray[np.uint8],
+    camera: Camera,
+    house: Building,
+    light: Light,
+    style: _Style,
+) -> None:
+    """The front along the street; every column of it has one distance."""
+    edges = [camera.vanishing + camera.focal * house.x / max(z, NEAR) for z in (house.z1, house.z2)]
+    first = int(np.clip(np.ceil(min(edges) - 0.5), 0, camera.width))
+    last = int(np.clip(np.ceil(max(edges) - 0.5), 0, camera.width))
+    if first >= last:
+        return
+    columns = np.arange(first, last, dtype=np.float32) + 0.5
+    z = (camera.focal * house.x / (columns - camera.vanishing))[None, :]
+    meters = z / camera.focal
+    top = int(max(0, (camera.horizon - (house.height - camera.altitude) / meters).min()))
+    bottom = int(min(camera.height, (camera.horizon + camera.altitude / meters).max() + 1))
+    rows = np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5
+    y = camera.altitude - (rows - camera.horizon) * meters
+    along = z - house.z1
+    material = _materials(style, along, y, house.z2 - house.z1, house.height)
+    lit = light.on((-copysign(1, house.x), 0, 0))
+    colors = _shade(style, material, along, y, lit, light)
+    fade = (1 - np.exp(-light.density * z))[..., None]
+    colors += fade * (np.float32(light.haze) - colors)
+    inside = (y >= 0) & (y <= house.height)
+    np.copyto(pixels[top:bottom, first:last], colors, where=inside[..., None])
+    ids[top:bottom, first:last][inside] = Street.BUILDING
+
+
+def _front_wall(
+    pixels: Floats,
+    ids: NDArray[np.uint8],
+    camera: Camera,
+    x1: float,
+    x2: float,
+    z: float,
+    height: float,
+    light: Light,
+    style: _Style,
+) -> None:
+    """A wall that faces the camera, from x1 to x2 at one distance."""
+    left, top = camera.project(x1, height, z)
+    right, bottom = camera.project(x2, 0, z)
+    first, last = (int(np.clip(round(u), 0, camera.width)) for u in (left, right))
+    above, below = (int(np.clip(round(v), 0, camera.height)) for v in (top, bottom))
+    if first >= last or above >= below or z <= NEAR:
+        return
+    scale = camera.scale(z)
+    along = ((np.arange(first, last, dtype=np.float32) + 0.5 - left) / scale)[None, :]
+    y = ((bottom - np.arange(above, below, dtype=np.float32) - 0.5) / scale)[:, None]
+    y = np.broadcast_to(y, (below - above, last - first))
+    material = _materials(style, along, y, x2 - x1, height)
+    colors = _shade(style, material, along, y, light.on((0, 0, -1)), light)
+    colors += np.float32(light.fade(z)) * (np.float32(light.haze) - colors)
+    pixels[above:below, first:last] = colors
+    ids[above:below, first:last] = Street.BUILDING
+
+
+def _roof(
+    pixels: Floats,
+    ids: NDArray[np.uint8],
+    camera: Camera,
+    house: Building,
+    light: Light,
+    style: _Style,
+) -> None:
+    """The slope of a roof above a front, column by column."""
+    ridge_x, ridge_y = house.x + copysign(1, house.x) * 3.5, house.height + 2.6
+    edges = [camera.vanishing + camera.focal * house.x / max(z, NEAR) for z in (house.z1, house.z2)]
+    first = int(np.clip(np.ceil(min(edges) - 0.5), 0, camera.width))
+    last = int(np.clip(np.ceil(max(edges) - 0.5), 0, camera.width))
+    if first >= last:
+        return
+    columns = np.arange(first, last, dtype=np.float32) + 0.5
+    z_front = camera.focal * house.x / (columns - camera.vanishing)
+    z_ridge = camera.focal * ridge_x / (columns - camera.vanishing)
+    eaves = camera.horizon - camera.focal * (house.height - camera.altitude) / z_front
+    ridge = camera.horizon - camera.focal * (ridge_y - camera.altitude) / z_ridge
+    # The ridge ends where the house does; beyond it the gable cuts the slope off.
+    run = np.clip((house.z2 - z_front) / np.maximum(z_ridge - z_front, 1e-3), 0, 1)
+    ridge = eaves + (ridge - eaves) * run
+    top, bottom = int(max(0, ridge.min())), int(min(camera.height, eaves.max() + 1))
+    if top >= bottom:
+        return
+    rows = np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5
+    inside = (rows >= ridge) & (rows <= eaves)
+    lit = light.on((-copysign(1, house.x) * 0.6, 0.8, 0))
+    tiles = 0.92 + 0.1 * sample(0.5, rows * 3, (z_front * 20)[None, :])
+    colors = style.albedo[_ROOF] * lit * tiles[..., None]
+    fade = (1 - np.exp(-light.density * z_front))[None, :, None]
+    colors += fade * (np.float32(light.haze) - colors)
+    np.copyto(pixels[top:bottom, first:last], colors, where=inside[..., None])
+    ids[top:bottom, first:last][inside] = Street.BUILDING
+
+
+def paint_houses(
+    pixels: Floats, ids: NDArray[np.uint8], camera: Camera, scene: Scene, light: Light
+) -> None:
+    """Draws what closes the street, then every house from far to near.
+
+    Args:
+        pixels: (H, W, 3) float32, written.
+        ids: (H, W) uint8, written.
+        camera: the view.
+        scene: where the houses stand.
+        light: of the scene.
+    """
+    if scene.end == "houses":
+        rng = np.random.default_rng(scene.seed + 1)
+        x = -60.0
+        while x < 60:
+            width, height = rng.uniform(12, 24), rng.uniform(7, 16)
+            style = _draw_style(scene.seed + int(x), False, light)
+            _front_wall(pixels, ids, camera, x, x + width, FAR + 5, height, light, style)
+            x += width
+    else:
+        _treeline(pixels, ids, camera, light, scene.seed)
+    for house in scene.buildings:
+        style = _draw_style(house.seed, house.height < 7.5, light)
+        far_x = house.x + copysign(1, house.x) * 9
+        x1, x2 = min(house.x, far_x), max(house.x, far_x)
+        if not house.abuts:
+            _front_wall(pixels, ids, camera, x1, x2, house.z1, house.height, light, style)
+        if style.pitched:
+            _gable(pixels, ids, camera, house, light, style)
+            _roof(pixels, ids, camera, house, light, style)
+        _side_wall(pixels, ids, camera, house, light, style)
+
+
+def _gable(
+    pixels: Floats,
+    ids: NDArray[np.uint8],
+    camera: Camera,
+    house: Building,
+    light: Light,
+    style: _Style,
+) -> None:
+    """The triangle of a wall under a pitched roof."""
+    if house.z1 <= NEAR:
+        return
+    sign = copysign(1, house.x)
+    base_l, eaves = camera.project(house.x, house.height, house.z1)
+    base_r, _ = camera.project(house.x + sign * 7, house.height, house.z1)
+    _, peak = camera.project(house.x, house.height + 2.6, house.z1)
+    left, right = sorted((base_l, base_r))
+    first, last = (int(np.clip(round(u), 0, camera.width)) for u in (left, right))
+    top, bottom = (int(np.clip(round(v), 0, camera.height)) for v in (peak, eaves))
+    if first >= last or top >= bottom:
+        return
+    columns = np.arange(first, last, dtype=np.float32)[None, :] + 0.5
+    rows = np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5
+    half = (right - left) / 2
+    inside = np.abs(columns - left - half) / half < (rows - peak) / (eaves - peak)
+    wall: RGB = tuple(style.albedo[_WALL].tolist())
+    lit = light.on((0, 0, -1))
+    color = np.float32(wall) * lit
+    color += np.float32(light.fade(house.z1)) * (np.float32(light.haze) - color)
+    pixels[top:bottom, first:last][inside] = color
+    ids[top:bottom, first:last][inside] = Street.BUILDING
+
+
+def _treeline(
+    pixels: Floats, ids: NDArray[np.uint8], camera: Camera, light: Light, seed: int
+) -> None:
+    """A wood at the end of the street."""
+    columns = np.arange(camera.width, dtype=np.float32)
+    still = np.zeros(1, dtype=np.float32) + seed % 256
+    bumps = sample(1.7, still, columns * 0.6) + 0.12 * sample(0.9, still, columns * 1.5)
+    scale = camera.scale(FAR)
+    crest = camera.horizon - scale * np.clip(8 + 1.6 * bumps - camera.altitude, 3, 20)
+    bottom = int(camera.horizon + scale * camera.altitude) + 1
+    top = int(max(0, crest.min()))
+    rows = np.arange(top, bottom, dtype=np.float32)[:, None]
+    inside = rows > crest
+    tone = 0.85 + 0.22 * sample(0.9, rows * 1.3, columns[None, :] * 1.3)
+    colors = np.float32((74, 100, 52)) * light.on((0, 0.6, -0.6)) * tone[..., None]
+    colors += np.float32(light.fade(FAR)) * (np.float32(light.haze) - colors)
+    np.copyto(pixels[top:bottom], colors, where=inside[..., None])
+    ids[top:bottom][inside] = Street.VEGETATION

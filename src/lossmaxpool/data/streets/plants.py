@@ -1,0 +1,139 @@
+"""Trees and hedges, with leaves of noise."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from PIL import Image
+
+from lossmaxpool.data.streets.camera import NEAR, Camera
+from lossmaxpool.data.streets.canvas import Canvas
+from lossmaxpool.data.streets.classes import Street
+from lossmaxpool.data.streets.layout import Object
+from lossmaxpool.data.streets.light import RGB, Light
+from lossmaxpool.data.streets.noise import pick, sample
+
+CROWN = 128
+"""Side of a crown's maps in pixels."""
+
+_LEAVES: tuple[RGB, ...] = (
+    (88, 118, 50), (74, 104, 52), (104, 128, 56), (66, 92, 50), (122, 134, 62), (156, 122, 52),
+)  # fmt: skip
+
+
+def draw_tree(canvas: Canvas, camera: Camera, tree: Object, light: Light, shadow: float) -> None:
+    """Draws a trunk and a crown.
+
+    Args:
+        canvas: drawn on.
+        camera: the view.
+        tree: place and height.
+        light: of the scene.
+        shadow: 0 in the sun, 1 in shadow.
+    """
+    rng = np.random.default_rng(tree.seed)
+    scale = camera.scale(tree.z)
+    x, ground = camera.project(tree.x, 0, tree.z)
+    bark = light.paint(pick(rng, ((92, 74, 58), (110, 98, 84), (70, 58, 48))), tree.z, 0.4, shadow)
+    trunk = max(2.0, rng.uniform(0.022, 0.034) * tree.height * scale)
+    fork = ground - 0.5 * tree.height * scale
+    canvas.line([(x, ground), (x, fork)], trunk, bark, Street.VEGETATION)
+    for lean in (-0.1, 0.12):
+        tip = (x + lean * tree.height * scale, fork - 0.15 * tree.height * scale)
+        canvas.line(
+            [(x, fork + 0.08 * tree.height * scale), tip], trunk * 0.6, bark, Street.VEGETATION
+        )
+    radius_y = rng.uniform(0.29, 0.36) * tree.height * scale
+    radius_x = radius_y * rng.uniform(0.85, 1.2)
+    center = ground - 0.66 * tree.height * scale
+    left, right = max(0, int(x - 1.5 * radius_x)), min(camera.width, int(x + 1.5 * radius_x) + 1)
+    top, bottom = (
+        max(0, int(center - 1.4 * radius_y)),
+        min(camera.height, int(center + 1.4 * radius_y) + 1),
+    )
+    if left >= right or top >= bottom:
+        return
+    u = ((np.arange(left, right, dtype=np.float32) - x) / radius_x)[None, :]
+    v = ((np.arange(top, bottom, dtype=np.float32) - center) / radius_y)[:, None]
+    # The place of the visible part within the crown's own square.
+    place = (
+        0.5 + (left - x) / (3 * radius_x),
+        0.5 + (top - center) / (2.8 * radius_y),
+        0.5 + (right - x) / (3 * radius_x),
+        0.5 + (bottom - center) / (2.8 * radius_y),
+    )
+    square = tuple(CROWN * min(1.0, max(0.0, share)) for share in place)
+    crown = _crown(tree.seed % 12, light.direction[0] > 0)
+    maps = crown.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=square)
+    shape, tone, lit = np.moveaxis(np.asarray(maps), 2, 0)
+    base = np.float32(pick(rng, _LEAVES)) * np.float32(rng.uniform(0.85, 1.1))
+    clear = 1 - light.fade(tree.z)
+    shaded = base * np.float32(light.ambient) * np.float32(clear / 200)
+    sunlit = base * np.float32(light.sun) * np.float32(clear * (1 - 0.7 * shadow) / 200)
+    color = tone[..., None] * shaded + lit[..., None] * sunlit
+    color += np.float32(light.haze) * np.float32(1 - clear)
+    np.clip(color, 0, 255, out=color)
+    canvas.paste(left, top, color.astype(np.uint8), shape > 127, Street.VEGETATION)
+
+
+@cache
+def _crown(kind: int, from_right: bool) -> Image.Image:
+    """A crown of leaves, three maps in one picture: shape, tone, and tone times sunlight (x 200).
+
+    Args:
+        kind: one of a few shapes.
+        from_right: the side that the sun shines on.
+    """
+    u = np.linspace(-1.5, 1.5, CROWN, dtype=np.float32)[None, :]
+    v = np.linspace(-1.4, 1.4, CROWN, dtype=np.float32)[:, None]
+    clumps = sample(1.3, v * 26 + 64 + 37 * kind, u * 26 + 64 + 91 * kind)
+    leaves = sample(0.6, v * 30 + 64 + 53 * kind, u * 30 + 64 + 29 * kind)
+    shape = u * u + v * v + 0.16 * clumps + 0.10 * leaves < 0.92
+    # Holes through which the sky shows.
+    shape &= (clumps + 0.5 * leaves < 1.9) | (u * u + v * v < 0.2)
+    side = 1 if from_right else -1
+    lit = np.clip(0.42 - 0.36 * v + 0.30 * u * side - 0.22 * clumps, 0, 1.1)
+    tone = 0.80 + 0.17 * leaves - 0.06 * clumps
+    maps = np.stack([255 * shape, 200 * tone, 200 * tone * lit], axis=-1)
+    return Image.fromarray(np.clip(maps, 0, 255).astype(np.uint8))
+
+
+def draw_hedge(canvas: Canvas, camera: Camera, hedge: Object, light: Light, shadow: float) -> None:
+    """Draws a clipped hedge along the street.
+
+    Args:
+        canvas: drawn on.
+        camera: the view.
+        hedge: place, length and height.
+        light: of the scene.
+        shadow: 0 in the sun, 1 in shadow.
+    """
+    edges = [
+        camera.vanishing + camera.focal * hedge.x / max(z, NEAR)
+        for z in (hedge.z, hedge.z + hedge.length)
+    ]
+    first, last = (int(np.clip(u, 0, camera.width)) for u in (min(edges), max(edges)))
+    if first >= last:
+        return
+    columns = np.arange(first, last, dtype=np.float32) + 0.5
+    z = camera.focal * hedge.x / (columns - camera.vanishing)
+    scale = camera.focal / z
+    seed = hedge.seed % 256
+    bumps = sample(1.0, np.full_like(z, seed), z * 12)
+    crest = camera.horizon + scale * (camera.altitude - hedge.height * (1 + 0.06 * bumps))
+    foot = camera.horizon + scale * camera.altitude
+    top, bottom = int(max(0, crest.min())), int(min(camera.height, foot.max() + 1))
+    if top >= bottom:
+        return
+    rows = np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5
+    y = camera.altitude - (rows - camera.horizon) / scale
+    shape = (rows >= crest) & (rows <= foot)
+    leaves = sample(0.6, y * 26 + seed, (z * 22)[None, :])
+    facing = max(0.0, float(-np.sign(hedge.x)) * light.direction[0]) * (1 - shadow)
+    tone = 0.72 + 0.18 * leaves + 0.28 * np.clip(y / hedge.height, 0, 1)
+    lit = np.float32(light.ambient) + facing * np.float32(light.sun)
+    color = np.float32((78, 106, 50)) * lit * tone[..., None]
+    fade = (1 - np.exp(-light.density * z))[None, :, None]
+    color += fade * (np.float32(light.haze) - color)
+    canvas.paste(first, top, np.clip(color, 0, 255).astype(np.uint8), shape, Street.VEGETATION)
