@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from lossmaxpool.paper import dual, theorems
+from lossmaxpool.paper import dual, powers, theorems, weighting_set
 from tests.cases import LOSS_FAMILIES, P_VALUES
 from tests.paper.instances import instances
 from tests.tolerances import ORACLE
@@ -49,6 +49,16 @@ def test_minimiser_is_a_fixed_point(family: str, p: float) -> None:
         fixed = theorems.solve(losses, p, m).dual
         again = dual.kkt(fixed, losses, p, m)
         assert np.abs(again - fixed).max() <= 10 * ORACLE * losses.max()
+
+
+@pytest.mark.parametrize("p", [p for p in ABOVE_1 if p < math.inf])
+def test_among_fixed_points_the_minimiser_is_farthest_from_the_losses(p: float) -> None:
+    """Proposition 3: lam = l always satisfies Eq. 8 too, with ||l - lam||_q = 0."""
+    losses = np.array([0.5, 1.0, 3.0])
+    solution = theorems.solve(losses, p, 2)
+    assert (dual.kkt(losses, losses, p, 2) == losses).all()
+    assert dual.g(losses, losses, p, 2) > solution.value
+    assert powers.norm(losses - solution.dual, weighting_set.conjugate(p)) > 0
 
 
 @pytest.mark.parametrize("family", LOSS_FAMILIES)

@@ -1,0 +1,118 @@
+"""What docs/errata.md says about the paper's arithmetic, recomputed from the printed figures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lossmaxpool.paper import dual, theorems, weighting_set
+
+# Table 1: p -> IoU after 150k, 160k and 165k iterations, mean, standard deviation.
+TABLE_1 = {
+    "1.0": (74.35, 74.64, 74.64, 74.54, 0.17),  # the first is printed "74,35"
+    "1.1": (74.34, 74.61, 74.60, 74.52, 0.15),
+    "1.2": (74.42, 74.60, 74.77, 74.60, 0.18),
+    "1.3": (74.52, 74.71, 74.69, 74.64, 0.10),
+    "1.4": (74.33, 74.51, 74.49, 74.44, 0.10),
+    "1.5": (74.03, 73.99, 74.04, 74.02, 0.03),
+    "1.6": (74.05, 74.42, 74.52, 74.33, 0.25),
+    "1.7": (74.10, 74.56, 74.74, 74.57, 0.17),
+    "1.8": (73.65, 74.18, 74.17, 74.00, 0.30),
+    "1.9": (73.97, 74.21, 74.48, 74.22, 0.26),
+    "2.3": (73.93, 74.23, 74.12, 74.09, 0.15),
+    "BASE+": (73.12, 73.16, 73.10, 73.13, 0.03),
+}
+
+# Table 3: per-class IoU, then the printed mean.
+CITYSCAPES_BASE_PLUS = (
+    *(97.37, 80.60, 90.99, 53.23, 54.67, 56.72, 63.29, 72.62, 91.19, 59.85, 93.46, 78.59, 59.08),
+    *(93.41, 68.94, 80.49, 67.77, 62.51, 74.09, 73.63),
+)
+CITYSCAPES_LMP = (
+    *(97.51, 81.56, 91.52, 55.43, 56.88, 59.01, 66.33, 74.77, 91.61, 60.85, 93.80, 79.91, 60.76),
+    *(93.93, 67.11, 83.87, 70.42, 65.15, 75.76, 75.06),
+)
+VOC_BASE_PLUS = (
+    *(92.69, 83.21, 78.46, 81.39, 67.95, 77.59, 92.14, 80.17, 86.99, 38.49, 80.86, 55.95, 81.03),
+    *(80.64, 79.28, 81.14, 61.74, 81.51, 47.76, 82.25, 72.68, 75.42),
+)
+VOC_LMP = (
+    *(92.84, 85.02, 79.62, 81.43, 69.99, 76.36, 92.38, 82.38, 89.43, 39.78, 82.70, 58.60, 82.85),
+    *(81.82, 80.17, 81.60, 61.22, 84.30, 45.44, 82.52, 71.70, 76.29),
+)
+
+CENT = 0.0051  # a printed figure is rounded to the second digit
+
+
+@pytest.mark.parametrize("p", [p for p in TABLE_1 if p != "1.7"])
+def test_deviations_are_sample_deviations(p: str) -> None:
+    *scores, mean, deviation = TABLE_1[p]
+    assert np.mean(scores) == pytest.approx(mean, abs=CENT)
+    assert np.std(scores, ddof=1) == pytest.approx(deviation, abs=CENT)
+
+
+def test_row_1_7_contradicts_itself_unless_its_first_score_is_74_40() -> None:
+    *scores, mean, deviation = TABLE_1["1.7"]
+    assert abs(np.mean(scores) - mean) > 0.1
+    assert abs(np.std(scores, ddof=1) - deviation) > 0.15
+    scores[0] = 74.40
+    assert np.mean(scores) == pytest.approx(mean, abs=CENT)
+    assert np.std(scores, ddof=1) == pytest.approx(deviation, abs=CENT)
+
+
+@pytest.mark.parametrize(
+    ("row", "classes"),
+    [(CITYSCAPES_BASE_PLUS, 19), (CITYSCAPES_LMP, 19), (VOC_BASE_PLUS, 21), (VOC_LMP, 21)],
+)
+def test_class_counts_and_means_of_table_3(row: tuple[float, ...], classes: int) -> None:
+    *scores, mean = row
+    assert len(scores) == classes
+    assert np.mean(scores) == pytest.approx(mean, abs=CENT)
+
+
+def test_classes_that_gain() -> None:
+    """18 of 19 on Cityscapes, truck being the one; 17 of 21 on VOC."""
+    cityscapes = np.subtract(CITYSCAPES_LMP, CITYSCAPES_BASE_PLUS)[:-1]
+    voc = np.subtract(VOC_LMP, VOC_BASE_PLUS)[:-1]
+    assert (cityscapes > 0).sum() == 18
+    assert cityscapes[14] == pytest.approx(-1.83)
+    assert (voc > 0).sum() == 17
+
+
+def test_one_point_four_is_a_difference_of_points() -> None:
+    lmp, strongest = 76.29, 77.69
+    assert strongest - lmp == pytest.approx(1.40)
+    assert (strongest - lmp) / strongest == pytest.approx(0.018, abs=1e-4)
+
+
+def test_worst_classes_do_not_make_up_for_the_gain() -> None:
+    """7 classes by 5 points or 10 by 3 are less than 19 times the gap between BASE and LMP."""
+    base, lmp = 72.55, 75.06
+    assert 19 * (lmp - base) == pytest.approx(47.7, abs=0.1)
+    assert max(7 * 5, 10 * 3) < 19 * (lmp - base)
+
+
+def test_five_tiles_do_not_divide_the_image() -> None:
+    assert 2048 % 5 != 0
+
+
+def test_capped_set_of_the_appendix_compares_eta_with_a_loss() -> None:
+    """{eta(l(u)) > alpha*} changes with the unit of the losses; {l > alpha*} does not."""
+    losses, m = np.array([0.1, 0.2, 0.4, 3.0]), 2
+    for scale, same in ((1.0, True), (1e-3, False)):
+        scaled = scale * losses
+        solution = theorems.solve(scaled, 2, m)
+        etas = np.array([dual.eta(loss, scaled, 2, m) for loss in scaled])
+        assert ((etas > 0) == solution.capped).all()
+        assert ((etas > solution.threshold) == solution.capped).all() == same
+
+
+def test_a_maximiser_need_not_have_norm_gamma() -> None:
+    """Against the first step of Theorem 2's proof: zero losses, and the cap, stand in its way."""
+    losses, m = [0.0, 2.0, 0.0, 1.0, 0.0], 2.5
+    solution = theorems.theorem_2(losses, m)
+    norm = solution.weights.sum()
+    gamma, tau = weighting_set.norm_bound(5, 1), weighting_set.weight_cap(5, 1, m)
+    assert norm == pytest.approx(0.8 * gamma)
+    assert dual.g(solution.dual, losses, 1, m) == pytest.approx(solution.value)  # yet optimal
+    assert (solution.weights * gamma / norm).max() > tau  # and scaled up, infeasible
