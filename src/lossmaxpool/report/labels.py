@@ -51,7 +51,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Label:
-    """A placed text; `leader` says that it needs a line to its point: it is far off, or near others."""
+    """A placed text; with `leader` it needs a line to its point, being far off or near others."""
 
     box: Box
     leader: bool

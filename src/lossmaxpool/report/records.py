@@ -387,12 +387,19 @@ def _check_comparable(first: Run, other: Run) -> None:
 def _check_unique(runs: Sequence[Run]) -> None:
     seen: dict[tuple[str, int], Run] = {}
     labels: dict[str, Run] = {}
+    methods: dict[str, Run] = {}
     for run in runs:
         namesake = labels.setdefault(run.method, run)
         if namesake.label != run.label:
             raise RecordError(
                 f"{run.folder} calls {run.method!r} {run.label!r}, but {namesake.folder} calls it "
                 f"{namesake.label!r}. Report variants of one method separately."
+            )
+        rival = methods.setdefault(run.label, run)
+        if rival.method != run.method:
+            raise RecordError(
+                f"{rival.folder} ({rival.method!r}) and {run.folder} ({run.method!r}) are both "
+                f"called {run.label!r}. Give each method a label of its own."
             )
         twin = seen.setdefault((run.method, run.seed), run)
         if twin is not run:
