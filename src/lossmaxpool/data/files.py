@@ -27,6 +27,21 @@ class FilePair:
     mask: Path
 
 
+def explain_binary(subject: str) -> str:
+    """The message for masks that were saved as black and white.
+
+    Args:
+        subject: "The mask ... holds" or the like.
+    """
+    return (
+        f"{subject} only 0 and 255: a binary mask saved as black and white. 255 is no class here; "
+        "read as unlabelled, the foreground would vanish from training. Add "
+        '"values": [0, 255] to classes.json, as in {"names": ["background", "foreground"], '
+        '"values": [0, 255]}, or save the masks with the ids 0 and 1. If 255 does mean unlabelled, '
+        'add "ignore": 255.'
+    )
+
+
 class FileDataset(SegmentationDataset):
     """Image and mask files, the ids of the files mapped to classes.
 
@@ -78,6 +93,8 @@ class FileDataset(SegmentationDataset):
         return self.pairs[index].name
 
     def _explain_unknown(self, path: Path, unknown: list[int], present: list[int]) -> str:
+        if present[-1] == 255 and set(present) <= {0, 255}:
+            return explain_binary(f"The mask {path} holds")
         shown = ", ".join(map(str, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
         known = sorted(i for i, c in self.ids.items() if c != IGNORE_INDEX)
         ignored = sorted(i for i, c in self.ids.items() if c == IGNORE_INDEX)

@@ -11,7 +11,6 @@ apart from the extension.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,9 @@ import numpy as np
 from lossmaxpool.data.classes_file import find_classes_file, read_classes_file
 from lossmaxpool.data.decode import read_ids
 from lossmaxpool.data.errors import DataError
-from lossmaxpool.data.files import IMAGE_SUFFIXES, FileDataset, FilePair
+from lossmaxpool.data.files import IMAGE_SUFFIXES, FileDataset, FilePair, explain_binary
 from lossmaxpool.data.names import unknown_choice
+from lossmaxpool.data.sample import IGNORE_INDEX
 
 _MASK_FOLDERS = ("masks", "labels")
 _LAYOUTS = (
@@ -50,34 +50,23 @@ class Folders(FileDataset):
         pairs = _find_pairs(root, split)
         content = read_classes_file(classes or find_classes_file(root))
         super().__init__(f"{root.resolve().name}/{split}", content.labels, pairs, content.ids)
-        if not content.says_ignore and 255 not in dict.fromkeys(_class_values(content.ids)):
+        if not content.says_ignore and content.ids.get(255) == IGNORE_INDEX:
             self._refuse_binary_masks()
 
     def _refuse_binary_masks(self) -> None:
         """255 means "unlabelled" by default, so 0/255 masks would lose their foreground."""
         seen_255 = False
         for pair in self.pairs:
-            values = set(np.unique(read_ids(pair.mask)).tolist())
+            try:
+                values = set(np.unique(read_ids(pair.mask)).tolist())
+            except DataError:
+                continue  # reported when this sample is read
+            # The first mask with any other value settles it: usually the very first.
             if not values <= {0, 255}:
                 return
             seen_255 |= 255 in values
         if seen_255:
-            raise DataError(explain_binary(self.pairs[0].mask.parent))
-
-
-def _class_values(ids: dict[int, int]) -> Iterable[int]:
-    return (file_id for file_id, class_id in ids.items() if class_id != 255)
-
-
-def explain_binary(masks: Path) -> str:
-    """The message for masks that were saved as black and white."""
-    return (
-        f"The masks in {masks} hold only 0 and 255: a binary mask saved as black and white. 255 "
-        "would be read as unlabelled and the foreground would vanish from training. Add "
-        '"values": [0, 255] to classes.json, as in {"names": ["background", "foreground"], '
-        '"values": [0, 255]}, or save the masks with the ids 0 and 1. If 255 does mean unlabelled, '
-        'add "ignore": 255.'
-    )
+            raise DataError(explain_binary(f"The masks in {self.pairs[0].mask.parent} hold"))
 
 
 def _find_pairs(root: Path, split: str) -> list[FilePair]:

@@ -12,14 +12,14 @@ from lossmaxpool.data.streets.camera import NEAR, Camera
 from lossmaxpool.data.streets.classes import Street
 from lossmaxpool.data.streets.layout import Scene
 from lossmaxpool.data.streets.light import Light
-from lossmaxpool.data.streets.noise import Floats, sample
+from lossmaxpool.data.streets.noise import Floats, channels, sample
 
 
 def paint_sky(pixels: Floats, camera: Camera, light: Light, seed: int) -> None:
     """Fills the rows above the horizon: a gradient, a glow around the sun, clouds.
 
     Args:
-        pixels: (H, W, 3) float32, written.
+        pixels: (3, H, W) float32, written.
         camera: where the horizon is.
         light: colours of the sky.
         seed: of the clouds.
@@ -27,8 +27,8 @@ def paint_sky(pixels: Floats, camera: Camera, light: Light, seed: int) -> None:
     # The sky is smooth: half the resolution shows it all.
     rows = int(camera.horizon) // 2 + 2
     height = np.linspace(1, 0, rows, dtype=np.float32)[:, None]
-    zenith, horizon = np.float32(light.zenith), np.float32(light.horizon)
-    sky = (horizon + (zenith - horizon) * height**0.7)[:, None, :]
+    zenith, horizon = channels(light.zenith), channels(light.horizon)
+    sky = horizon + (zenith - horizon) * height**0.7
 
     # Clouds shrink towards the horizon, as a flat layer overhead does.
     depth = 1 / (height + 0.22)
@@ -38,8 +38,8 @@ def paint_sky(pixels: Floats, camera: Camera, light: Light, seed: int) -> None:
     texture = sample(1.7, along, across) + 0.25 * sample(1.0, along * 2, across * 2)
     cover = np.clip((texture + 2.6 * light.clouds - 1.5) * 0.55, 0, 1) * np.clip(height * 5, 0, 1)
     white = np.clip(horizon * 0.6 + 118, 0, 255) if light.clouds < 0.7 else horizon * 0.97
-    shading = (1 - 0.10 * np.clip(texture, 0, 2.5))[..., None]
-    sky = sky + (0.85 * cover)[..., None] * (white * shading - sky)
+    shading = 1 - 0.10 * np.clip(texture, 0, 2.5)
+    sky = sky + 0.85 * cover * (white * shading - sky)
 
     right, up, forward = light.direction
     if forward > 0.2 and light.sun[0] > 0.2:
@@ -47,8 +47,8 @@ def paint_sky(pixels: Floats, camera: Camera, light: Light, seed: int) -> None:
         row = camera.horizon - camera.focal * up / forward
         lines = 2 * np.arange(rows, dtype=np.float32)[:, None]
         far = np.hypot(columns + camera.vanishing - column, lines - row) / camera.width
-        sky += (np.exp(-far * 5) * 70)[..., None] * np.float32(light.sun)
-    pixels[: 2 * rows] = sky.repeat(2, axis=0).repeat(2, axis=1)
+        sky += np.exp(-far * 5) * 70 * channels(light.sun)
+    pixels[:, : 2 * rows] = sky.repeat(2, axis=1).repeat(2, axis=2)
 
 
 def cast_shadows(camera: Camera, scene: Scene, light: Light) -> Floats:
@@ -109,7 +109,7 @@ def cast_shadows(camera: Camera, scene: Scene, light: Light) -> Floats:
             )
             fill([(x - wide, z), (x + wide, z), (x + wide + dx, z + dz), (x - wide + dx, z + dz)])
     soft = picture.filter(ImageFilter.BoxBlur(camera.width / 600))
-    half = np.asarray(soft, dtype=np.float32) * np.float32(1 / 255)
+    half: Floats = np.asarray(soft, dtype=np.float32) * np.float32(1 / 255)
     return half.repeat(2, axis=0).repeat(2, axis=1)
 
 
@@ -117,7 +117,8 @@ def _phase(x: Floats, period: float) -> Floats:
     """X modulo a period; several times faster than the operator."""
     turns = x * np.float32(1 / period)
     turns -= np.floor(turns)
-    return turns * np.float32(period)
+    phase: Floats = turns * np.float32(period)
+    return phase
 
 
 def paint_ground(
@@ -131,7 +132,7 @@ def paint_ground(
     """Fills the rows below the horizon: road with its marks, sidewalks, lawn.
 
     Args:
-        pixels: (H, W, 3) float32, written.
+        pixels: (3, H, W) float32, written.
         ids: (H, W) uint8, written.
         camera: the view.
         scene: where the road runs.
@@ -155,7 +156,7 @@ def paint_ground(
         np.inf if kind == "city" else walk
         for kind, walk in zip(scene.kinds, scene.sidewalk, strict=True)
     ]
-    is_lawn = (outside > np.where(x < 0, *np.float32(beyond))) & ~crossing
+    is_lawn = (outside > np.where(x < 0, *np.array(beyond, dtype=np.float32))) & ~crossing
 
     # 0 road, 1 sidewalk, 2 lawn, 3 kerb
     kerb = ~is_road & (outside < 0.22)
@@ -179,13 +180,14 @@ def paint_ground(
 
     near = np.clip(1.25 - z / 30, 0.12, 1)
     tone = 0.07 * near * sample(0.4, z * 28, x * 28) + 0.06 * sample(1.5, z * 9, x * 22)
-    tone *= np.take(np.float32((1, 0.6, 2.2, 0.5)), material)
+    tone *= np.take(np.array((1, 0.6, 2.2, 0.5), dtype=np.float32), material)
     joints = (z % 1.3 < 0.07) | (_phase(x, 0.9) < 0.05)
     tone -= 0.14 * near * (joints & (material == 1))
     # Wheels polish and darken two tracks per lane.
     tracks = np.abs(np.abs(_phase(x + 1.8, 3.5) - 1.75) - 0.75)
     tone -= 0.05 * np.clip(1 - tracks * 2.5, 0, 1) * (material == 0)
-    colors = np.take(albedo, material, axis=0) * (1 + tone)[..., None]
+    colors = np.take(albedo.T, material, axis=1)
+    colors *= 1 + tone
 
     marks = np.zeros_like(x)
     if rng.random() < 0.85:
@@ -200,12 +202,15 @@ def paint_ground(
         stripe = np.clip((0.25 - np.abs(_phase(x, 1.0) - 0.5)) * scale + 0.5, 0, 1)
         start = scene.junction[0]
         marks += stripe * ((z > start - 4.2) & (z < start - 1.6) & (outside < -0.2))
-    worn = np.clip(0.85 + 0.35 * sample(0.8, z * 20, x * 20), 0.15, 1) * is_road
-    marks = np.clip(marks, 0, 1) * worn * 0.85
-    colors += marks[..., None] * (np.float32((226, 226, 218)) - colors)
+    marked = np.nonzero((marks > 0) & is_road)
+    across, ahead = x[marked], z[marked[0], 0]
+    worn = np.clip(0.85 + 0.35 * sample(0.8, ahead * 20, across * 20), 0.15, 1)
+    cover = np.minimum(marks[marked], 1) * worn * 0.85
+    bare = colors[:, marked[0], marked[1]]
+    colors[:, marked[0], marked[1]] += cover * (channels((226, 226, 218))[:, 0] - bare)
 
     sunlit, shaded = light.on((0, 1, 0)), light.on((0, 1, 0), shadow=1.0)
-    colors *= sunlit + shadow[first:, :, None] * (shaded - sunlit)
-    fade = (1 - np.exp(-light.density * z))[..., None]
-    colors += fade * (np.float32(light.haze) - colors)
-    pixels[first:] = colors
+    colors *= sunlit + shadow[first:] * (shaded - sunlit)
+    clear = np.exp(-light.density * z)
+    np.multiply(colors, clear, out=pixels[:, first:])
+    pixels[:, first:] += (1 - clear) * channels(light.haze)

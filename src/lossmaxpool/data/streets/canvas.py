@@ -10,8 +10,14 @@ from PIL import Image, ImageDraw
 
 from lossmaxpool.data.streets.camera import Point
 from lossmaxpool.data.streets.classes import Street
+from lossmaxpool.data.streets.noise import Floats
 
 Color = tuple[int, int, int]
+
+
+def _picture(pixels: Floats) -> Image.Image:
+    levels = np.clip(pixels, 0, 255).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0)))
 
 
 class Canvas:
@@ -20,12 +26,12 @@ class Canvas:
     A stroke without a class changes the picture alone: a detail of what was drawn before.
 
     Args:
-        pixels: (H, W, 3) uint8.
+        pixels: (3, H, W) of 0..255, clipped where they exceed it.
         ids: (H, W) uint8.
     """
 
-    def __init__(self, pixels: NDArray[np.uint8], ids: NDArray[np.uint8]) -> None:
-        self.picture = Image.fromarray(pixels)
+    def __init__(self, pixels: Floats, ids: NDArray[np.uint8]) -> None:
+        self.picture = _picture(pixels)
         self.mask = Image.fromarray(ids)
         self._ink = ImageDraw.Draw(self.picture)
         self._ids = ImageDraw.Draw(self.mask)
@@ -91,13 +97,13 @@ class Canvas:
         self,
         left: int,
         top: int,
-        pixels: NDArray[np.uint8],
+        pixels: Floats,
         shape: NDArray[np.bool_],
         street: Street,
     ) -> None:
-        """Pixels (h, w, 3) where a shape (h, w) is true."""
+        """Pixels (3, h, w) where a shape (h, w) is true."""
         stencil = Image.fromarray(shape.astype(np.uint8) * 255)
-        self.picture.paste(Image.fromarray(pixels), (left, top), stencil)
+        self.picture.paste(_picture(pixels), (left, top), stencil)
         self.mask.paste(
             int(street), (left, top, left + shape.shape[1], top + shape.shape[0]), stencil
         )

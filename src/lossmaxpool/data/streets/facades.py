@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import copysign
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from lossmaxpool.data.streets.camera import NEAR, Camera
 from lossmaxpool.data.streets.classes import Street
 from lossmaxpool.data.streets.layout import FAR, Building, Scene
-from lossmaxpool.data.streets.light import RGB, Light
-from lossmaxpool.data.streets.noise import Floats, pick, sample
+from lossmaxpool.data.streets.light import Light
+from lossmaxpool.data.streets.noise import Floats, channels, pick, sample
 
 _WALLS = (
     (196, 178, 150), (214, 200, 172), (178, 140, 112), (160, 96, 76), (186, 186, 184),
@@ -24,6 +25,7 @@ _ROOFS = ((128, 66, 52), (92, 82, 80), (110, 74, 62), (70, 72, 80))
 
 # Materials of a wall.
 _WALL, _GLASS, _FRAME, _BASE, _SHOP, _SIGN, _ROOF, _PIPE, _LIT = range(9)
+_CONTRAST = np.array((1, 4.5, 1, 1.2, 4, 1, 1, 1, 1), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class _Style:
     window: tuple[float, float]
     pitched: bool
     offset: int
-    lit: float
+    lit: float  # share of windows that are lit, where lamps are on
 
 
 def _draw_style(seed: int, low: bool, light: Light) -> _Style:
@@ -48,8 +50,8 @@ def _draw_style(seed: int, low: bool, light: Light) -> _Style:
     base = wall * rng.uniform(0.7, 0.95)
     shop = not low and rng.random() < 0.55
     albedo = np.array([
-        wall, glass, frame, base, (46, 50, 56) if shop else glass, pick(rng, _SIGNS) if shop else base,
-        pick(rng, _ROOFS), wall * 0.45, (250, 208, 130),
+        wall, glass, frame, base, (46, 50, 56) if shop else glass,
+        pick(rng, _SIGNS) if shop else base, pick(rng, _ROOFS), wall * 0.45, (250, 208, 130),
     ])  # fmt: skip
     return _Style(
         albedo=albedo.astype(np.float32),
@@ -59,12 +61,22 @@ def _draw_style(seed: int, low: bool, light: Light) -> _Style:
         window=(rng.uniform(0.36, 0.62), rng.uniform(0.45, 0.62)),
         pitched=low or rng.random() < 0.35,
         offset=int(rng.integers(256)),
-        lit=rng.uniform(0.15, 0.5) if light.lamps else 0.015,
+        lit=rng.uniform(0.15, 0.5) if light.lamps else 0.0,
     )
 
 
-def _materials(style: _Style, along: Floats, y: Floats, length: float, height: float) -> Floats:
-    """Which material is seen at each place of a wall: (rows, columns) of small integers.
+# Across a bay: plain wall, window frame, window, its middle bar, shop window only, rain pipe.
+_PLAIN, _JAMB, _PANE, _BAR, _DISPLAY, _DRAIN = range(6)
+_STEP = 0.03
+"""Up a wall, materials are told apart to this many metres."""
+
+
+def _materials(
+    style: _Style, along: Floats, y: Floats, length: float, height: float
+) -> NDArray[np.intp]:
+    """Which material is seen at each place of a wall: (rows, columns).
+
+    A wall is a table: what lies where across a bay, times what lies where up the wall.
 
     Args:
         style: of the house.
@@ -73,48 +85,71 @@ def _materials(style: _Style, along: Floats, y: Floats, length: float, height: f
         length: of the wall.
         height: of the wall.
     """
+    wide, tall = style.window
     bays = max(1, round(length / style.bay))
     a = along * (bays / length)
-    storeys = max(1, round((height - style.base - 0.3) / style.storey))
-    b = (y - style.base) * (storeys / max(height - style.base - 0.3, 1.0))
-    across, up = np.abs(a % 1 - 0.5), np.abs(b % 1 - 0.5)
-    wide, tall = style.window
-    upper = (b > 0) & (b < storeys)
-    opening = upper & (across < wide / 2) & (up < tall / 2)
-    border = upper & (across < wide / 2 + 0.06) & (up < tall / 2 + 0.06)
-    muntin = opening & (across < 0.03)
-
-    material = np.zeros(y.shape, dtype=np.intp)
-    material[border] = _FRAME
-    material[opening] = _GLASS
-    glow = sample(0.0, np.floor(b) * 7 + style.offset, np.floor(a) * 13 + style.offset)
-    material[opening & (glow > 2.2 - 3.4 * style.lit)] = _LIT
-    material[muntin] = _FRAME
-    if style.base > 1:
-        ground = y < style.base
-        material[ground] = _BASE
-        material[ground & (across < 0.4) & (y > 0.5) & (y < style.base - 0.9)] = _SHOP
-        material[ground & (y > style.base - 0.75) & (y < style.base - 0.15)] = _SIGN
+    across = np.abs(a - np.floor(a) - 0.5)
+    column = np.where(across < 0.4, _DISPLAY, _PLAIN)
+    column[across < wide / 2 + 0.06] = _JAMB
+    column[across < wide / 2] = _PANE
+    column[across < 0.03] = _BAR
     # Rain pipes look like poles, but belong to the house.
-    material[np.broadcast_to((along < 0.16) & (along > 0.04), y.shape)] = _PIPE
-    material[y > height - 0.3] = _FRAME
+    column[(along < 0.16) & (along > 0.04)] = _DRAIN
+
+    up = np.arange(-_STEP, height + 2 * _STEP, _STEP)
+    floors = height - style.base - 0.3
+    storeys = max(1, round(floors / style.storey))
+    b = (up - style.base) * (storeys / max(floors, 1.0))
+    level = np.abs(b % 1 - 0.5)
+    upper = (b > 0) & (b < storeys)
+    table = np.full((len(up), 6), _WALL, dtype=np.intp)
+    table[upper & (level < tall / 2 + 0.06), _JAMB : _BAR + 1] = _FRAME
+    table[upper & (level < tall / 2), _PANE] = _GLASS
+    if style.base > 1:
+        table[up < style.base] = _BASE
+        table[(up > 0.5) & (up < style.base - 0.9), _JAMB : _DISPLAY + 1] = _SHOP
+        table[(up > style.base - 0.75) & (up < style.base - 0.15)] = _SIGN
+    table[:, _DRAIN] = _PIPE
+    table[up > height - 0.3] = _FRAME
+
+    row = (y * np.float32(1 / _STEP) + 1).astype(np.int32)
+    np.clip(row, 0, len(up) - 1, out=row)
+    material: NDArray[np.intp] = np.take(table.ravel(), row * 6 + column.astype(np.int32))
+    if style.lit:
+        window = np.floor((y - style.base) * (storeys / max(floors, 1.0))) * 7 + style.offset
+        glow = sample(0.0, window, np.floor(a) * 13 + style.offset)
+        material[(material == _GLASS) & (glow > 2.2 - 3.4 * style.lit)] = _LIT
     return material
 
 
 def _shade(
-    style: _Style, material: Floats, along: Floats, y: Floats, lit: Floats, light: Light
+    style: _Style,
+    material: NDArray[np.intp],
+    along: Floats,
+    y: Floats,
+    lit: Floats,
+    light: Light,
 ) -> Floats:
-    """Colours of a wall before haze: (rows, columns, 3)."""
-    gains = np.broadcast_to(lit, (9, 3)).copy()
+    """Colours of a wall before haze: (3, rows, columns)."""
+    gains = np.repeat(lit[:, 0], 9, axis=1)
     # Glass mirrors the sky rather than the sun; a lit window shines by itself.
-    gains[_GLASS] = gains[_SHOP] = np.float32(light.ambient) * 1.1
-    gains[_LIT] = 1.0 if light.lamps else 0.8
+    gains[:, _GLASS] = gains[:, _SHOP] = channels(light.ambient)[:, 0, 0] * 1.1
+    gains[:, _LIT] = 1.0
     texture = sample(0.7, y * 14 + style.offset, along * 14)
-    tone = 1 + 0.05 * texture + np.clip(0.05 * y - 0.12, -0.12, 0)
-    colors = np.take(style.albedo * gains, material, axis=0) * tone[..., None]
-    sky = (material == _GLASS) * np.clip(0.18 * texture + 0.08, 0, 0.36)
-    colors += sky[..., None] * (np.float32(light.horizon) * 0.75 - colors)
+    tone = 0.05 * texture + np.clip(0.05 * y - 0.12, -0.12, 0)
+    # The reflections in a window vary more than a wall does.
+    tone *= np.take(_CONTRAST, material)
+    tone += 1
+    colors: Floats = np.take(style.albedo.T * gains, material, axis=1)
+    colors *= tone
     return colors
+
+
+def _haze(colors: Floats, distance: Floats | np.floating[Any], light: Light) -> None:
+    """Fades colours (3, rows, columns) to the haze, in place."""
+    clear = np.exp(-light.density * distance)
+    colors *= clear
+    colors += (1 - clear) * channels(light.haze)
 
 
 def _side_wall(
@@ -142,10 +177,9 @@ def _side_wall(
     material = _materials(style, along, y, house.z2 - house.z1, house.height)
     lit = light.on((-copysign(1, house.x), 0, 0))
     colors = _shade(style, material, along, y, lit, light)
-    fade = (1 - np.exp(-light.density * z))[..., None]
-    colors += fade * (np.float32(light.haze) - colors)
+    _haze(colors, z, light)
     inside = (y >= 0) & (y <= house.height)
-    np.copyto(pixels[top:bottom, first:last], colors, where=inside[..., None])
+    np.copyto(pixels[:, top:bottom, first:last], colors, where=inside)
     ids[top:bottom, first:last][inside] = Street.BUILDING
 
 
@@ -173,8 +207,8 @@ def _front_wall(
     y = np.broadcast_to(y, (below - above, last - first))
     material = _materials(style, along, y, x2 - x1, height)
     colors = _shade(style, material, along, y, light.on((0, 0, -1)), light)
-    colors += np.float32(light.fade(z)) * (np.float32(light.haze) - colors)
-    pixels[above:below, first:last] = colors
+    _haze(colors, np.float32(z), light)
+    pixels[:, above:below, first:last] = colors
     ids[above:below, first:last] = Street.BUILDING
 
 
@@ -208,10 +242,9 @@ def _roof(
     inside = (rows >= ridge) & (rows <= eaves)
     lit = light.on((-copysign(1, house.x) * 0.6, 0.8, 0))
     tiles = 0.92 + 0.1 * sample(0.5, rows * 3, (z_front * 20)[None, :])
-    colors = style.albedo[_ROOF] * lit * tiles[..., None]
-    fade = (1 - np.exp(-light.density * z_front))[None, :, None]
-    colors += fade * (np.float32(light.haze) - colors)
-    np.copyto(pixels[top:bottom, first:last], colors, where=inside[..., None])
+    colors = channels(style.albedo[_ROOF]) * lit * tiles
+    _haze(colors, z_front, light)
+    np.copyto(pixels[:, top:bottom, first:last], colors, where=inside)
     ids[top:bottom, first:last][inside] = Street.BUILDING
 
 
@@ -221,7 +254,7 @@ def paint_houses(
     """Draws what closes the street, then every house from far to near.
 
     Args:
-        pixels: (H, W, 3) float32, written.
+        pixels: (3, H, W) float32, written.
         ids: (H, W) uint8, written.
         camera: the view.
         scene: where the houses stand.
@@ -273,11 +306,9 @@ def _gable(
     rows = np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5
     half = (right - left) / 2
     inside = np.abs(columns - left - half) / half < (rows - peak) / (eaves - peak)
-    wall: RGB = tuple(style.albedo[_WALL].tolist())
-    lit = light.on((0, 0, -1))
-    color = np.float32(wall) * lit
-    color += np.float32(light.fade(house.z1)) * (np.float32(light.haze) - color)
-    pixels[top:bottom, first:last][inside] = color
+    color = channels(style.albedo[_WALL]) * light.on((0, 0, -1))
+    _haze(color, np.float32(house.z1), light)
+    np.copyto(pixels[:, top:bottom, first:last], color, where=inside)
     ids[top:bottom, first:last][inside] = Street.BUILDING
 
 
@@ -295,7 +326,7 @@ def _treeline(
     rows = np.arange(top, bottom, dtype=np.float32)[:, None]
     inside = rows > crest
     tone = 0.85 + 0.22 * sample(0.9, rows * 1.3, columns[None, :] * 1.3)
-    colors = np.float32((74, 100, 52)) * light.on((0, 0.6, -0.6)) * tone[..., None]
-    colors += np.float32(light.fade(FAR)) * (np.float32(light.haze) - colors)
-    np.copyto(pixels[top:bottom], colors, where=inside[..., None])
+    colors = channels((74, 100, 52)) * light.on((0, 0.6, -0.6)) * tone
+    _haze(colors, np.float32(FAR), light)
+    np.copyto(pixels[:, top:bottom], colors, where=inside)
     ids[top:bottom][inside] = Street.VEGETATION

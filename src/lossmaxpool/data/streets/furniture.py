@@ -105,8 +105,9 @@ def draw_sign(canvas: Canvas, camera: Camera, sign: Object, light: Light, shadow
     elif kind == "park":
         canvas.box(x - radius, center[1] - radius, x + radius, center[1] + radius, blue,
                    Street.TRAFFIC_SIGN)  # fmt: skip
-        canvas.line([(x - 0.3 * radius, center[1] + 0.6 * radius),
-                     (x - 0.3 * radius, center[1] - 0.6 * radius)], 0.25 * radius, white)  # fmt: skip
+        stem = x - 0.3 * radius
+        canvas.line([(stem, center[1] + 0.6 * radius), (stem, center[1] - 0.6 * radius)],
+                    0.25 * radius, white)  # fmt: skip
         canvas.ring((x, center[1] - 0.25 * radius), 0.4 * radius, 0.38 * radius,
                     round(0.22 * radius), white)  # fmt: skip
     else:

@@ -22,6 +22,9 @@ FAR = 80.0
 _GARDEN, _BORDER, _WALK, _KERB, _ROAD = range(5)
 
 
+_BORDERS: tuple[Thing | None, ...] = ("fence", "fence", "fence", "hedge", "hedge", None)
+
+
 @dataclass(frozen=True)
 class Building:
     """A house on one side of the street.
@@ -221,8 +224,8 @@ def _side(rng: np.random.Generator, scene: Scene, side: int) -> Iterator[Object]
         z = rng.uniform(1.5, 8)
         while z < 70:
             length = rng.uniform(5, 14)
-            border = pick(rng, ("fence", "fence", "hedge", "hedge", "none"))
-            if border != "none" and not _crossed(scene, z, z + length, 1.0):
+            border: Thing | None = pick(rng, _BORDERS)
+            if border is not None and not _crossed(scene, z, z + length, 1.0):
                 tall = rng.uniform(0.8, 1.5) if border == "hedge" else rng.uniform(0.9, 1.6)
                 yield put(border, outer + sign * 0.15, z, tall, length, _BORDER)
             z += length + rng.uniform(0, 3)
@@ -232,11 +235,11 @@ def _side(rng: np.random.Generator, scene: Scene, side: int) -> Iterator[Object]
 
     for _ in range(rng.poisson(1.5)):
         yield put("sign", kerb, 5 + 38 * rng.random() ** 1.3, rng.uniform(2.1, 3.1))
-    if scene.junction is not None and rng.random() < 0.8:
+    if scene.junction is not None and rng.random() < 0.9:
         near, far = scene.junction
         place = near - 0.8 if side else far + 0.8
         yield put("light", kerb, place, rng.uniform(3.0, 4.2))
-    elif rng.random() < 0.15:
+    elif rng.random() < 0.25:
         yield put("light", kerb, rng.uniform(9, 34), rng.uniform(2.8, 3.8))
     for _ in range(rng.poisson(0.5)):
         yield put("bin", edge + sign * rng.uniform(0.5, 1.0), rng.uniform(6, 40), 1.0)

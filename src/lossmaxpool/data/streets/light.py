@@ -7,7 +7,7 @@ from math import cos, exp, radians, sin
 
 import numpy as np
 
-from lossmaxpool.data.streets.noise import Floats
+from lossmaxpool.data.streets.noise import Floats, channels
 
 RGB = tuple[float, float, float]
 
@@ -41,7 +41,7 @@ class Light:
     direction: RGB = (0.0, 1.0, 0.0)
 
     def on(self, normal: RGB, shadow: float = 0.0) -> Floats:
-        """Light on a surface: (3,) factors of its albedo.
+        """Light on a surface: (3, 1, 1) factors of its albedo.
 
         Args:
             normal: unit vector of the surface: right, up, forward.
@@ -49,9 +49,7 @@ class Light:
         """
         facing = sum(n * d for n, d in zip(normal, self.direction, strict=True))
         share = max(0.0, facing) * (1 - shadow)
-        return np.array(
-            [a + s * share for a, s in zip(self.ambient, self.sun, strict=True)], dtype=np.float32
-        )
+        return channels([a + s * share for a, s in zip(self.ambient, self.sun, strict=True)])
 
     def fade(self, distance: float) -> float:
         """Share of the haze in what is seen at a distance in metres."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
+"""Pictures are float32 and planar, (3, H, W): NumPy is slow along a last axis of three."""
 T = TypeVar("T")
 
 TILE = 256
@@ -30,14 +31,21 @@ def tile(roughness: float) -> Floats:
     frequency[0, 0] = np.inf
     spectrum = np.fft.rfft2(rng.standard_normal((TILE, TILE))) * frequency**-roughness
     texture = np.fft.irfft2(spectrum, s=(TILE, TILE))
-    return ((texture - texture.mean()) / texture.std()).astype(np.float32)
+    scaled: Floats = ((texture - texture.mean()) / texture.std()).astype(np.float32)
+    return scaled
 
 
 def sample(roughness: float, y: NDArray[np.floating], x: NDArray[np.floating]) -> Floats:
     """The texture at any coordinates, which broadcast against each other."""
     rows = y.astype(np.int32) & (TILE - 1)
     columns = x.astype(np.int32) & (TILE - 1)
-    return tile(roughness).ravel()[(rows * TILE) + columns]
+    values: Floats = np.take(tile(roughness).ravel(), rows * TILE + columns)
+    return values
+
+
+def channels(values: Sequence[float]) -> Floats:
+    """A colour as (3, 1, 1) float32, which broadcasts over a planar picture."""
+    return np.array(values, dtype=np.float32).reshape(3, 1, 1)
 
 
 def pick(rng: np.random.Generator, options: Sequence[T]) -> T:

@@ -12,7 +12,7 @@ from lossmaxpool.data.streets.canvas import Canvas
 from lossmaxpool.data.streets.classes import Street
 from lossmaxpool.data.streets.layout import Object
 from lossmaxpool.data.streets.light import RGB, Light
-from lossmaxpool.data.streets.noise import pick, sample
+from lossmaxpool.data.streets.noise import channels, pick, sample
 
 CROWN = 128
 """Side of a crown's maps in pixels."""
@@ -54,8 +54,6 @@ def draw_tree(canvas: Canvas, camera: Camera, tree: Object, light: Light, shadow
     )
     if left >= right or top >= bottom:
         return
-    u = ((np.arange(left, right, dtype=np.float32) - x) / radius_x)[None, :]
-    v = ((np.arange(top, bottom, dtype=np.float32) - center) / radius_y)[:, None]
     # The place of the visible part within the crown's own square.
     place = (
         0.5 + (left - x) / (3 * radius_x),
@@ -63,18 +61,18 @@ def draw_tree(canvas: Canvas, camera: Camera, tree: Object, light: Light, shadow
         0.5 + (right - x) / (3 * radius_x),
         0.5 + (bottom - center) / (2.8 * radius_y),
     )
-    square = tuple(CROWN * min(1.0, max(0.0, share)) for share in place)
+    x1, y1, x2, y2 = (CROWN * min(1.0, max(0.0, share)) for share in place)
     crown = _crown(tree.seed % 12, light.direction[0] > 0)
-    maps = crown.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=square)
+    maps = crown.resize(
+        (right - left, bottom - top), Image.Resampling.BILINEAR, box=(x1, y1, x2, y2)
+    )
     shape, tone, lit = np.moveaxis(np.asarray(maps), 2, 0)
-    base = np.float32(pick(rng, _LEAVES)) * np.float32(rng.uniform(0.85, 1.1))
-    clear = 1 - light.fade(tree.z)
-    shaded = base * np.float32(light.ambient) * np.float32(clear / 200)
-    sunlit = base * np.float32(light.sun) * np.float32(clear * (1 - 0.7 * shadow) / 200)
-    color = tone[..., None] * shaded + lit[..., None] * sunlit
-    color += np.float32(light.haze) * np.float32(1 - clear)
-    np.clip(color, 0, 255, out=color)
-    canvas.paste(left, top, color.astype(np.uint8), shape > 127, Street.VEGETATION)
+    base = channels(pick(rng, _LEAVES)) * np.float32(rng.uniform(0.85, 1.1))
+    clear = np.float32(1 - light.fade(tree.z))
+    color = tone * (base * channels(light.ambient) * (clear / 200))
+    color += lit * (base * channels(light.sun) * (clear * np.float32(1 - 0.7 * shadow) / 200))
+    color += channels(light.haze) * (1 - clear)
+    canvas.paste(left, top, color, shape > 127, Street.VEGETATION)
 
 
 @cache
@@ -132,8 +130,7 @@ def draw_hedge(canvas: Canvas, camera: Camera, hedge: Object, light: Light, shad
     leaves = sample(0.6, y * 26 + seed, (z * 22)[None, :])
     facing = max(0.0, float(-np.sign(hedge.x)) * light.direction[0]) * (1 - shadow)
     tone = 0.72 + 0.18 * leaves + 0.28 * np.clip(y / hedge.height, 0, 1)
-    lit = np.float32(light.ambient) + facing * np.float32(light.sun)
-    color = np.float32((78, 106, 50)) * lit * tone[..., None]
-    fade = (1 - np.exp(-light.density * z))[None, :, None]
-    color += fade * (np.float32(light.haze) - color)
-    canvas.paste(first, top, np.clip(color, 0, 255).astype(np.uint8), shape, Street.VEGETATION)
+    lit = channels(light.ambient) + np.float32(facing) * channels(light.sun)
+    clear = np.exp(-light.density * z)
+    color = channels((78, 106, 50)) * lit * (tone * clear) + channels(light.haze) * (1 - clear)
+    canvas.paste(first, top, color, shape, Street.VEGETATION)

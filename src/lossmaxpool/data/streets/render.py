@@ -64,14 +64,14 @@ def render(
     light = draw_light(rng)
     scene = draw_scene(rng)
 
-    pixels = np.empty((camera.height, camera.width, 3), dtype=np.float32)
+    pixels = np.empty((3, camera.height, camera.width), dtype=np.float32)
     ids = np.full((camera.height, camera.width), Street.SKY, dtype=np.uint8)
     paint_sky(pixels, camera, light, scene.seed)
     shadow = cast_shadows(camera, scene, light)
     paint_ground(pixels, ids, camera, scene, light, shadow)
     paint_houses(pixels, ids, camera, scene, light)
 
-    canvas = Canvas(np.clip(pixels, 0, 255).astype(np.uint8), ids)
+    canvas = Canvas(pixels, ids)
     for thing in scene.objects:
         if thing.z > NEAR or thing.length:
             draw = _DRAW[thing.thing]
