@@ -50,7 +50,7 @@ class ModelDescription:
             ValueError: a part is missing or of another kind.
         """
         try:
-            return cls(
+            description = cls(
                 config=ModelConfig(**values["config"]),
                 classes=tuple(values["classes"]),
                 colors=tuple((int(r), int(g), int(b)) for r, g, b in values["colors"]),
@@ -61,6 +61,12 @@ class ModelDescription:
             raise ValueError(
                 f"the checkpoint's description of its network is incomplete: {error!r}"
             ) from error
+        if len(description.classes) != len(description.colors):
+            raise ValueError(
+                "the checkpoint's description of its network is incomplete: "
+                f"{len(description.classes)} classes, {len(description.colors)} colours"
+            )
+        return description
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import pickle
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,18 +15,19 @@ from torch import Tensor, nn
 from lossmaxpool.models.efficientnet_names import is_efficientnet_naming, to_timm_names
 
 PACKAGE_PREFIX = "package:"
+_REFUSED = re.compile(r"GLOBAL (\S+)")  # the name that torch's restricted unpickler stopped at
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 # The classifier on top of the features; a segmentation encoder has none of it.
 _HEAD = (
-    "conv_head.",
-    "bn2.",
-    "classifier.",
-    "fc.",
-    "head.",
-    "head_norm.",
-    "norm_head.",
-    "norm.",
-    "fc_norm.",
+    "model.bn2.",
+    "model.classifier.",
+    "model.conv_head.",
+    "model.fc.",
+    "model.fc_norm.",
+    "model.head.",
+    "model.head_norm.",
+    "model.norm.",
+    "model.norm_head.",
 )
 
 
@@ -122,16 +124,17 @@ def load_plain(path: Path | str) -> object:
         raise ValueError(f"there is no file {path}")
     try:
         content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
+    except Exception as error:  # what a damaged pickle raises depends on the byte
+        code = _REFUSED.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if code:
             raise ValueError(
-                f"{path} holds more than tensors and plain values, so that loading it could "
-                "execute code of its author; refused. Save the state dict alone, or a "
-                ".safetensors file."
-            ) from error
-        raise ValueError(f"{path} is damaged or no torch file: {error}") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is damaged or no torch file: {error}") from error
+                f"{path} is refused: it holds more than tensors and plain values ({code[1]}), so "
+                "that loading it could execute code of its author. Save the state dict alone, or "
+                "a .safetensors file."
+            ) from None  # torch's own message shows how to execute it all the same
+        raise ValueError(
+            f"{path} is damaged or no torch file ({type(error).__name__}); fetch it again"
+        ) from error
     return content
 
 
@@ -164,12 +167,9 @@ def _to_encoder_names(tensors: dict[str, Tensor], encoder: nn.Module) -> dict[st
         }
     if is_efficientnet_naming(list(tensors)):
         tensors = to_timm_names(tensors, _blocks_per_stage(encoder))
-    return {
-        f"model.{name.removeprefix('model.')}": tensor
-        for name, tensor in tensors.items()
-        if f"model.{name.removeprefix('model.')}" in encoder.state_dict()
-        or not name.startswith(_HEAD)
-    }
+    tensors = {f"model.{name.removeprefix('model.')}": t for name, t in tensors.items()}
+    wanted = encoder.state_dict()
+    return {n: t for n, t in tensors.items() if n in wanted or not n.startswith(_HEAD)}
 
 
 def _blocks_per_stage(encoder: nn.Module) -> Sequence[int]:
