@@ -21,7 +21,7 @@ from lossmaxpool.report.markup import Markup
 from lossmaxpool.report.records import Run
 from lossmaxpool.report.statistics import Summary
 
-WIDTH, HEIGHT = 400, 260
+WIDTH, HEIGHT = 360, 240
 LEFT, RIGHT, TOP, BOTTOM = 40, 14, 26, 40
 # A batch's cross-entropy jumps from step to step; means over this many parts of a training show
 # its course.

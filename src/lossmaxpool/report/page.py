@@ -61,7 +61,10 @@ def write_report(run_folders: Sequence[Path], out: Path, title: str = TITLE) -> 
 def _write(path: Path, text: str) -> Path:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(text, encoding="utf-8")
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

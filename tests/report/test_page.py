@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from lossmaxpool.report import write_report
+
+from .conftest import CLASSES, make_record
+from .test_records import without_class
+
+MakeRuns = Callable[..., list[Path]]
+VOID = {"meta", "img", "br", "hr", "col"}
+
+
+class Page(HTMLParser):
+    """Checks that tags nest; gathers attributes, table cells and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" in self.open:
+            return
+        self.words.append(data)
+        if "td" in self.open or "th" in self.open:
+            self.rows[-1][-1] += f" {data}" if self.rows[-1][-1] else data
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+    def row(self, name: str) -> list[str]:
+        return next(row for row in self.rows if row[0] == name)
+
+
+def page_of(runs: list[Path], out: Path, **options: Any) -> Page:
+    return Page(write_report(runs, out, **options).read_text(encoding="utf-8"))
+
+
+def test_only_the_page_and_its_summary_are_left(make_runs: MakeRuns, tmp_path: Path) -> None:
+    runs = make_runs("base", "loss-only")
+    page = write_report(runs, tmp_path / "a" / "report")
+    assert page == tmp_path / "a" / "report" / "report.html"
+    assert sorted(path.name for path in page.parent.iterdir()) == ["report.html", "summary.json"]
+
+
+def test_the_same_runs_give_the_same_bytes(make_runs: MakeRuns, tmp_path: Path) -> None:
+    runs = make_runs("base", "loss-only")
+    first, second = (write_report(runs, tmp_path / part).read_bytes() for part in "ab")
+    assert first == second
+
+
+def test_an_earlier_report_survives_a_failure(
+    make_runs: MakeRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = make_runs("base", "loss-only")
+    page = write_report(runs, tmp_path)
+    before = page.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(runs, tmp_path, title="Another")
+    assert page.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "runs", "summary.json"]
+
+
+def test_numbers_are_those_of_the_records(make_runs: MakeRuns, tmp_path: Path) -> None:
+    page = page_of(make_runs("base", "loss-only"), tmp_path / "out")
+    records = {m: [make_record(m, seed) for seed in (0, 1)] for m in ("base", "loss-only")}
+    scores = {f"{name}": [[r["iou"][c] for r in records[m]] for m in records]
+              for c, name in enumerate(CLASSES)}  # fmt: skip
+    scores["mIoU"] = [[r["miou"] for r in records[m]] for m in records]
+    scores["pixel accuracy"] = [[r["pixel_accuracy"] for r in records[m]] for m in records]
+    for name, (base, method) in scores.items():
+        cells = page.row(name)
+        assert cells[2] == spread(base)
+        assert cells[3] == spread(method)
+        interval = stats.ttest_rel(method, base).confidence_interval(0.95)
+        mean = (sum(method) - sum(base)) / 2
+        assert cells[4] == f"{signed(mean)} {signed(interval.low)} to {signed(interval.high)}"
+
+
+def spread(values: list[float]) -> str:
+    return f"{50 * sum(values):.1f} ± {100 * stats.tstd(values):.1f}"
+
+
+def signed(value: float) -> str:
+    text = f"{100 * value:+.1f}"
+    return "0.0" if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def test_the_summary_says_what_the_page_says(make_runs: MakeRuns, tmp_path: Path) -> None:
+    page = page_of(make_runs("base", "loss-only"), tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert summary["headline"] in page.text
+    assert [entry["name"] for entry in summary["classes"]] == CLASSES
+    assert summary["methods"][1]["seeds"] == [0, 1]
+    assert len(summary["runs"]) == 4
+
+
+def test_the_page_needs_nothing_from_outside(make_runs: MakeRuns, tmp_path: Path) -> None:
+    page = page_of(make_runs("base", "loss-only"), tmp_path)
+    assert not {"script", "link", "iframe", "object", "base", "form"} & {t for t, _ in page.tags}
+    for _, attributes in page.tags:
+        assert not {"href", "srcset", "onload", "onclick"} & set(attributes)
+        assert (attributes.get("src") or "data:").startswith("data:")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?://|@import|url\(", html)
+
+
+def test_the_page_can_be_read_aloud(make_runs: MakeRuns, tmp_path: Path) -> None:
+    page = page_of(make_runs("base", "loss-only"), tmp_path, title="My comparison")
+    tags = page.tags
+    assert dict(tags)["html"]["lang"] == "en"
+    assert [tag for tag, _ in tags].count("h1") == 1
+    levels = [int(tag[1]) for tag, _ in tags if re.fullmatch("h[1-6]", tag)]
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    images = [attributes for tag, attributes in tags if tag == "img"]
+    # Per example: image, truth, and for each of two methods a prediction and weights.
+    assert len(images) == 2 * 6
+    assert all(attributes["alt"] for attributes in images)
+    drawings = [attributes for tag, attributes in tags if tag == "svg"]
+    assert all(d.get("aria-label") or d.get("aria-hidden") == "true" for d in drawings)
+    boxes = [a for _, a in tags if a.get("class") in ("scroll", "strip")]
+    assert all(box.get("aria-label") and box.get("tabindex") == "0" for box in boxes)
+    assert "My comparison" in page.text
+
+
+def test_names_are_text_and_never_markup(make_runs: MakeRuns, tmp_path: Path) -> None:
+    attack = '<img src=x onerror="alert(1)">&amp;'
+
+    def edit(record: dict[str, Any]) -> None:
+        record["classes"][3] = attack
+        record["label"] += attack
+        record["data"]["name"] = attack
+        record["config"][attack] = attack
+        record["environment"]["command"] = attack
+        for example in record["examples"]:
+            example["name"] = attack
+
+    page = page_of(make_runs("base", "loss-only", edit=edit), tmp_path, title=attack)
+    assert not any("onerror" in attributes for _, attributes in page.tags)
+    assert page.row(attack)[2]
+    assert page.text.count(attack) > 10
+
+
+def test_every_picture_of_the_first_seed_is_embedded(make_runs: MakeRuns, tmp_path: Path) -> None:
+    page = page_of(make_runs("base", "loss-only", seeds=(4, 7)), tmp_path)
+    assert "seed 4" in page.text
+    alts = {attributes["alt"] for tag, attributes in page.tags if tag == "img"}
+    assert "Prediction of LMP (loss only) for scene-001" in alts
+    assert "Ground truth of scene-000" in alts
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda folder: (folder / "examples/0.weights.png").unlink(), "0.weights.png is missing"),
+        (lambda folder: (folder / "examples/0.truth.png").write_text("no"), "is not a PNG"),
+    ],
+)
+def test_a_picture_that_cannot_be_shown_is_told(
+    make_runs: MakeRuns, tmp_path: Path, change: Callable[[Path], object], told: str
+) -> None:
+    runs = make_runs("base", "loss-only")
+    change(runs[0])
+    assert told in page_of(runs, tmp_path).text
+
+
+def test_examples_may_be_absent_or_lack_weights(make_runs: MakeRuns, tmp_path: Path) -> None:
+    def edit(record: dict[str, Any]) -> None:
+        record["examples"] = []
+
+    assert "No example images" in page_of(make_runs("base", edit=edit), tmp_path / "none").text
+
+    def edit_weights(record: dict[str, Any]) -> None:
+        record["examples"][0]["weights"] = None
+
+    page = page_of(make_runs("bootstrap", edit=edit_weights), tmp_path / "no-weights")
+    assert "not recorded" in page.text
+
+
+def test_one_seed_three_methods_and_no_baseline(make_runs: MakeRuns, tmp_path: Path) -> None:
+    runs = make_runs("loss-only", "bootstrap", "inverse-median", seeds=(0,))
+    page = page_of(runs, tmp_path)
+    assert "no BASE run" in page.text
+    assert "±" not in page.text
+    assert "Gain against class frequency" not in page.text
+    assert len(page.row("mIoU")) == 2 + 3
+
+
+def test_three_methods_have_two_gain_figures(make_runs: MakeRuns, tmp_path: Path) -> None:
+    page = page_of(make_runs("base", "loss-only", "bootstrap"), tmp_path)
+    assert "LMP (loss only) against BASE" in page.words
+    assert "Bootstrap against BASE" in page.words
+    assert len(page.row("mIoU")) == 2 + 1 + 2 + 2
+
+
+def test_unfinished_runs_are_listed(make_runs: MakeRuns, tmp_path: Path) -> None:
+    def edit(record: dict[str, Any]) -> None:
+        if record["method"] == "loss-only" and record["seed"] == 1:
+            record["status"] = "interrupted"
+
+    page = page_of(make_runs("base", "loss-only", edit=edit), tmp_path)
+    assert any("interrupted" in row for row in page.rows)
+    assert "left out of every mean" in page.text
+
+
+def test_a_class_without_iou_shows_a_dash(make_runs: MakeRuns, tmp_path: Path) -> None:
+    page = page_of(make_runs("base", "loss-only", edit=lambda r: without_class(r, 4)), tmp_path)
+    assert page.row("car")[2:] == ["–", "–", "–"]
+    assert "1 without an IoU (car)" in page.text
+
+
+def test_settings_tell_what_differs(make_runs: MakeRuns, tmp_path: Path) -> None:
+    page = page_of(make_runs("base", "loss-only"), tmp_path)
+    assert page.row("loss.p") == ["loss.p", "null", "1.3"]
+    assert page.row("optimizer.momentum") == ["optimizer.momentum", "0.9"]
+    assert page.row("seed") == ["seed", "0 · 1"]
+    assert page.row("torch") == ["torch", "2.15.0"]
+    assert "lossmaxpool train --loss loss-only --seed 1" in page.text

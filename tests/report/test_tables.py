@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lossmaxpool.report import format_table, markdown_table
+from lossmaxpool.report.records import read_runs
+from lossmaxpool.report.statistics import summarize
+from lossmaxpool.report.tables import summary_content
+
+from .conftest import CLASSES
+
+MakeRuns = Callable[..., list[Path]]
+
+
+def test_the_table_lists_classes_by_share_and_then_the_totals(make_runs: MakeRuns) -> None:
+    lines = format_table(make_runs("base", "loss-only")).splitlines()
+    names = [line.split("  ")[0] for line in lines[2:11]]
+    assert names == CLASSES  # the fixture has them by share
+    assert lines[0].split() == ["class", "share", "%", "BASE", "LMP", "(loss", "only)", "gain"]
+    assert lines[12].startswith("mIoU ")
+    assert lines[13].startswith("pixel accuracy ")
+
+
+def test_columns_line_up(make_runs: MakeRuns) -> None:
+    lines = format_table(make_runs("base", "loss-only", "bootstrap")).splitlines()[2:11]
+    assert len({line.index("±") for line in lines}) == 1
+    assert len({line.rindex("±") for line in lines}) == 1
+
+
+def test_the_numbers_are_those_of_the_records(make_runs: MakeRuns) -> None:
+    def edit(record: dict) -> None:  # type: ignore[type-arg]
+        offsets = {("base", 0): 4, ("base", 1): 6, ("loss-only", 0): 5, ("loss-only", 1): 9}
+        hits = 10 * offsets[record["method"], record["seed"]]
+        # A class of 100 pixels of which none is predicted wrongly: its IoU is its recall.
+        counts = [[hits, 100 - hits], [0, 900]]
+        iou = [hits / 100, 900 / (1000 - hits)]
+        scores = {"iou": iou, "miou": sum(iou) / 2, "pixel_accuracy": (hits + 900) / 1000}
+        record.update(classes=["few", "many"], colors=[[0, 0, 9], [0, 9, 0]], confusion=counts)
+        record.update(train_pixels=[20, 980], val_pixels=[100, 900], **scores)
+        record["evaluations"] = [{"step": 200, **scores}]
+
+    runs = make_runs("base", "loss-only", edit=edit)
+    text = format_table(runs)
+    # few: 40 and 60 against 50 and 90: gains 10 and 30, t(1) = 12.706, s = 14.142.
+    row = next(line for line in text.splitlines() if line.startswith("few"))
+    assert row.split() == ["few", "2.0", "50.0", "±", "14.1", "70.0", "±", "28.3", "+20.0"]
+    gain = summary_content(summarize(read_runs(runs)))["methods"][1]["gains"]["iou"][0]
+    assert gain["mean"] == pytest.approx(0.2)
+    assert gain["by_seed"] == pytest.approx({"0": 0.1, "1": 0.3})
+    assert (gain["low"], gain["high"]) == pytest.approx((0.2 - 1.27062, 0.2 + 1.27062), abs=1e-5)
+
+
+def test_one_seed_shows_no_spread(make_runs: MakeRuns) -> None:
+    text = format_table(make_runs("base", "loss-only", seeds=(0,)))
+    assert "±" not in text
+    assert "*" not in text
+    assert "not settled" in text
+
+
+def test_without_a_baseline_there_are_no_gains(make_runs: MakeRuns) -> None:
+    text = format_table(make_runs("loss-only", "bootstrap"))
+    assert "gain" not in text.splitlines()[0]
+    assert "no BASE run" in text
+
+
+def test_markdown_keeps_its_columns_whatever_a_class_is_called(make_runs: MakeRuns) -> None:
+    def edit(record: dict) -> None:  # type: ignore[type-arg]
+        record["classes"][0] = "a|b*c"
+
+    lines = markdown_table(make_runs("base", "loss-only", edit=edit)).splitlines()
+    assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
+    assert lines[2].startswith("| a\\|b\\*c |")
+    assert len(lines) == 2 + len(CLASSES) + 2

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lossmaxpool.report.records import read_runs
+from lossmaxpool.report.statistics import Summary, summarize
+from lossmaxpool.report.wording import caveats, findings, headline
+
+MakeRuns = Callable[..., list[Path]]
+MakeSummary = Callable[[Sequence[float], Sequence[float]], Summary]
+
+
+@pytest.fixture
+def summary_of(make_runs: MakeRuns) -> MakeSummary:
+    """A comparison of BASE and LMP in which every class has the given IoU, per seed."""
+
+    def make(base: Sequence[float], method: Sequence[float]) -> Summary:
+        def edit(record: dict[str, Any]) -> None:
+            values = base if record["method"] == "base" else method
+            hits = round(1000 * values[record["seed"]])
+            # Two classes of 1000 pixels confused symmetrically have IoU h / (2000 - h).
+            counts = [[hits, 1000 - hits], [1000 - hits, hits]]
+            iou = hits / (2000 - hits)
+            scores = {"iou": [iou, iou], "miou": iou, "pixel_accuracy": hits / 1000}
+            record.update(classes=["bulk", "rare"], colors=[[0, 0, 9], [0, 9, 0]], **scores)
+            record.update(train_pixels=[99, 1], val_pixels=[1000, 1000], confusion=counts)
+            record["evaluations"] = [{"step": 200, **scores}]
+
+        return summarize(
+            read_runs(make_runs("base", "loss-only", seeds=tuple(range(len(base))), edit=edit))
+        )
+
+    return make
+
+
+def test_a_settled_gain_is_called_a_win(summary_of: MakeSummary) -> None:
+    summary = summary_of([0.6, 0.61, 0.62], [0.7, 0.71, 0.72])
+    assert headline(summary).startswith("LMP (loss only) beats BASE by ")
+    assert "not settled" not in headline(summary)
+    assert "it excludes zero" in str(findings(summary, summary.rivals[0])[0])
+
+
+def test_a_settled_loss_is_called_a_loss(summary_of: MakeSummary) -> None:
+    summary = summary_of([0.7, 0.71, 0.72], [0.6, 0.61, 0.62])
+    assert headline(summary).startswith("LMP (loss only) loses to BASE by ")
+    rare = str(findings(summary, summary.rivals[0])[1])
+    assert rare.startswith("1 rare class (1.0 % of the training pixels): 1 lost (rare −")
+
+
+@pytest.mark.parametrize(
+    ("base", "method", "place"),
+    [([0.6, 0.7], [0.7, 0.71], "ahead of"), ([0.7, 0.71], [0.6, 0.7], "behind")],
+)
+def test_an_interval_with_zero_is_not_settled(
+    summary_of: MakeSummary, base: list[float], method: list[float], place: str
+) -> None:
+    summary = summary_of(base, method)
+    assert f"mIoU points {place} BASE" in headline(summary)
+    assert "2 seeds; not settled" in headline(summary)
+    certainty = str(findings(summary, summary.rivals[0])[0])
+    assert "it includes zero, so the difference is not settled" in certainty
+    assert "With 2 seeds the interval is wide by nature (t = 12.7)" in certainty
+
+
+def test_a_single_seed_settles_nothing(summary_of: MakeSummary) -> None:
+    summary = summary_of([0.3], [0.9])
+    assert "1 seed; not settled" in headline(summary)
+    text = " ".join(map(str, findings(summary, summary.rivals[0])))
+    assert "luck of a seed" in text
+    assert "interval" not in text
+
+
+def test_equal_scores_are_level(summary_of: MakeSummary) -> None:
+    summary = summary_of([0.6, 0.7], [0.6, 0.7])
+    assert headline(summary).startswith("LMP (loss only) and BASE are level")
+    assert "1 unchanged (rare)" in str(findings(summary, summary.rivals[0])[1])
+
+
+def test_one_method_alone_is_only_described(make_runs: MakeRuns) -> None:
+    summary = summarize(read_runs(make_runs("base")))
+    assert headline(summary).startswith("BASE reaches ")
+    assert not caveats(summary)
+
+
+def test_without_baseline_the_highest_is_named(make_runs: MakeRuns) -> None:
+    summary = summarize(read_runs(make_runs("bootstrap", "loss-only")))
+    assert headline(summary).startswith("LMP (loss only) has the highest mIoU on street-scenes")
+    assert "no BASE run" in " ".join(caveats(summary))
+    assert not findings(summary, summary.rivals[0])
+
+
+@pytest.mark.parametrize("status", ["failed", "interrupted", "running"])
+def test_an_unfinished_run_is_told_and_not_counted(make_runs: MakeRuns, status: str) -> None:
+    def edit(record: dict[str, Any]) -> None:
+        if record["method"] == "loss-only" and record["seed"] == 1:
+            record.update(status=status, evaluations=record["evaluations"][:2], iou=[], miou=None)
+
+    summary = summarize(read_runs(make_runs("base", "loss-only", edit=edit)))
+    notes = " ".join(caveats(summary))
+    told = "not finished" if status == "running" else status
+    assert f"LMP (loss only), seed 1: {told} at step 80" in notes
+    assert "gains are over the 1 common seed" in notes
+    assert summary.rivals[0].miou.n == 1
+    assert len(summary.comparison.runs) == 4
+
+
+def test_a_run_that_ended_before_its_first_evaluation(make_runs: MakeRuns) -> None:
+    def edit(record: dict[str, Any]) -> None:
+        if record["seed"] == 1:
+            record.update(status="failed")
+            for key in ("evaluations", "curve", "iou", "miou", "confusion", "examples", "seconds"):
+                del record[key]
+
+    summary = summarize(read_runs(make_runs("base", "loss-only", edit=edit)))
+    assert "BASE, seed 1: failed before its first evaluation" in " ".join(caveats(summary))
+
+
+def test_runs_of_unequal_length_are_told(make_runs: MakeRuns) -> None:
+    def edit(record: dict[str, Any]) -> None:
+        if record["method"] == "base":
+            record["evaluations"][-1]["step"] = 120
+
+    summary = summarize(read_runs(make_runs("base", "loss-only", edit=edit)))
+    assert "not like for like" in " ".join(caveats(summary))
+
+
+def test_no_common_seed_gives_no_gain(make_runs: MakeRuns) -> None:
+    runs = [*make_runs("base", seeds=(0,)), *make_runs("loss-only", seeds=(1,))]
+    summary = summarize(read_runs(runs))
+    assert "no seed in common" in headline(summary)
+    assert "0 common seeds" in " ".join(caveats(summary))
