@@ -102,8 +102,11 @@ def test_zero_is_always_a_root_and_not_always_the_only_one() -> None:
 def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match=r"shape \(1,\)"):
         dual.g([0.0], [1.0, 2.0], 2, 1)
-    with pytest.raises(ValueError, match=r"minimum -1\.0"):
-        dual.kkt([0.0, -1.0], [1.0, 2.0], 2, 1)
+    for bad in (-1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="1 of them negative or not finite"):
+            dual.kkt([0.0, bad], [1.0, 2.0], 2, 1)
+        with pytest.raises(ValueError, match="expected 0 <= alpha"):
+            dual.lambda_star([1.0, 2.0], bad)
     with pytest.raises(ValueError, match="p = 1; expected p > 1"):
         dual.eta(1.0, [1.0, 2.0], 1, 1)
     with pytest.raises(ValueError, match="alpha = -1"):

@@ -121,7 +121,7 @@ def test_whole_support_is_the_mean_with_uniform_weights(family: str, p: float) -
 
 
 @pytest.mark.parametrize("family", LOSS_FAMILIES)
-@pytest.mark.parametrize(("limit", "near"), [(1.0, 1 + 1e-9), (math.inf, 1e9)])
+@pytest.mark.parametrize(("limit", "near"), [(1.0, 1 + 1e-9), (math.inf, 1e9), (math.inf, 1e300)])
 def test_ends_of_p_are_limits(family: str, limit: float, near: float) -> None:
     for losses, m in instances(family, limit):
         at_limit = theorems.solve(losses, limit, m).value

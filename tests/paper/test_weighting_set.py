@@ -84,6 +84,12 @@ def test_bad_losses_are_refused(losses: object, message: str) -> None:
         weighting_set.check_losses(losses)
 
 
+@pytest.mark.parametrize("weights", [[], [[0.5, 0.5]], [0.5, math.nan], [0.5, math.inf]])
+def test_bad_weights_are_refused(weights: object) -> None:
+    with pytest.raises(ValueError, match="expected one dimension"):
+        weighting_set.contains(weights, 1.3, 1)
+
+
 @pytest.mark.parametrize("p", [0.99, 0, -1, math.nan, -math.inf])
 def test_bad_exponents_are_refused(p: float) -> None:
     with pytest.raises(ValueError, match="expected 1 <= p <= inf"):

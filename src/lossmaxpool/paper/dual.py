@@ -74,10 +74,20 @@ def kkt(dual: ArrayLike, losses: ArrayLike, p: float, m: float) -> Array:
 def lambda_star(losses: ArrayLike, alpha: float) -> Array:
     """Minimiser of g given alpha*, ``lam* = (l - alpha*)_+``.
 
+    Args:
+        losses: (N,) pixel losses.
+        alpha: alpha* >= 0.
+
+    Returns:
+        (N,) lam*.
+
+    Raises:
+        ValueError: for losses or alpha out of range.
+
     References:
         Rota Bulò et al. 2017, Theorem 1 and Proposition 1.
     """
-    return np.maximum(check_losses(losses) - alpha, 0.0)
+    return np.maximum(check_losses(losses) - _check_threshold(alpha), 0.0)
 
 
 def eta(alpha: float, losses: ArrayLike, p: float, m: float) -> float:
@@ -135,11 +145,12 @@ def eta_over_power(alpha: float, losses: ArrayLike, p: float, m: float) -> float
 
 def _check_dual(dual: ArrayLike, losses: Array) -> Array:
     multipliers = np.asarray(dual, dtype=np.float64)
-    if multipliers.shape != losses.shape or not bool((multipliers >= 0).all()):
+    sound = np.isfinite(multipliers) & (multipliers >= 0)
+    if multipliers.shape != losses.shape or not sound.all():
         raise ValueError(
-            f"multipliers have shape {multipliers.shape} and minimum "
-            f"{multipliers.min(initial=math.inf)}; expected shape {losses.shape} and values >= 0: "
-            "pass one multiplier per loss"
+            f"multipliers have shape {multipliers.shape}, {int((~sound).sum())} of them negative "
+            f"or not finite; expected shape {losses.shape} and finite values >= 0: pass one "
+            "multiplier per loss"
         )
     return multipliers
 
@@ -148,6 +159,11 @@ def _check_eta(alpha: float, losses: ArrayLike, p: float, m: float) -> tuple[Arr
     checked, q = check_losses(losses), conjugate(p)
     if math.isinf(q):
         raise ValueError("p = 1; expected p > 1: eta has a^q, and q is infinite at p = 1")
+    _check_threshold(alpha)
+    return checked, q, check_support(m, checked.size)
+
+
+def _check_threshold(alpha: float) -> float:
     if not 0 <= alpha < math.inf:
         raise ValueError(f"alpha = {alpha}; expected 0 <= alpha < inf: it is a loss threshold")
-    return checked, q, check_support(m, checked.size)
+    return alpha

@@ -83,8 +83,7 @@ def theorem_1(losses: ArrayLike, p: float, m: float) -> Solution:
         Rota Bulò et al. 2017, Theorem 1, Eq. 10.
     """
     losses = check_losses(losses)
-    q = conjugate(p)
-    if math.isinf(q):
+    if check_exponent(p) == 1:
         raise ValueError("p = 1; expected p > 1: p = 1 is theorem_2")
     in_J, alpha = algorithm1.solve(losses, p, m)
     tau = weight_cap(losses.size, p, m)
@@ -92,7 +91,7 @@ def theorem_1(losses: ArrayLike, p: float, m: float) -> Solution:
     if math.isfinite(p):  # for p = inf, (l / alpha*)^0 = 1 throughout
         weights[~in_J] = 0.0
         if alpha > 0:
-            weights[~in_J] = tau * _fractions(losses[~in_J], q, m - int(in_J.sum()))
+            weights[~in_J] = tau * _fractions(losses[~in_J], p, m - int(in_J.sum()))
     return Solution(
         _value(losses, in_J, alpha, tau, m), weights, alpha, in_J, lambda_star(losses, alpha)
     )
@@ -137,10 +136,11 @@ def _value(losses: Array, in_J: Mask, alpha: float, tau: float, m: float) -> flo
     return float((tau * losses[in_J]).sum()) + tau * (m - int(in_J.sum())) * alpha
 
 
-def _fractions(uncapped: Array, q: float, c: float) -> Array:
+def _fractions(uncapped: Array, p: float, c: float) -> Array:
     """``(l / alpha*)^(q-1)`` of the pixels outside J*, where ``c = m - |J*|``."""
     # alpha* = (sum l^q / c)^(1/q) is put in before it is rounded to a float, an error that the
-    # power would multiply by q - 1.
+    # power would multiply by q - 1 = 1 / (p - 1).
+    q = conjugate(p)
     log_losses = log_ratio(uncapped, float(uncapped.max()))
     log_alpha = math.log(float(np.exp(q * log_losses).sum()) / c) / q
-    return np.exp(np.minimum((q - 1) * (log_losses - log_alpha), 0.0))
+    return np.exp(np.minimum((log_losses - log_alpha) / (p - 1), 0.0))

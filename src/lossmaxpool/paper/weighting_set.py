@@ -124,6 +124,9 @@ def contains(weights: ArrayLike, p: float, m: float, *, rtol: float = 1e-12) -> 
     Returns:
         Membership of ``weights`` in W.
 
+    Raises:
+        ValueError: for p or m out of range, or weights that are no vector of finite numbers.
+
     Example:
         >>> contains([0.25, 0.25, 0.25, 0.25], p=1.3, m=2), contains([1, 0, 0, 0], p=1.3, m=2)
         (True, False)
@@ -132,6 +135,12 @@ def contains(weights: ArrayLike, p: float, m: float, *, rtol: float = 1e-12) -> 
         Rota Bulò et al. 2017, Eq. 5.
     """
     array = np.asarray(weights, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0 or not np.isfinite(array).all():
+        raise ValueError(
+            f"weights have shape {array.shape}, {int((~np.isfinite(array)).sum())} of them not "
+            "finite; expected one dimension, at least one pixel, finite numbers: pass one weight "
+            "per valid pixel"
+        )
     n, slack = array.size, 1 + rtol
     return norm(array, check_exponent(p)) <= slack * norm_bound(n, p) and norm(
         array, math.inf
