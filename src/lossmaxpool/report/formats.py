@@ -50,10 +50,10 @@ def duration(seconds: float) -> str:
     """Seconds as a person says them."""
     if math.isnan(seconds):
         return MISSING
-    if seconds < 60:
+    if seconds < 120:
         return f"{seconds:.0f} s"
     minutes, hours = seconds / 60, seconds / 3600
-    return f"{minutes:.0f} min" if minutes < 90 else f"{hours:.1f} h"
+    return f"{minutes:.1f} min" if minutes < 90 else f"{hours:.1f} h"
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:

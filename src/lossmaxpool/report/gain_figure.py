@@ -50,9 +50,7 @@ def gain_figure(
             f"{share(summary.train_share[c])} % of the pixels"
         )
         parts.append(marker(index, *spots[c], hint))
-    parts += _labels(
-        summary, shown, spots, spans, y(0), Box(LEFT + 2, TOP, width - 2, height - BOTTOM)
-    )
+    parts += _labels(summary, shown, spots, spans, y(0), Box(LEFT, TOP, width - 2, height - BOTTOM))
     description = f"Gain of {rival.method.label} over BASE per class, rarest first: "
     description += ", ".join(
         f"{summary.comparison.classes[c]} {points(gains.iou[c].mean)}" for c in shown

@@ -89,12 +89,12 @@ def place(
             for box in (_box(text, *point, distance, way) for way in _DIRECTIONS)
             if box.inside(bounds) and not any(map(box.overlaps, [*placed, *obstacles]))
         ]
-        close = (
-            Label(box, leader=False)
-            for distance, box in free
-            if distance < _LEADER and _belongs(box, point, others)
-        )
-        label = next(close, Label(free[0][1], leader=True) if free else None)
+        # Close by and clearly this point's; else far enough for a line; else whatever is left.
+        close = [box for distance, box in free if distance < _LEADER]
+        own = [Label(box, leader=False) for box in close if _belongs(box, point, others)]
+        far = [Label(box, leader=True) for distance, box in free if distance >= _LEADER]
+        rest = [Label(box, leader=True) for box in close]
+        label = next(iter([*own, *far, *rest]), None)
         if label:
             placed.append(label.box)
         labels.append(label)

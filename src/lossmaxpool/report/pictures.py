@@ -22,9 +22,11 @@ def pictures(summary: Summary) -> list[Markup]:
     seeds = sorted({run.seed for run in shown})
     which = f"seed {seeds[0]}" if len(seeds) == 1 else "the first seed of each method"
     note = (
-        "Heat shows w* / τ, the weight that loss max-pooling gives to each pixel of that network's "
-        "loss relative to the highest it may give: dark is 0, the brightest is 1, at the cap. "
-        f"Networks at the end of training, {which}; what is unlabelled is black in the label maps."
+        "Heat maps show w* / τ, how much of the highest allowed weight loss max-pooling gives each "
+        "pixel for that network's own losses: dark is 0, brightest is 1, at the cap. A method "
+        "trained with another loss does not use these weights; its map shows what max-pooling "
+        f"would ask of it. Networks at the end of training, {which}. Unlabelled pixels are black "
+        "in the label maps."
     )
     return [
         element("p", note, class_="note"),
