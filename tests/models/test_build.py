@@ -91,6 +91,10 @@ def test_normalization_is_that_of_the_encoders_weights() -> None:
         (small("FPN", upsampling=4), r"no decoder option 'upsampling'"),
         (ModelConfig("FPN", SMALL, "none", 16), r"does not dilate its encoder"),
         (ModelConfig("DeepLabV3Plus", SMALL, "none", 4), r"output stride"),
+        (
+            ModelConfig("FPN", "tu-test_vit", "none"),
+            r"FPN cannot be built on 'tu-test_vit' .*downsampling pattern",
+        ),
         (ModelConfig("FPN", SMALL, "nowhere.pth"), r"there is no such file"),
     ],
 )

@@ -58,6 +58,21 @@ def test_fills_every_tensor_whatever_the_naming(tmp_path: Path, prefix: str, suf
     check_filled(model, state)
 
 
+@pytest.mark.parametrize(
+    "name", ["test_convnext", "test_byobnet", "test_nfnet", "test_efficientnet"]
+)
+def test_knows_the_names_of_each_kind_of_feature_extractor(tmp_path: Path, name: str) -> None:
+    """timm flattens the stages of some models: stages.0.blocks to stages_0.blocks."""
+    torch.manual_seed(3)
+    state = timm.create_model(name).state_dict()
+    torch.save(state, tmp_path / "weights.pth")
+    model = build_model(ModelConfig("FPN", f"tu-{name}", str(tmp_path / "weights.pth")), 3)
+    for mine, published in zip(
+        encoder_of(model).state_dict().values(), state.values(), strict=False
+    ):
+        assert torch.equal(mine, published)
+
+
 def test_reads_the_encoder_out_of_a_whole_network(tmp_path: Path) -> None:
     trained = build_model(SMALL, 7)
     torch.save({"state_dict": trained.state_dict(), "epoch": 3}, tmp_path / "whole.pth")
@@ -80,7 +95,7 @@ def test_build_model_loads_a_file(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda s: s.pop("bn1.weight"), r"1 missing \(model.bn1.weight\)"),
-        (lambda s: s.update(extra=torch.zeros(1)), r"1 unexpected \(model.extra\)"),
+        (lambda s: s.update(extra=torch.zeros(1)), r"1 unexpected \(extra\)"),
         (
             lambda s: s.update({"bn1.weight": torch.zeros(7)}),
             r"1 of another shape \(model.bn1.weight \(7,\), expected \(32,\)\)",

@@ -90,6 +90,10 @@ def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
             f"({type(error).__name__}); give a local file or 'package:NAME' as weights, "
             "or 'none' for random ones"
         ) from error
+    except Exception as error:  # each pairing has its own way to fail
+        raise ValueError(
+            f"{config.architecture} cannot be built on {config.encoder!r} with these options: {error}"
+        ) from error
     if not isinstance(weights, str):
         load_encoder_weights(model, weights)
     return model

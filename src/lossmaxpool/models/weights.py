@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -17,18 +18,6 @@ from lossmaxpool.models.efficientnet_names import is_efficientnet_naming, to_tim
 PACKAGE_PREFIX = "package:"
 _REFUSED = re.compile(r"GLOBAL (\S+)")  # the name that torch's restricted unpickler stopped at
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
-# The classifier on top of the features; a segmentation encoder has none of it.
-_HEAD = (
-    "model.bn2.",
-    "model.classifier.",
-    "model.conv_head.",
-    "model.fc.",
-    "model.fc_norm.",
-    "model.head.",
-    "model.head_norm.",
-    "model.norm.",
-    "model.norm_head.",
-)
 
 
 def resolve_weights(weights: str) -> Path | Literal["imagenet", "none"]:
@@ -70,7 +59,7 @@ def load_encoder_weights(model: nn.Module, path: Path | str) -> None:
     wanted = encoder.state_dict()
     given = _to_encoder_names(read_tensors(path), encoder)
     missing = [name for name in wanted if name not in given]
-    unexpected = [name for name in given if name not in wanted]
+    unexpected = sorted(set(given) - set(wanted) - _names_of_classifier(encoder))
     misshapen = [
         f"{name} {tuple(given[name].shape)}, expected {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
@@ -82,7 +71,7 @@ def load_encoder_weights(model: nn.Module, path: Path | str) -> None:
             f"{_list('missing', missing)}; {_list('unexpected', unexpected)}; "
             f"{_list('of another shape', misshapen)}. Take the file of the same timm model."
         )
-    encoder.load_state_dict(given)
+    encoder.load_state_dict({name: given[name] for name in wanted})
 
 
 def read_tensors(path: Path | str) -> dict[str, Tensor]:
@@ -158,7 +147,7 @@ def _file_of_package(name: str) -> Path:
 
 
 def _to_encoder_names(tensors: dict[str, Tensor], encoder: nn.Module) -> dict[str, Tensor]:
-    """Into the names of ``encoder.state_dict()``: timm's with "model." before them."""
+    """Into the names of ``encoder.state_dict()``, as far as it has them; else timm's."""
     if any(name.startswith("encoder.") for name in tensors):  # a whole segmentation network
         tensors = {
             name.removeprefix("encoder."): tensor
@@ -167,9 +156,20 @@ def _to_encoder_names(tensors: dict[str, Tensor], encoder: nn.Module) -> dict[st
         }
     if is_efficientnet_naming(list(tensors)):
         tensors = to_timm_names(tensors, _blocks_per_stage(encoder))
-    tensors = {f"model.{name.removeprefix('model.')}": t for name, t in tensors.items()}
     wanted = encoder.state_dict()
-    return {n: t for n, t in tensors.items() if n in wanted or not n.startswith(_HEAD)}
+    return {_encoder_name(name.removeprefix("model."), wanted): t for name, t in tensors.items()}
+
+
+def _encoder_name(name: str, wanted: Container[str]) -> str:
+    # timm's feature extractors come with "stages.0.x" as it is or flattened to "stages_0.x".
+    candidates = (f"model.{name}", f"model.{name.replace('.', '_', 1)}")
+    return next((candidate for candidate in candidates if candidate in wanted), name)
+
+
+def _names_of_classifier(encoder: nn.Module) -> set[str]:
+    """What timm's whole model has: its head is no part of the encoder, and no surprise either."""
+    with torch.device("meta"):
+        return set(timm.create_model(str(encoder.name)).state_dict())
 
 
 def _blocks_per_stage(encoder: nn.Module) -> Sequence[int]:
