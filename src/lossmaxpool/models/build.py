@@ -92,7 +92,7 @@ def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
         ) from error
     except Exception as error:  # each pairing has its own way to fail
         raise ValueError(
-            f"{config.architecture} cannot be built on {config.encoder!r} with these options: {error}"
+            f"{config.architecture} cannot be built on {config.encoder!r} like this: {error}"
         ) from error
     if not isinstance(weights, str):
         load_encoder_weights(model, weights)
