@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,15 @@ _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 def _decode(path: Path, kind: str) -> Image.Image:
     try:
-        picture = Image.open(path)
-        picture.load()
+        content = path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"The {kind} {path} does not exist.") from None
+    except OSError as error:
+        raise DataError(f"The {kind} {path} cannot be opened: {error}.") from error
+    try:
+        # From memory: Pillow keeps the file of a damaged picture open.
+        picture = Image.open(BytesIO(content))
+        picture.load()
     except UnidentifiedImageError:
         raise DataError(
             f"The {kind} {path} is not a picture file that can be read, whatever its name says."

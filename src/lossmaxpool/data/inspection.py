@@ -193,27 +193,31 @@ def _digest(sample: Sample) -> bytes:
 def _split_problems(
     statistics: ClassStatistics, empty: Sequence[str], repeated: dict[str, list[str]]
 ) -> list[Problem]:
+    name, total = statistics.name, len(statistics.sample_names)
+    within, across = repeated["within"], repeated["across"]
     problems = []
     if empty:
         message = (
-            f"{len(empty)} masks of {statistics.name} have no labelled pixel: they teach nothing."
+            f"{len(empty)} of {total} masks of {name} have no labelled pixel: they teach nothing."
         )
         problems.append(Problem("warning", message, tuple(empty)))
-    if repeated["within"]:
-        message = f"{len(repeated['within'])} pictures of {statistics.name} occur more than once."
-        problems.append(Problem("warning", message, tuple(repeated["within"])))
-    if repeated["across"]:
+    if within:
+        message = f"{len(within)} of {total} pictures of {name} occur more than once there."
+        problems.append(Problem("warning", message, tuple(within)))
+    if across:
         message = (
-            f"{len(repeated['across'])} pictures of {statistics.name} are also in another split: "
-            "scores on them say nothing about new pictures. Remove them from one of the two."
+            f"{len(across)} of {total} pictures of {name} are also in another split: scores on "
+            "them say nothing about new pictures. Remove them from one of the two."
         )
-        problems.append(Problem("error", message, tuple(repeated["across"])))
+        problems.append(Problem("error", message, tuple(across)))
     return problems
 
 
 def _class_problems(statistics: Sequence[ClassStatistics]) -> list[Problem]:
     problems = []
     for split in statistics:
+        if not split.sample_names:
+            continue
         names = [split.labels.names[c] for c in split.absent]
         if names:
             message = (

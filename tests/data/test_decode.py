@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lossmaxpool.data.decode import read_ids, read_image
+from lossmaxpool.data.errors import DataError
+from tests.data.trees import ids, picture, save
+
+
+def test_an_image_is_read_as_rgb_planes(tmp_path: Path) -> None:
+    pixels = picture(0)
+    image = read_image(save(tmp_path / "a.png", pixels))
+    assert image.dtype == torch.uint8
+    assert image.is_contiguous()
+    np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), pixels)
+
+
+def test_a_grey_image_has_three_equal_channels(tmp_path: Path) -> None:
+    grey = picture(1)[..., 0]
+    image = read_image(save(tmp_path / "a.png", grey))
+    for channel in image:
+        np.testing.assert_array_equal(channel.numpy(), grey)
+
+
+def test_a_16_bit_grey_image_is_scaled_not_clipped(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", np.array([[0, 256, 32768, 65535]], dtype=np.uint16))
+    assert read_image(tmp_path / "a.png")[0].tolist() == [[0, 1, 128, 255]]
+
+
+def test_transparency_is_dropped(tmp_path: Path) -> None:
+    pixels = np.dstack([picture(2), np.full(picture(2).shape[:2], 128, dtype=np.uint8)])
+    assert read_image(save(tmp_path / "a.png", pixels)).shape == (3, 12, 16)
+
+
+def test_the_orientation_tag_is_applied(tmp_path: Path) -> None:
+    upright = picture(3, (8, 16))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise to see it upright
+    Image.fromarray(np.ascontiguousarray(np.rot90(upright))).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png").permute(1, 2, 0).numpy(), upright)
+
+
+def test_a_palette_mask_is_read_as_its_indices(tmp_path: Path) -> None:
+    indices = ids(0, (0, 3, 7))
+    mask = Image.fromarray(indices, mode=None).convert("P")
+    mask = Image.frombytes("P", (16, 12), indices.tobytes())
+    mask.putpalette([channel for i in range(256) for channel in (255 - i, i, 7)])
+    mask.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_ids(tmp_path / "a.png"), indices)
+
+
+def test_a_16_bit_mask_keeps_its_ids(tmp_path: Path) -> None:
+    wide = np.array([[0, 300], [65535, 7]], dtype=np.uint16)
+    np.testing.assert_array_equal(read_ids(save(tmp_path / "a.png", wide)), wide)
+
+
+def test_a_bilevel_mask_is_read_as_0_and_1(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[True, False]])).save(tmp_path / "a.png")
+    assert read_ids(tmp_path / "a.png").tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize("read", [read_image, read_ids])
+def test_a_missing_file_is_named(tmp_path: Path, read: object) -> None:
+    with pytest.raises(DataError, match=r"gone\.png does not exist"):
+        read(tmp_path / "gone.png")  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tif"])
+def test_a_truncated_file_is_named(tmp_path: Path, suffix: str) -> None:
+    path = save(tmp_path / f"half.{suffix}", picture(4, (64, 64)))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DataError, match=rf"half\.{suffix}.*(damaged|can be read)"):
+        read_image(path)
+
+
+def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "page.png").write_text("<html>not found</html>")
+    with pytest.raises(DataError, match=r"page\.png is not a picture"):
+        read_image(tmp_path / "page.png")
+
+
+def test_a_colour_mask_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "colours.png", picture(5))
+    with pytest.raises(DataError, match=r"colours\.png holds colours \(mode RGB\).*class id"):
+        read_ids(path)

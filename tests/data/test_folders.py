@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lossmaxpool.data import DataError, Folders
+from tests.data.trees import ids, listed, picture, save, split_folders
+
+
+def test_one_folder_per_split(tmp_path: Path) -> None:
+    dataset = Folders(split_folders(tmp_path / "streets", {"train": 3, "val": 1}), "train")
+    assert dataset.name == "streets/train"
+    assert len(dataset) == 3
+    assert dataset.labels.names == ("sky", "road", "pole")
+    sample = dataset[2]
+    assert sample.name == "p2"
+    np.testing.assert_array_equal(sample.image.permute(1, 2, 0).numpy(), picture(2))
+    np.testing.assert_array_equal(sample.mask.numpy(), ids(2, (0, 1, 2, 255)))
+
+
+@pytest.mark.parametrize("masks", ["labels", "masks"])
+def test_split_files(tmp_path: Path, masks: str) -> None:
+    root = listed(tmp_path, {"train": ["b", "a"], "val": ["c"]}, masks)
+    dataset = Folders(root, "train")
+    # The order of the split file is kept.
+    assert [dataset.sample_name(i) for i in range(2)] == ["b", "a"]
+    assert len(Folders(root, "val")) == 1
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "png", "webp", "bmp", "tif", "PNG"])
+def test_picture_formats(tmp_path: Path, suffix: str) -> None:
+    split_folders(tmp_path, {"train": 1})
+    save(tmp_path / "train" / "images" / f"x.{suffix}", picture(7))
+    save(tmp_path / "train" / "masks" / "x.png", ids(7, (0, 1, 2)))
+    assert Folders(tmp_path, "train")[1].image.shape == (3, 12, 16)
+
+
+def test_names_keep_their_subfolders(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 1})
+    for city in ("bonn", "ulm"):
+        save(tmp_path / "train" / "images" / city / "0.png", picture(1))
+        save(tmp_path / "train" / "masks" / city / "0.png", ids(1, (0, 1, 2)))
+    names = {Folders(tmp_path, "train").sample_name(i) for i in range(3)}
+    assert names == {"p0", "bonn/0", "ulm/0"}
+
+
+def test_another_classes_file(tmp_path: Path) -> None:
+    split_folders(tmp_path / "data", {"train": 1})
+    (tmp_path / "c.json").write_text(json.dumps(["x", "y", "z"]))
+    dataset = Folders(tmp_path / "data", "train", tmp_path / "c.json")
+    assert dataset.labels.names == ("x", "y", "z")
+
+
+def test_16_bit_masks_whose_ids_are_mapped(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 1})
+    wide = np.where(ids(0, (0, 1)) == 1, 7000, 26).astype(np.uint16)
+    save(tmp_path / "train" / "masks" / "p0.png", wide)
+    (tmp_path / "classes.json").write_text('{"names": ["a", "b"], "values": [26, 7000]}')
+    (tmp_path / "classes.txt").unlink()
+    assert torch.equal(Folders(tmp_path, "train").mask(0), torch.from_numpy(ids(0, (0, 1))))
+
+
+def test_another_ignore_id(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 1}, values=(0, 1, 9))
+    (tmp_path / "classes.json").write_text('{"names": ["a", "b"], "ignore": 9}')
+    assert Folders(tmp_path, "train").mask(0).unique().tolist() == [0, 1, 255]
+
+
+# Masks of 0 and 255.
+
+
+def test_binary_masks_are_recognised_and_explained(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 3}, values=(0, 255))
+    with pytest.raises(DataError, match=r'only 0 and 255: a binary mask.*"values": \[0, 255\]'):
+        Folders(tmp_path, "train")
+
+
+def test_the_advice_for_binary_masks_works(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 1}, values=(0, 255))
+    (tmp_path / "classes.json").write_text('{"names": ["no", "yes"], "values": [0, 255]}')
+    truth = torch.from_numpy(ids(0, (0, 255)))
+    assert torch.equal(Folders(tmp_path, "train").mask(0), (truth == 255).to(torch.uint8))
+
+
+def test_an_explicit_ignore_of_255_is_believed(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 1}, values=(0, 255))
+    (tmp_path / "classes.json").write_text('{"names": ["no", "yes"], "ignore": 255}')
+    assert Folders(tmp_path, "train").mask(0).unique().tolist() == [0, 255]
+
+
+def test_binary_masks_are_explained_where_255_is_no_class(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 1}, values=(0, 255))
+    (tmp_path / "classes.json").write_text('{"names": ["no", "yes"], "ignore": 9}')
+    with pytest.raises(DataError, match=r"p0\.png holds only 0 and 255: a binary mask"):
+        Folders(tmp_path, "train")[0]
+
+
+def test_one_mask_with_a_foreground_settles_that_255_is_unlabelled(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 3}, values=(0, 255))
+    save(tmp_path / "train" / "masks" / "p2.png", ids(2, (0, 1, 255)))
+    assert Folders(tmp_path, "train").mask(0).unique().tolist() == [0, 255]
+
+
+# Bad input.
+
+
+def test_a_missing_root(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone does not exist.*Expected <root>/<split>/images"):
+        Folders(tmp_path / "gone", "train")
+
+
+def test_a_wrong_root(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has neither layout.*Expected <root>/<split>/images"):
+        Folders(tmp_path, "train")
+
+
+def test_an_unknown_split(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"training": 1, "val": 1})
+    with pytest.raises(
+        DataError, match=r"'train'. Did you mean 'training'\? There are: training, val"
+    ):
+        Folders(tmp_path, "train")
+
+
+def test_no_masks_folder(tmp_path: Path) -> None:
+    save(tmp_path / "train" / "images" / "a.png", picture(0))
+    with pytest.raises(DataError, match="neither masks/ nor labels/"):
+        Folders(tmp_path, "train")
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 1})
+    (tmp_path / "train" / "images" / "p0.png").unlink()
+    with pytest.raises(DataError, match="images holds no pictures"):
+        Folders(tmp_path, "train")
+
+
+def test_an_image_without_a_mask(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 2})
+    (tmp_path / "train" / "masks" / "p1.png").unlink()
+    with pytest.raises(DataError, match=r"1 of 2 names have no mask in .*masks; the first is 'p1'"):
+        Folders(tmp_path, "train")
+
+
+def test_a_listed_name_without_an_image(tmp_path: Path) -> None:
+    listed(tmp_path, {"train": ["a", "b"]})
+    (tmp_path / "images" / "b.png").unlink()
+    with pytest.raises(DataError, match=r"have no image in .*images; the first is 'b'"):
+        Folders(tmp_path, "train")
+
+
+def test_duplicate_stems(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 1})
+    save(tmp_path / "train" / "images" / "p0.jpg", picture(0))
+    with pytest.raises(DataError, match="share the stem 'p0'"):
+        Folders(tmp_path, "train")
+
+
+def test_a_name_listed_twice(tmp_path: Path) -> None:
+    listed(tmp_path, {"train": ["a", "a"]})
+    with pytest.raises(DataError, match=r"train\.txt names a more than once"):
+        Folders(tmp_path, "train")
+
+
+def test_an_empty_split_file(tmp_path: Path) -> None:
+    listed(tmp_path, {"train": ["a"]})
+    (tmp_path / "splits" / "train.txt").write_text("\n")
+    with pytest.raises(DataError, match=r"train\.txt is empty"):
+        Folders(tmp_path, "train")
+
+
+def test_no_classes_file(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 1})
+    (tmp_path / "classes.txt").unlink()
+    with pytest.raises(DataError, match=r"no classes file in .*Put a classes\.txt"):
+        Folders(tmp_path, "train")
+
+
+def test_a_mask_of_another_size(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 1})
+    save(tmp_path / "train" / "masks" / "p0.png", ids(0, (0, 1), (6, 8)))
+    with pytest.raises(DataError, match=r"masks/p0\.png is 8x6 .*images/p0\.png is 16x12"):
+        Folders(tmp_path, "train")[0]
+
+
+def test_values_outside_the_classes(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 1}, values=(0, 1, 2, 3, 40))
+    with pytest.raises(
+        DataError, match=r"p0\.png holds the values 3, 40, but there are 3 classes with ids 0\.\.2"
+    ):
+        Folders(tmp_path, "train")[0]
+
+
+def test_a_colour_mask(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 1})
+    save(tmp_path / "train" / "masks" / "p0.png", picture(3))
+    with pytest.raises(DataError, match=r"p0\.png holds colours"):
+        Folders(tmp_path, "train")[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "val", "classes"), [("crackforest", 71, 18, 2), ("magnetic_tile", 355, 89, 6)]
+)
+def test_the_real_data(
+    shared_data: Callable[[str], Path], name: str, train: int, val: int, classes: int
+) -> None:
+    root = shared_data(name)
+    assert (len(Folders(root, "train")), len(Folders(root, "val"))) == (train, val)
+    dataset = Folders(root, "val")
+    assert dataset.labels.num_classes == classes
+    for i in range(len(dataset)):
+        sample = dataset[i]
+        assert sample.image.shape[1:] == sample.mask.shape
