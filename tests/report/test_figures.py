@@ -118,6 +118,12 @@ def test_every_method_has_its_curve(make_runs: MakeRuns, draw: Callable[[Summary
     assert "LMP (loss only)" in (svg.get("aria-label") or "")
 
 
+def test_a_single_evaluation_is_a_mark_rather_than_nothing(make_runs: MakeRuns) -> None:
+    runs = make_runs("base", "loss-only", edit=lambda r: r["evaluations"].__delitem__(slice(4)))
+    svg = ET.fromstring(miou_figure(summarize(read_runs(runs))))
+    assert len(list(svg.iter("circle"))) == 2
+
+
 def test_every_class_has_a_mark_per_method(make_runs: MakeRuns) -> None:
     def edit(record: dict[str, Any]) -> None:
         record["classes"][0] = "a class with a very long name"

@@ -23,6 +23,15 @@ def test_t_quantile_agrees_with_scipy(degrees: int, confidence: float) -> None:
     assert t_quantile(degrees, confidence) == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("degrees", "confidence", "message"),
+    [(0, 0.95, "degrees is 0"), (3, 1.0, "confidence is 1.0"), (3, 95, "confidence is 95")],
+)
+def test_t_quantile_refuses_what_has_none(degrees: int, confidence: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        t_quantile(degrees, confidence)
+
+
 def test_score_is_mean_and_sample_deviation() -> None:
     values = [0.31, 0.35, 0.29, 0.40]
     assert score(values).mean == pytest.approx(np.mean(values))

@@ -36,7 +36,7 @@ def linear_ticks(low: float, high: float, count: int = 5) -> list[float]:
     magnitude = 10 ** math.floor(math.log10(raw))
     step = magnitude * next(m for m in (1, 2, 2.5, 5, 10) if m * magnitude >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [i * step for i in range(first, last + 1)]
+    return [float(i * step) for i in range(first, last + 1)]
 
 
 def ticks_inside(low: float, high: float, count: int = 5) -> list[float]:

@@ -61,7 +61,8 @@ def _row(summary: Summary, c: int, x: Scale, y: float) -> list[Markup]:
                 parts.append(
                     element("circle", cx=x(100 * value), cy=y, r=1.6, class_=f"seed {color(index)}")
                 )
-    for index, m in enumerate(summary.methods):
+    # The first method's ring comes last: where marks coincide, the others show inside it.
+    for index, m in reversed(list(enumerate(summary.methods))):
         if not math.isnan(m.iou[c].mean):
             hint = f"{m.method.label}: {with_std(m.iou[c])}"
             parts.append(marker(index, x(100 * m.iou[c].mean), y, hint))

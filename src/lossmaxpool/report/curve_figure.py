@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from lossmaxpool.report.axes import Scale, linear_ticks
+from lossmaxpool.report.axes import Scale, linear_ticks, ticks_inside
 from lossmaxpool.report.drawing import (
     bottom_axis,
     canvas,
     color,
     left_axis,
+    marker,
     polygon,
     polyline,
     text,
@@ -25,7 +26,9 @@ WIDTH, HEIGHT = 360, 240
 LEFT, RIGHT, TOP, BOTTOM = 40, 14, 26, 40
 # A batch's cross-entropy jumps from step to step; means over this many parts of a training show
 # its course.
-PARTS = 40
+PARTS = 30
+# Up to this many, the values themselves are marked: a single one would draw no line at all.
+MARKED = 12
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,13 @@ def _figure(
 ) -> Markup:
     samples = [over_seeds(curve(run) for run in m.method.runs) for m in summary.methods]
     steps = [sample.step for each in samples for sample in each]
-    x_ticks = linear_ticks(0, max(steps, default=1), 4)
+    end = max(steps, default=1)
     y_ticks = linear_ticks(0, max((s.high for each in samples for s in each), default=1), 4)
-    x = Scale(0, x_ticks[-1], LEFT, WIDTH - RIGHT)
+    x = Scale(0, end, LEFT, WIDTH - RIGHT)
     y = Scale(0, y_ticks[-1], HEIGHT - BOTTOM, TOP)
     parts = [
         *left_axis(y, y_ticks, LEFT, WIDTH - RIGHT),
-        *bottom_axis(x, x_ticks, TOP, HEIGHT - BOTTOM),
+        *bottom_axis(x, ticks_inside(0, end, 4), TOP, HEIGHT - BOTTOM),
         text(LEFT, 14, title, class_="axis"),
         text(WIDTH - RIGHT, HEIGHT - 6, "training step", anchor="end", class_="axis"),
     ]
@@ -114,7 +117,10 @@ def _figure(
         band = [(x(s.step), y(s.high)) for s in each] + [(x(s.step), y(s.low)) for s in each[::-1]]
         parts.append(polygon(band, f"band {color(index)}"))
     for index, each in enumerate(samples):
-        parts.append(polyline([(x(s.step), y(s.mean)) for s in each], f"curve {color(index)}"))
+        line = [(x(s.step), y(s.mean)) for s in each]
+        parts.append(polyline(line, f"curve {color(index)}"))
+        if len(line) <= MARKED:
+            parts += [marker(index, *at) for at in line]
     ends = ", ".join(
         f"{m.method.label} {each[0].mean:.3g} to {each[-1].mean:.3g}"
         for m, each in zip(summary.methods, samples, strict=True)

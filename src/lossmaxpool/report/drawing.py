@@ -51,7 +51,7 @@ def marker(method: int, x: float, y: float, title: str | None = None) -> Markup:
     r = 4.5
     shape = method % 4
     if shape == 0:
-        return element("circle", hint, cx=x, cy=y, r=r - 0.75, class_=f"{class_} hollow")
+        return element("circle", hint, cx=x, cy=y, r=r, class_=f"{class_} hollow")
     if shape == 1:
         return element("circle", hint, cx=x, cy=y, r=r, class_=class_)
     if shape == 2:

@@ -34,6 +34,10 @@ def write_report(run_folders: Sequence[Path], out: Path, title: str = TITLE) -> 
 
     Raises:
         RecordError: A record is bad, or the runs cannot be compared.
+        OSError: The report cannot be written.
+
+    Example:
+        ``write_report(sorted(Path("runs/camvid").iterdir()), Path("reports/camvid"))``
     """
     summary = summarize(read_runs(run_folders))
     style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")

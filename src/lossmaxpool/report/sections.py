@@ -114,8 +114,8 @@ def _curves(summary: Summary) -> Markup:
         element(
             "p",
             "Lines are means over seeds, bands run from the lowest to the highest seed. The "
-            "cross-entropy is the plain mean for every method, whatever it minimises, averaged "
-            f"over {PARTS} equal parts of the training.",
+            "cross-entropy is the plain mean for every method, whatever it minimises; a long curve "
+            f"is averaged over {PARTS} stretches.",
             class_="note",
         ),
         _legend(summary),

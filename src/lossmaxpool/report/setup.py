@@ -19,17 +19,7 @@ PER_RUN = (COMMAND, "date")
 
 def runs(summary: Summary) -> Markup:
     """One row per run folder, the unfinished ones included."""
-    heads = (
-        "method",
-        "seed",
-        "status",
-        "steps",
-        "mIoU",
-        "pixel accuracy",
-        "time",
-        "date",
-        "device",
-    )
+    heads = ("method", "seed", "status", "steps", "mIoU", "pixel accuracy", "time", "date")
     return scrolling(
         "Runs",
         element(
@@ -86,10 +76,13 @@ def _run(run: Run) -> Markup:
             percent(run.final.miou) if run.final else MISSING,
             percent(run.final.pixel_accuracy) if run.final else MISSING,
             duration(run.seconds),
-            _shown(run.environment.get("date", MISSING)),
-            _shown(run.environment.get("device", MISSING)),
+            _date(run),
         ),
     )
+
+
+def _date(run: Run) -> str:
+    return _shown(run.environment.get("date", MISSING)).replace("T", " ").replace("+00:00", " UTC")
 
 
 def _by_method(

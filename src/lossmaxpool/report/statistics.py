@@ -118,8 +118,8 @@ def score(values: Sequence[float]) -> Score:
     """Mean and sample standard deviation of the values that are not NaN.
 
     Example:
-        >>> score([0.5, 0.7])
-        Score(mean=0.6, std=0.1414213562373095, n=2)
+        >>> score([0.25, 0.5, 0.75])
+        Score(mean=0.5, std=0.25, n=3)
     """
     present = [value for value in values if not math.isnan(value)]
     return Score(
@@ -158,6 +158,9 @@ def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
         degrees: Degrees of freedom, at least 1.
         confidence: In (0, 1).
 
+    Raises:
+        ValueError: No degree of freedom, or a confidence outside (0, 1).
+
     Example:
         >>> round(t_quantile(1), 3), round(t_quantile(9), 3)
         (12.706, 2.262)
@@ -165,6 +168,10 @@ def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
     References:
         Abramowitz & Stegun, Eq. 26.7.3 and 26.7.4 (the finite series for integer degrees).
     """
+    if degrees < 1:
+        raise ValueError(f"degrees is {degrees}: expected at least 1, so give two values or more")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}: expected inside (0, 1), such as 0.95")
     # Bisection on the angle atan(t / sqrt(degrees)): bounded even for one degree of freedom.
     low, high = 0.0, math.pi / 2
     while True:

@@ -28,6 +28,9 @@ def format_table(run_folders: Sequence[Path]) -> str:
 
     Raises:
         RecordError: A record is bad, or the runs cannot be compared.
+
+    Example:
+        ``print(format_table(sorted(Path("runs/camvid").iterdir())))``
     """
     summary = summarize(read_runs(run_folders))
     rows = _rows(summary)
@@ -67,6 +70,9 @@ def markdown_table(run_folders: Sequence[Path]) -> str:
 
     Raises:
         RecordError: A record is bad, or the runs cannot be compared.
+
+    Example:
+        ``print(markdown_table(sorted(Path("runs/camvid").iterdir())))``
     """
     head, *body = [
         [cell.strip().replace("|", "\\|").replace("*", "\\*") for cell in row]
