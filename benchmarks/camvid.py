@@ -3,9 +3,9 @@
     python benchmarks/camvid.py --root path/to/camvid --out runs/camvid
 
 DeepLabV3+ on a pretrained EfficientNet-Lite0, batches of 8 random-scale 224 x 224 crops, SGD with
-poly decay; base against loss-only (p = 1.3, at least 25 % of the pixels), on the usual val split and
-on a sequence that no training frame comes from. What is interrupted goes on when the command is
-repeated. The numbers go to benchmarks/results/; the images, whose licence forbids it, do not.
+poly decay; base against loss-only (p = 1.3, at least 25 % of the pixels), on the usual val split
+and on a sequence that no training frame comes from. What is interrupted goes on when the command
+is repeated. The numbers go to benchmarks/results/; the images, whose licence forbids it, do not.
 """
 
 from __future__ import annotations

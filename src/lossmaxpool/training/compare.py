@@ -1,4 +1,4 @@
-"""Several methods under the same seeds: same initial weights, same batches, only the loss differs."""
+"""Several methods under the same seeds: same weights to start from, same batches, other losses."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def compare(
         for run, folder in runs:
             train_unless_finished(run, folder)
     else:
-        # A fresh interpreter per run: a forked one would inherit the threads' locks.
+        # Fresh interpreters: a forked one would inherit the threads' locks.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
             for future in [pool.submit(train_unless_finished, *run) for run in runs]:
                 future.result()
     return [folder for _, folder in runs]

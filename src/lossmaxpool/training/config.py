@@ -105,6 +105,7 @@ class HardwareConfig:
         channels_last: Keep images and weights in the memory format of the fastest convolutions.
         workers: Processes that load images; 0 loads them in the main process.
         threads: Threads of the computation in each process; 0 leaves the choice to torch.
+        cache: Keep every image in memory once it is decoded (or drawn).
     """
 
     accelerator: str = "auto"
@@ -115,6 +116,7 @@ class HardwareConfig:
     channels_last: bool = True
     workers: int = 2
     threads: int = 0
+    cache: bool = False
 
 
 @dataclass

@@ -47,7 +47,7 @@ def write_examples(
         sample = dataset[index]
         image, target = transform(sample)
         with torch.no_grad():
-            logits = module.full_size_logits(image[None].to(module.device)).float().cpu()
+            logits = module.full_size_logits(image[None].to(module.device)).cpu()
         weights = max_pooling_weights(
             logits, target[None], p=module.config.loss.p, min_support=module.config.loss.min_support
         )[0]

@@ -20,6 +20,7 @@ _FREE = (
     "hardware.strategy",
     "hardware.workers",
     "hardware.threads",
+    "hardware.cache",
     "reporting.checkpoint_every",
 )
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lossmaxpool.data import IGNORE_INDEX
 from lossmaxpool.metrics import ConfusionMatrix
-from lossmaxpool.models import ModelDescription, input_stride
+from lossmaxpool.models import ModelDescription, full_size_logits, input_stride
 from lossmaxpool.training.config import OptimisationConfig, TrainConfig
 from lossmaxpool.training.draws import mix
 from lossmaxpool.training.errors import NonFiniteLossError
@@ -94,11 +94,8 @@ class SegmentationModule(pl.LightningModule):
         self.confusion = self.confusion.reduce()
 
     def full_size_logits(self, images: Tensor) -> Tensor:
-        """Return logits (B, C, H, W) of images (B, 3, H, W) of any size."""
-        height, width = images.shape[-2:]
-        # Padding is of the mean colour, which is 0 after normalisation.
-        padded = F.pad(images, (0, -width % self.stride, 0, -height % self.stride))
-        return upsample(self(padded), padded.shape[-2:])[..., :height, :width]
+        """Return logits (B, C, H, W), float32, of images (B, 3, H, W) of any size."""
+        return full_size_logits(self, images, self.stride)
 
     def configure_optimizers(self) -> Any:
         """Return the descent and its rate, a function of the step."""

@@ -11,10 +11,12 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor, nn
+from torch import nn
 
-from lossmaxpool.data import IGNORE_INDEX, SegmentationDataset, open_dataset
+from lossmaxpool.data import SegmentationDataset, open_dataset
+from lossmaxpool.data.inspection import class_statistics
 from lossmaxpool.models import ModelDescription, build_model, normalization
+from lossmaxpool.training.caching import CachedDataset
 from lossmaxpool.training.checkpointing import Checkpointing
 from lossmaxpool.training.checkpoints import AtomicCheckpointIO
 from lossmaxpool.training.config import TrainConfig
@@ -56,8 +58,8 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
     """
     if config.hardware.threads:
         torch.set_num_threads(config.hardware.threads)
-    train_set = open_dataset(config.data, config.data.train_split)
-    val_set = open_dataset(config.data, config.data.val_split)
+    train_set = _open(config, config.data.train_split)
+    val_set = _open(config, config.data.val_split)
     module, record = _build(config, train_set, val_set)
     checkpoint = prepare_folder(config, out, resume=resume)
     description = module.description
@@ -90,13 +92,9 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
     return record
 
 
-def count_class_pixels(dataset: SegmentationDataset) -> Tensor:
-    """Return the valid pixels per image and class, (num_images, C) int64."""
-    counts = [
-        torch.bincount(mask[mask != IGNORE_INDEX].long(), minlength=dataset.labels.num_classes)
-        for mask in (dataset.mask(index) for index in range(len(dataset)))
-    ]
-    return torch.stack(counts)
+def _open(config: TrainConfig, split: str) -> SegmentationDataset:
+    dataset = open_dataset(config.data, split)
+    return CachedDataset(dataset) if config.hardware.cache else dataset
 
 
 def _build(
@@ -104,7 +102,7 @@ def _build(
 ) -> tuple[SegmentationModule, RunRecord]:
     method = METHODS[config.method]
     labels = train_set.labels
-    train_pixels = count_class_pixels(train_set)
+    train_pixels = class_statistics(train_set).pixels
     # The seed alone decides the initial weights: every method starts from the same ones.
     torch.manual_seed(mix(config.seed, 0))
     model: nn.Module = build_model(config.model, labels.num_classes)
@@ -135,7 +133,7 @@ def _build(
         classes=list(labels.names),
         colors=[list(color) for color in labels.colors],
         train_pixels=train_pixels.sum(dim=0).tolist(),
-        val_pixels=count_class_pixels(val_set).sum(dim=0).tolist(),
+        val_pixels=class_statistics(val_set).class_pixels.tolist(),
         config=config.to_dict(),
         environment={},
     )
@@ -146,7 +144,6 @@ def _trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl
     hardware, steps = config.hardware, config.optimisation.steps
     return pl.Trainer(
         accelerator=hardware.accelerator,
-        # "auto" would take every core of a CPU as a device.
         devices=hardware.devices,
         num_nodes=hardware.num_nodes,
         strategy=hardware.strategy,

@@ -1,0 +1,110 @@
+"""The command ``lossmaxpool``.
+
+Each command lives in a module of this package with a description, ``add_arguments(parser)`` and
+``run(options)``, which returns the exit status or
+nothing for 0. Only the module of the command that was asked for is imported, so that help and
+typing errors come at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from lossmaxpool._version import __version__
+
+COMMANDS = {
+    "demo": "compare loss max-pooling with cross-entropy on embedded street scenes, in minutes",
+    "inspect": "class shares, rare classes and label problems of a data set, before any training",
+    "train": "train one method with one seed",
+    "compare": "train several methods under the same seeds and write a report",
+    "evaluate": "mIoU and per-class IoU of a checkpoint",
+    "predict": "masks and overlays of a folder of images",
+}
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: The words after ``lossmaxpool``; those of this process if None.
+
+    Returns:
+        The exit status: 0, 1 for an error, 2 for a mistake in the arguments, 130 for Ctrl-C.
+
+    Example:
+        >>> main(["--version"])  # doctest: +ELLIPSIS
+        lossmaxpool ...
+        0
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        sys.stdout.write(_overview())
+        return 0
+    if words[0] == "--version":
+        sys.stdout.write(f"lossmaxpool {__version__}\n")
+        return 0
+    name, *rest = words
+    if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        sys.stderr.write(f"error: there is no command {name!r}.{hint}\n\n{_overview()}")
+        return 2
+    return _run(name, rest)
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {purpose}" for name, purpose in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: lossmaxpool COMMAND [options]",
+            "",
+            "Loss max-pooling for semantic segmentation (Rota Bulò, Neuhold, Kontschieder 2017).",
+            "",
+            *lines,
+            "",
+            "lossmaxpool COMMAND --help lists the options of a command.",
+            "",
+        ]
+    )
+
+
+def _run(name: str, words: list[str]) -> int:
+    command = importlib.import_module(f"lossmaxpool.cli.{name}")
+    from lossmaxpool.cli.parser import CommandParser
+    from lossmaxpool.training.errors import RunInterruptedError
+
+    try:
+        parser = CommandParser(prog=f"lossmaxpool {name}", description=command.__doc__)
+        command.add_arguments(parser)
+        status: int | None = command.run(parser.parse(words))
+    except RunInterruptedError as error:
+        sys.stderr.write(f"{error}\n")
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return INTERRUPTED
+    except Exception as error:
+        if not _is_meant_for_people(error):
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return status or 0
+
+
+def _is_meant_for_people(error: Exception) -> bool:
+    """Whether this package raised the error: its messages say what to change."""
+    from lossmaxpool.training.errors import TrainingError
+
+    if isinstance(error, TrainingError):
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    origin = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+    expected = isinstance(error, ValueError | RuntimeError | OSError)
+    return expected and origin.startswith("lossmaxpool.")

@@ -1,0 +1,102 @@
+"""jsonargparse with a hint for a mistyped option, and with resuming."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser, Namespace
+
+# How jsonargparse reports a word that is no option: as a flag, and in a file.
+_UNKNOWN = re.compile(
+    r"unrecognized arguments: (?:.*? )?--(?P<flag>[\w.-]+)|Option '(?P<key>[\w.-]+)' is not accept"
+)
+
+
+class CommandParser(ArgumentParser):
+    """Typed options from flags and YAML files; a wrong one is answered with the nearest right one.
+
+    Args:
+        arguments: As for ``jsonargparse.ArgumentParser``.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        # An abbreviation would change its meaning with the next option that is added.
+        super().__init__(allow_abbrev=False, **arguments)
+        self._saved: str | None = None
+
+    def add_config_file(self) -> None:
+        """Let a YAML file hold the options; flags after ``--config`` override it."""
+        self.add_argument("--config", action="config", help="YAML file with these options")
+
+    def add_output(self, what: str, saved: str) -> None:
+        """Add the folder to write and ``--resume``, which starts from the options saved in it.
+
+        Args:
+            what: What the folder is, for the help.
+            saved: The YAML file in it.
+        """
+        self._saved = saved
+        self.add_argument("--out", type=Path, required=True, help=what)
+        self.add_argument(
+            "--resume",
+            action="store_true",
+            help=f"go on with what is in the folder, under the options of its {saved}",
+        )
+
+    def parse(self, words: Sequence[str]) -> Namespace:
+        """Return the options with their dataclasses built."""
+        parsed = self.parse_args([*self._saved_options(words), *words])
+        options: Namespace = self.instantiate(parsed)
+        return options
+
+    def error(self, message: str, *arguments: Any, **keywords: Any) -> NoReturn:
+        """Say what is wrong, without the page of usage that would hide it, and leave."""
+        unknown = _UNKNOWN.search(message)
+        hint = ""
+        if unknown is not None:
+            hint = did_you_mean(next(filter(None, unknown.groups())), self.keys())
+        sys.stderr.write(f"error: {message}{hint}\n{self.prog} --help lists the options\n")
+        raise SystemExit(2)
+
+    def keys(self) -> list[str]:
+        """Return the dotted names of all options."""
+        return [action.dest for action in self._actions if action.option_strings]
+
+    def _saved_options(self, words: Sequence[str]) -> list[str]:
+        if self._saved is None:
+            return []
+        scout = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        scout.add_argument("--out", type=Path, default=None)
+        scout.add_argument("--resume", action="store_true")
+        known, _ = scout.parse_known_args(list(words))
+        if not known.resume or known.out is None or not (known.out / self._saved).is_file():
+            return []
+        return ["--config", str(known.out / self._saved)]
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Return a sentence with the nearest options, or nothing.
+
+    Args:
+        given: What was written, e.g. "optimisation.lrate" or "lr".
+        known: The dotted names of the options.
+
+    Example:
+        >>> did_you_mean("lr", ["optimisation.lr", "seed"])
+        "; did you mean 'optimisation.lr'?"
+    """
+    keys = list(known)
+    leaf = given.rpartition(".")[2]
+    # The right name in the wrong group comes first, then a mistyped one.
+    near = [key for key in keys if key.rpartition(".")[2] == leaf]
+    near = near or get_close_matches(given, keys, n=1, cutoff=0.7)
+    if not near:
+        leaves = {key.rpartition(".")[2]: key for key in keys}
+        near = [leaves[name] for name in get_close_matches(leaf, leaves, n=1, cutoff=0.7)]
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

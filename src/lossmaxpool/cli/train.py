@@ -1,0 +1,26 @@
+"""Train one method with one seed; the run folder holds config, record, checkpoints, examples."""
+
+from __future__ import annotations
+
+import sys
+
+from jsonargparse import Namespace
+
+from lossmaxpool.cli.parser import CommandParser
+from lossmaxpool.report import format_table
+from lossmaxpool.training import TrainConfig, train
+from lossmaxpool.training.folder import CONFIG
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Add the options of the command."""
+    parser.add_config_file()
+    parser.add_output("the run folder", CONFIG)
+    parser.add_class_arguments(TrainConfig, as_group=False)
+
+
+def run(options: Namespace) -> None:
+    """Train, then print the table of the run."""
+    config = TrainConfig(**{key: options[key] for key in TrainConfig.__dataclass_fields__})
+    train(config, options.out, resume=options.resume)
+    sys.stdout.write(f"{format_table([options.out])}\n\n{options.out}\n")
