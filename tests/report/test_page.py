@@ -212,7 +212,7 @@ def test_examples_may_be_absent_or_lack_weights(make_runs: MakeRuns, tmp_path: P
 def test_one_seed_three_methods_and_no_baseline(make_runs: MakeRuns, tmp_path: Path) -> None:
     runs = make_runs("loss-only", "bootstrap", "inverse-median", seeds=(0,))
     page = page_of(runs, tmp_path)
-    assert "no BASE run" in page.text
+    assert "No run of the baseline" in page.text
     assert "±" not in page.text
     assert "Gain against class frequency" not in page.text
     assert len(page.row("mIoU")) == 2 + 3

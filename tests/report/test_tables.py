@@ -63,7 +63,7 @@ def test_one_seed_shows_no_spread(make_runs: MakeRuns) -> None:
 def test_without_a_baseline_there_are_no_gains(make_runs: MakeRuns) -> None:
     text = format_table(make_runs("loss-only", "bootstrap"))
     assert "gain" not in text.splitlines()[0]
-    assert "no BASE run" in text
+    assert "No run of the baseline" in text
 
 
 def test_markdown_keeps_its_columns_whatever_a_class_is_called(make_runs: MakeRuns) -> None:

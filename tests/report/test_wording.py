@@ -10,6 +10,8 @@ from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.statistics import Summary, summarize
 from lossmaxpool.report.wording import caveats, findings, headline
 
+from .conftest import make_record
+
 MakeRuns = Callable[..., list[Path]]
 MakeSummary = Callable[[Sequence[float], Sequence[float]], Summary]
 
@@ -89,7 +91,7 @@ def test_one_method_alone_is_only_described(make_runs: MakeRuns) -> None:
 def test_without_baseline_the_highest_is_named(make_runs: MakeRuns) -> None:
     summary = summarize(read_runs(make_runs("bootstrap", "loss-only")))
     assert headline(summary).startswith("LMP (loss only) has the highest mIoU on street-scenes")
-    assert "no BASE run" in " ".join(caveats(summary))
+    assert "No run of the baseline" in " ".join(caveats(summary))
     assert not findings(summary, summary.rivals[0])
 
 
@@ -105,6 +107,8 @@ def test_an_unfinished_run_is_told_and_not_counted(make_runs: MakeRuns, status: 
     assert f"LMP (loss only), seed 1: {told} at step 80" in notes
     assert "gains are over the 1 common seed" in notes
     assert summary.rivals[0].miou.n == 1
+    pair = [make_record(method, 0)["miou"] for method in ("loss-only", "base")]
+    assert "({:.1f} against {:.1f}, 1 seed".format(*(100 * v for v in pair)) in headline(summary)
     assert len(summary.comparison.runs) == 4
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from lossmaxpool.report.axes import Scale, log_ticks, ticks_inside
-from lossmaxpool.report.drawing import bottom_axis, canvas, left_axis, line, marker, text
+from lossmaxpool.report.drawing import bottom_axis, canvas, color, left_axis, line, marker, text
 from lossmaxpool.report.formats import points, share
 from lossmaxpool.report.labels import Box, Label, place
 from lossmaxpool.report.markup import Markup, element
@@ -17,12 +17,13 @@ LEFT, RIGHT, TOP, BOTTOM = 40, 12, 26, 44
 def gain_figure(
     summary: Summary, rival: MethodSummary, width: float, height: float, class_: str
 ) -> Markup:
-    """One point per class: its share of the training pixels (log scale) and its gain over BASE.
+    """One point per class: its share of the training pixels (log scale) and its gain.
 
     A thin bar spans the seeds. The axes are the same for every rival of a comparison.
     """
-    gains = rival.gains
-    assert gains is not None, "a gain figure needs a baseline"
+    gains, baseline = rival.gains, summary.baseline
+    assert baseline is not None, "a gain figure needs a baseline"
+    assert gains is not None, "a gain figure shows another method than the baseline"
     shown = _shown(summary, gains)
     x, y = _scales(summary, width, height)
     index = summary.methods.index(rival)
@@ -43,7 +44,7 @@ def gain_figure(
     spans = {c: [y(100 * value) for value in gains.iou[c].by_seed.values()] for c in shown}
     for c in shown:
         at = spots[c][0]
-        parts.append(line(at, min(spans[c]), at, max(spans[c]), f"span m{index}"))
+        parts.append(line(at, min(spans[c]), at, max(spans[c]), f"span {color(index)}"))
     for c in shown:
         hint = (
             f"{summary.comparison.classes[c]}: {points(gains.iou[c].mean)} points, "
@@ -51,7 +52,9 @@ def gain_figure(
         )
         parts.append(marker(index, *spots[c], hint))
     parts += _labels(summary, shown, spots, spans, y(0), Box(LEFT, TOP, width - 2, height - BOTTOM))
-    description = f"Gain of {rival.method.label} over BASE per class, rarest first: "
+    description = (
+        f"Gain of {rival.method.label} over {baseline.method.label} per class, rarest first: "
+    )
     description += ", ".join(
         f"{summary.comparison.classes[c]} {points(gains.iou[c].mean)}" for c in shown
     )

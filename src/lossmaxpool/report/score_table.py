@@ -38,7 +38,8 @@ def _explanation(summary: Summary) -> str:
         text += ": mean over seeds, ± sample standard deviation"
     text += ". Classes in the order of their share of the training pixels."
     if summary.baseline and summary.rivals:
-        text += " Gains are in points, over BASE with the same seed"
+        base = summary.baseline.method.label
+        text += f" Gains are in points, over {base} with the same seed"
         if any(m.gains and m.gains.miou.n > 1 for m in summary.methods):
             text += (
                 "; bold where the 95 % t-interval below excludes zero, "

@@ -61,12 +61,13 @@ def _findings(summary: Summary, method: MethodSummary) -> Markup:
 
 def _gains(summary: Summary) -> Markup | None:
     rivals = [m for m in summary.rivals if m.gains and m.gains.miou.n]
-    if not rivals:
+    if not rivals or summary.baseline is None:
         return None
+    base = summary.baseline.method.label
     single = all(m.gains and m.gains.miou.n == 1 for m in rivals)
     figures: list[Child] = []
     for m in rivals:
-        caption = f"{m.method.label} against BASE"
+        caption = f"{m.method.label} against {base}"
         figures.append(
             element(
                 "figure",
@@ -80,8 +81,8 @@ def _gains(summary: Summary) -> Markup | None:
         "Gain against class frequency",
         element(
             "p",
-            "Each point is a class: above the zero line it gained over BASE, and the further left, "
-            f"the fewer training pixels it has. The rare ones stand on tinted ground.{span}",
+            f"Each point is a class: above the zero line it gained over {base}, and the further "
+            f"left, the fewer training pixels it has. The rare ones stand on tinted ground.{span}",
             class_="note",
         ),
         *figures,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from lossmaxpool.report.formats import count, interval, percent, points, share
 from lossmaxpool.report.statistics import Gain, Gains, MethodSummary, Summary, t_quantile
@@ -83,7 +84,9 @@ def caveats(summary: Summary) -> list[str]:
     notes = [*_unfinished(summary), *_unequal_lengths(summary)]
     baseline = summary.baseline
     if baseline is None:
-        notes.append("There is no BASE run among these, so there are no gains to show.")
+        notes.append(
+            "No run of the baseline (method 'base') is finished, so there are no gains to show."
+        )
         return notes
     for rival in summary.rivals:
         assert rival.gains is not None, "every rival has gains where there is a baseline"
@@ -129,9 +132,12 @@ def _verdict(rival: MethodSummary, baseline: MethodSummary, gain: Gain) -> str:
 
 
 def _figures(rival: MethodSummary, baseline: MethodSummary, gain: Gain) -> str:
-    figures = (
-        f"{percent(rival.miou.mean)} against {percent(baseline.miou.mean)}, {count(gain.n, 'seed')}"
+    """The means of the paired seeds: their difference is the gain."""
+    own, base = (
+        percent(fmean(run.results.miou for run in m.method.runs if run.seed in gain.by_seed))
+        for m in (rival, baseline)
     )
+    figures = f"{own} against {base}, {count(gain.n, 'seed')}"
     return figures if gain.settled else f"{figures}; not settled"
 
 
