@@ -179,7 +179,9 @@ def paint_ground(
     )
 
     near = np.clip(1.25 - z / 30, 0.12, 1)
-    tone = 0.07 * near * sample(0.4, z * 28, x * 28) + 0.06 * sample(1.5, z * 9, x * 22)
+    # Large patches are smooth: half the columns show them.
+    patches = sample(1.5, z * 9, x[:, ::2] * 22).repeat(2, axis=1)
+    tone = 0.07 * near * sample(0.4, z * 28, x * 28) + 0.06 * patches
     tone *= np.take(np.array((1, 0.6, 2.2, 0.5), dtype=np.float32), material)
     joints = (z % 1.3 < 0.07) | (_phase(x, 0.9) < 0.05)
     tone -= 0.14 * near * (joints & (material == 1))

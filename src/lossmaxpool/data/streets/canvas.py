@@ -17,7 +17,7 @@ Color = tuple[int, int, int]
 
 def _picture(pixels: Floats) -> Image.Image:
     levels = np.clip(pixels, 0, 255).astype(np.uint8)
-    return Image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0)))
+    return Image.merge("RGB", [Image.fromarray(channel) for channel in levels])
 
 
 class Canvas:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import copysign
+from math import ceil, copysign
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class _Style:
 
 
 def _draw_style(seed: int, low: bool, light: Light) -> _Style:
-    rng = np.random.default_rng(seed)
+    rng = Random(seed)
     wall = np.array(pick(rng, _WALLS)) * rng.uniform(0.85, 1.08)
     glass = np.array((58, 68, 82)) * rng.uniform(0.7, 1.3)
     frame = np.array((232, 230, 224)) if rng.random() < 0.65 else wall * 0.7
@@ -60,7 +61,7 @@ def _draw_style(seed: int, low: bool, light: Light) -> _Style:
         base=rng.uniform(3.4, 4.2) if not low else 0.5,
         window=(rng.uniform(0.36, 0.62), rng.uniform(0.45, 0.62)),
         pitched=low or rng.random() < 0.35,
-        offset=int(rng.integers(256)),
+        offset=rng.randrange(256),
         lit=rng.uniform(0.15, 0.5) if light.lamps else 0.0,
     )
 
@@ -136,7 +137,7 @@ def _shade(
     gains[:, _GLASS] = gains[:, _SHOP] = channels(light.ambient)[:, 0, 0] * 1.1
     gains[:, _LIT] = 1.0
     texture = sample(0.7, y * 14 + style.offset, along * 14)
-    tone = 0.05 * texture + np.clip(0.05 * y - 0.12, -0.12, 0)
+    tone = 0.05 * texture + np.minimum(0.05 * y - 0.12, 0)
     # The reflections in a window vary more than a wall does.
     tone *= np.take(_CONTRAST, material)
     tone += 1
@@ -152,6 +153,17 @@ def _haze(colors: Floats, distance: Floats | np.floating[Any], light: Light) -> 
     colors += (1 - clear) * channels(light.haze)
 
 
+def _clamp(value: int, limit: int) -> int:
+    return min(max(value, 0), limit)
+
+
+def _front_columns(camera: Camera, house: Building) -> tuple[int, int]:
+    """The columns of the picture, from first to before last, in which a house's front is seen."""
+    ends = sorted(camera.project(house.x, 0, z)[0] for z in (house.z1, house.z2))
+    first, last = (_clamp(ceil(end - 0.5), camera.width) for end in ends)
+    return first, last
+
+
 def _side_wall(
     pixels: Floats,
     ids: NDArray[np.uint8],
@@ -161,9 +173,7 @@ def _side_wall(
     style: _Style,
 ) -> None:
     """The front along the street; every column of it has one distance."""
-    edges = [camera.vanishing + camera.focal * house.x / max(z, NEAR) for z in (house.z1, house.z2)]
-    first = int(np.clip(np.ceil(min(edges) - 0.5), 0, camera.width))
-    last = int(np.clip(np.ceil(max(edges) - 0.5), 0, camera.width))
+    first, last = _front_columns(camera, house)
     if first >= last:
         return
     columns = np.arange(first, last, dtype=np.float32) + 0.5
@@ -197,8 +207,8 @@ def _front_wall(
     """A wall that faces the camera, from x1 to x2 at one distance."""
     left, top = camera.project(x1, height, z)
     right, bottom = camera.project(x2, 0, z)
-    first, last = (int(np.clip(round(u), 0, camera.width)) for u in (left, right))
-    above, below = (int(np.clip(round(v), 0, camera.height)) for v in (top, bottom))
+    first, last = (_clamp(round(u), camera.width) for u in (left, right))
+    above, below = (_clamp(round(v), camera.height) for v in (top, bottom))
     if first >= last or above >= below or z <= NEAR:
         return
     scale = camera.scale(z)
@@ -222,9 +232,7 @@ def _roof(
 ) -> None:
     """The slope of a roof above a front, column by column."""
     ridge_x, ridge_y = house.x + copysign(1, house.x) * 3.5, house.height + 2.6
-    edges = [camera.vanishing + camera.focal * house.x / max(z, NEAR) for z in (house.z1, house.z2)]
-    first = int(np.clip(np.ceil(min(edges) - 0.5), 0, camera.width))
-    last = int(np.clip(np.ceil(max(edges) - 0.5), 0, camera.width))
+    first, last = _front_columns(camera, house)
     if first >= last:
         return
     columns = np.arange(first, last, dtype=np.float32) + 0.5
@@ -261,7 +269,7 @@ def paint_houses(
         light: of the scene.
     """
     if scene.end == "houses":
-        rng = np.random.default_rng(scene.seed + 1)
+        rng = Random(scene.seed + 1)
         x = -60.0
         while x < 60:
             width, height = rng.uniform(12, 24), rng.uniform(7, 16)
@@ -298,8 +306,8 @@ def _gable(
     base_r, _ = camera.project(house.x + sign * 7, house.height, house.z1)
     _, peak = camera.project(house.x, house.height + 2.6, house.z1)
     left, right = sorted((base_l, base_r))
-    first, last = (int(np.clip(round(u), 0, camera.width)) for u in (left, right))
-    top, bottom = (int(np.clip(round(v), 0, camera.height)) for v in (peak, eaves))
+    first, last = (_clamp(round(u), camera.width) for u in (left, right))
+    top, bottom = (_clamp(round(v), camera.height) for v in (peak, eaves))
     if first >= last or top >= bottom:
         return
     columns = np.arange(first, last, dtype=np.float32)[None, :] + 0.5

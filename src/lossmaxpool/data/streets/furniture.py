@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import cos, pi, sin
+from random import Random
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def _post(
 
 def draw_lamp(canvas: Canvas, camera: Camera, lamp: Object, light: Light, shadow: float) -> None:
     """Draws a street lamp whose arm reaches over the road."""
-    rng = np.random.default_rng(lamp.seed)
+    rng = Random(lamp.seed)
     scale = camera.scale(lamp.z)
     color = light.paint(pick(rng, _METAL), lamp.z, 0.4, shadow)
     _post(canvas, camera, lamp, rng.uniform(0.13, 0.2), lamp.height, color)
@@ -55,7 +56,7 @@ def draw_bollard(
 
 def draw_sign(canvas: Canvas, camera: Camera, sign: Object, light: Light, shadow: float) -> None:
     """Draws a traffic sign on its post: round, triangular, square, octagonal or an arrow board."""
-    rng = np.random.default_rng(sign.seed)
+    rng = Random(sign.seed)
     scale = camera.scale(sign.z)
     metal = light.paint((140, 142, 144), sign.z, 0.4, shadow)
     _post(canvas, camera, sign, 0.075, sign.height, metal)
@@ -123,7 +124,7 @@ def draw_traffic_light(
     canvas: Canvas, camera: Camera, signal: Object, light: Light, shadow: float
 ) -> None:
     """Draws a traffic light on a post, some with a second one over the road."""
-    rng = np.random.default_rng(signal.seed)
+    rng = Random(signal.seed)
     scale = camera.scale(signal.z)
     metal = light.paint(pick(rng, _METAL), signal.z, 0.4, shadow)
     x, ground = camera.project(signal.x, 0, signal.z)
@@ -162,7 +163,7 @@ def draw_fence(canvas: Canvas, camera: Camera, fence: Object, light: Light, shad
 
     The mask is filled between the bars, as annotators do it.
     """
-    rng = np.random.default_rng(fence.seed)
+    rng = Random(fence.seed)
     x, z1, z2, height = fence.x, max(fence.z, NEAR), fence.z + fence.length, fence.height
     wood = rng.random() < 0.4
     base: RGB = (
@@ -191,7 +192,7 @@ def draw_fence(canvas: Canvas, camera: Camera, fence: Object, light: Light, shad
 
 def draw_bin(canvas: Canvas, camera: Camera, thing: Object, light: Light, shadow: float) -> None:
     """Draws a bin or a box, which belongs to no class."""
-    rng = np.random.default_rng(thing.seed)
+    rng = Random(thing.seed)
     scale = camera.scale(thing.z)
     x, ground = camera.project(thing.x, 0, thing.z)
     base = pick(rng, ((52, 92, 62), (70, 74, 78), (214, 176, 40), (60, 70, 110)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from random import Random
 from typing import Any, TypeVar
 
 import numpy as np
@@ -48,6 +49,6 @@ def channels(values: Sequence[float]) -> Floats:
     return np.array(values, dtype=np.float32).reshape(3, 1, 1)
 
 
-def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
+def pick(rng: Random | np.random.Generator, options: Sequence[T]) -> T:
     """One of several options, all equally likely."""
     return options[int(rng.random() * len(options))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import cos, sin
+from random import Random
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def draw_person(
         light: of the scene.
         shadow: 0 in the sun, 1 in shadow.
     """
-    rng = np.random.default_rng(person.seed)
+    rng = Random(person.seed)
     scale = camera.scale(person.z) * person.height
     x, ground = camera.project(person.x, 0, person.z)
 
@@ -83,11 +84,11 @@ def draw_rider(canvas: Canvas, camera: Camera, rider: Object, light: Light, shad
         light: of the scene.
         shadow: 0 in the sun, 1 in shadow.
     """
-    rng = np.random.default_rng(rider.seed)
+    rng = Random(rider.seed)
     scale = camera.scale(rider.z)
     x, ground = camera.project(rider.x, 0, rider.z)
     # From 0, seen from behind, to 1, seen from the side.
-    turn = sin(rng.uniform(0.15, 1.45)) if rng.random() < 0.45 else rng.uniform(0.05, 0.3)
+    turn = sin(rng.uniform(0.65, 1.5)) if rng.random() < 0.65 else rng.uniform(0.1, 0.22)
     way = 1 if rng.random() < 0.5 else -1
 
     def paint(base: RGB, facing: float = 0.5) -> Color:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from random import Random
 
 import numpy as np
 from PIL import Image
@@ -32,7 +33,7 @@ def draw_tree(canvas: Canvas, camera: Camera, tree: Object, light: Light, shadow
         light: of the scene.
         shadow: 0 in the sun, 1 in shadow.
     """
-    rng = np.random.default_rng(tree.seed)
+    rng = Random(tree.seed)
     scale = camera.scale(tree.z)
     x, ground = camera.project(tree.x, 0, tree.z)
     bark = light.paint(pick(rng, ((92, 74, 58), (110, 98, 84), (70, 58, 48))), tree.z, 0.4, shadow)
@@ -66,7 +67,7 @@ def draw_tree(canvas: Canvas, camera: Camera, tree: Object, light: Light, shadow
     maps = crown.resize(
         (right - left, bottom - top), Image.Resampling.BILINEAR, box=(x1, y1, x2, y2)
     )
-    shape, tone, lit = np.moveaxis(np.asarray(maps), 2, 0)
+    shape, tone, lit = (np.asarray(channel) for channel in maps.split())
     base = channels(pick(rng, _LEAVES)) * np.float32(rng.uniform(0.85, 1.1))
     clear = np.float32(1 - light.fade(tree.z))
     color = tone * (base * channels(light.ambient) * (clear / 200))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
+from random import Random
 
 from lossmaxpool.data.streets.camera import Camera, Point
 from lossmaxpool.data.streets.canvas import Canvas, Color
@@ -47,7 +46,7 @@ def draw_car(canvas: Canvas, camera: Camera, car: Object, light: Light, shadow: 
         light: of the scene.
         shadow: 0 in the sun, 1 in shadow.
     """
-    rng = np.random.default_rng(car.seed)
+    rng = Random(car.seed)
     shape = pick(rng, (_SEDAN, _SEDAN, _HATCH, _HATCH, _WAGON, _VAN))
     albedo = pick(rng, _PAINTS)
     oncoming = car.side < 0
