@@ -44,14 +44,6 @@ def test_ids_are_classes_or_ignored(seed: int, index: int, split: str) -> None:
     assert {0, 8} <= set(mask.unique().tolist())
 
 
-def test_scenes_are_kept_within_bounds() -> None:
-    dataset = StreetScenes(num_images=4, size=(48, 64))
-    assert dataset[2] is dataset[2]
-    dataset._keep_at_most = 1
-    assert dataset[3] is not dataset[3]
-    assert torch.equal(dataset[3].image, dataset[3].image)
-
-
 def test_a_scene_is_a_pure_function_of_seed_split_and_index() -> None:
     one, other = StreetScenes(num_images=9), StreetScenes(num_images=500)
     torch.manual_seed(1)

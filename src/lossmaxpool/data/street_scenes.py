@@ -14,14 +14,12 @@ from lossmaxpool.data.streets.classes import LABELS
 from lossmaxpool.data.streets.render import render
 
 SPLITS = {"train": 0, "val": 1}
-_KEPT_BYTES = 2**27
 
 
 class StreetScenes(SegmentationDataset):
     """Street scenes that nobody has to download, with the long tail of real ones.
 
-    A scene is a pure function of (seed, split, index). Scenes once drawn are kept, up to 128 MB, so
-    that only the first pass over them costs the drawing; do not change a sample's tensors in place.
+    A scene is a pure function of (seed, split, index).
 
     Args:
         split: "train" or "val".
@@ -54,23 +52,15 @@ class StreetScenes(SegmentationDataset):
         self.size = size
         self.seed = seed
         self._num_images = num_images
-        self._kept: dict[int, Sample] = {}
-        self._keep_at_most = _KEPT_BYTES // (4 * size[0] * size[1])
 
     def __len__(self) -> int:
         return self._num_images
 
     def __getitem__(self, index: int) -> Sample:
-        kept = self._kept.get(self._check(index))
-        if kept is not None:
-            return kept
-        rng = np.random.default_rng([self.seed, SPLITS[self.split], index])
+        rng = np.random.default_rng([self.seed, SPLITS[self.split], self._check(index)])
         image, mask = render(rng, *self.size)
         pixels = torch.from_numpy(image).permute(2, 0, 1).contiguous()
-        sample = Sample(pixels, torch.from_numpy(mask), self.sample_name(index))
-        if len(self._kept) < self._keep_at_most:
-            self._kept[index] = sample
-        return sample
+        return Sample(pixels, torch.from_numpy(mask), self.sample_name(index))
 
     def mask(self, index: int) -> Tensor:
         """The mask alone, (H, W) uint8 class ids."""
