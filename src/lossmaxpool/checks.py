@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable
 from numbers import Real
 
 
 def check_norm(p: float) -> None:
     """Refuse a norm exponent outside [1, inf]."""
-    if not isinstance(p, Real) or math.isnan(p) or p < 1:
+    if not isinstance(p, Real) or not p >= 1:  # NaN is not >= 1
         raise ValueError(
             f"p must be a norm exponent in [1, inf], got {p!r}: 1 keeps the hardest pixels only, "
             "inf averages, the paper's choice is 1.3."

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lossmaxpool.checks import check_choice, check_norm, check_share
-from lossmaxpool.solver.operators import pool as pool_operator
+from lossmaxpool.solver.gradient import MaxPool
 from lossmaxpool.solver.operators import unpack
 from lossmaxpool.solver.powers import floor_to, relative_power
 from lossmaxpool.solver.ranks import ranks
@@ -193,7 +193,7 @@ def pool_losses(
     check_choice("reduction", reduction, get_args(Reduction))
     losses, valid = _check_tensors(losses, valid)
     rows, mask = _rows(losses, valid, pool)
-    value, packed = pool_operator(rows, mask, p, fraction, least, pool == "world")
+    value, packed = MaxPool.apply(rows, mask, p, fraction, least, pool == "world")
     if reduction == "none":
         return value
     if reduction == "sum":

@@ -1,9 +1,8 @@
-"""The solver as ``torch.library`` operators: opaque to the compiler, differentiable once.
+"""The solver as ``torch.library`` operators: one opaque node each to the compiler.
 
 ``lossmaxpool::pool`` maps losses to one value per row and the packed threshold;
-``lossmaxpool::weigh`` gives w* from the same losses and that threshold. The gradient of the value
-with respect to the losses is w* (envelope theorem), recomputed in the backward pass: only the
-losses are kept, never a weight map.
+``lossmaxpool::weigh`` gives w* from the same losses and that threshold. ``gradient`` makes them
+differentiable.
 """
 
 from __future__ import annotations
@@ -56,35 +55,6 @@ def _(losses: Tensor, valid: Tensor | None, packed: Tensor, p: float) -> Tensor:
 def unpack(packed: Tensor) -> Threshold:
     """The threshold from the (6, B) tensor that :func:`pool` returned."""
     return Threshold(*packed.unbind(0))
-
-
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    losses, valid, p, _, _, world = inputs
-    packed = output[1]
-    ctx.save_for_backward(losses, valid, packed)
-    ctx.p = p
-    ctx.world = world
-
-
-def _gradient(ctx: Any, grad_value: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    losses, valid, packed = ctx.saved_tensors
-    weights = weigh(losses, valid, packed, ctx.p)
-    # Gradients are averaged over ranks afterwards: the sum over ranks is the true one.
-    scale = grad_value.unsqueeze(1) * ranks(ctx.world).size
-    return weights * scale, None, None, None, None, None
-
-
-def _refuse_second_derivative(ctx: Any, grad_weights: Tensor) -> tuple[None, ...]:
-    raise NotImplementedError(
-        "loss max-pooling has no second derivative here: w* was differentiated with respect to "
-        "the losses (create_graph=True, gradgradcheck, a Hessian or a gradient penalty through "
-        "this loss). Take the second derivative of the pixel losses with the weights detached: "
-        "(solve(losses.detach()).weights * losses).sum()."
-    )
-
-
-pool.register_autograd(_gradient, setup_context=_remember)
-weigh.register_autograd(_refuse_second_derivative)
 
 
 @pool.register_vmap
