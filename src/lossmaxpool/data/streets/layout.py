@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -127,12 +127,10 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     )
     buildings = [b for side in (0, 1) for b in _houses(rng, scene, side)]
     objects = [o for side in (0, 1) for o in _side(rng, scene, side)] + list(_traffic(rng, scene))
-    return Scene(
-        **{
-            **scene.__dict__,
-            "buildings": tuple(sorted(buildings, key=lambda b: -b.z1)),
-            "objects": tuple(sorted(objects, key=lambda o: (o.layer, -o.z))),
-        }
+    return replace(
+        scene,
+        buildings=tuple(sorted(buildings, key=lambda b: -b.z1)),
+        objects=tuple(sorted(objects, key=lambda o: (o.layer, -o.z))),
     )
 
 

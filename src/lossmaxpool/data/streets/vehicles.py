@@ -128,7 +128,7 @@ def draw_car(canvas: Canvas, camera: Camera, car: Object, light: Light, shadow: 
     )  # fmt: skip
     canvas.polygon(
         [at(-0.96, 0.24, 0), at(0.96, 0.24, 0), at(0.98, 0.4, 0), at(-0.98, 0.4, 0)],
-        paint(tuple(c * 0.55 for c in albedo), 0.1),  # type: ignore[arg-type]
+        paint((albedo[0] * 0.55, albedo[1] * 0.55, albedo[2] * 0.55), 0.1),
     )
     for across in (-1.0, 1.0):
         canvas.polygon(
