@@ -12,9 +12,11 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
-# How jsonargparse reports a word that is no option: as a flag, and in a file.
-_UNKNOWN = re.compile(
-    r"unrecognized arguments: (?:.*? )?--(?P<flag>[\w.-]+)|Option '(?P<key>[\w.-]+)' is not accept"
+# How jsonargparse reports a word that is no option: as a flag, in a file, in a group of a file.
+_UNKNOWN = (
+    re.compile(r"unrecognized arguments: (?:.*? )?--([\w.-]+)"),
+    re.compile(r"Option '([\w.-]+)' is not accepted"),
+    re.compile(r"Group '([\w.-]+)' does not accept option '([\w.-]+)'"),
 )
 
 
@@ -57,10 +59,8 @@ class CommandParser(ArgumentParser):
 
     def error(self, message: str, *arguments: Any, **keywords: Any) -> NoReturn:
         """Say what is wrong, without the page of usage that would hide it, and leave."""
-        unknown = _UNKNOWN.search(message)
-        hint = ""
-        if unknown is not None:
-            hint = did_you_mean(next(filter(None, unknown.groups())), self.keys())
+        unknown = [match for pattern in _UNKNOWN if (match := pattern.search(message))]
+        hint = did_you_mean(".".join(unknown[0].groups()), self.keys()) if unknown else ""
         sys.stderr.write(f"error: {message}{hint}\n{self.prog} --help lists the options\n")
         raise SystemExit(2)
 

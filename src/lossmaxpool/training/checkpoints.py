@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from lossmaxpool.models.weights import load_plain
 from lossmaxpool.training.atomic import write_atomically
 from lossmaxpool.training.errors import CheckpointError
 
@@ -48,5 +49,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read a checkpoint as tensors and plain values only, whatever the caller asks for."""
-        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            loaded = load_plain(path)
+        except ValueError as error:
+            raise CheckpointError(
+                f"{error}; put {BEST} in its place, or train into a new folder"
+            ) from error
+        assert isinstance(loaded, dict)
         return loaded

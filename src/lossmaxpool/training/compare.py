@@ -68,8 +68,14 @@ def compare(
         # Fresh interpreters: a forked one would inherit the threads' locks.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-            for future in [pool.submit(train_unless_finished, *run) for run in runs]:
-                future.result()
+            futures = [pool.submit(train_unless_finished, *run) for run in runs]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                # Runs under way stop by themselves or finish; the others must not begin.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     return [folder for _, folder in runs]
 
 

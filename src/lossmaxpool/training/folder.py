@@ -25,16 +25,13 @@ _FREE = (
 )
 
 
-def prepare_folder(config: TrainConfig, folder: Path, *, resume: bool) -> Path | None:
-    """Make a run folder, or check that it is the one of an interrupted run.
+def check_folder(config: TrainConfig, folder: Path, *, resume: bool) -> None:
+    """Refuse a run folder that is not the run's own, before any work is done.
 
     Args:
         config: The run that is about to start.
         folder: Its folder.
-        resume: Whether it goes on from a checkpoint.
-
-    Returns:
-        The checkpoint to go on from, or None for a run from the start.
+        resume: Whether to go on with what is in it.
 
     Raises:
         TrainingError: The folder is not empty and nobody asked to resume, or it holds a run with
@@ -47,8 +44,16 @@ def prepare_folder(config: TrainConfig, folder: Path, *, resume: bool) -> Path |
             f"{folder} is not empty: choose a new folder"
             + (f"; it holds no {CONFIG} to resume from" if resume else ", or add --resume")
         )
+
+
+def claim_folder(config: TrainConfig, folder: Path) -> None:
+    """Make the folder and save the resolved configuration in it."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / CONFIG, yaml.safe_dump(config.to_dict(), sort_keys=False).encode())
+
+
+def find_checkpoint(folder: Path) -> Path | None:
+    """Return the checkpoint from which a run goes on, or None for one from the start."""
     checkpoint = folder / LAST
     return checkpoint if checkpoint.is_file() else None
 

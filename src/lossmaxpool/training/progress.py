@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from typing import Any
 
@@ -11,20 +12,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from lossmaxpool.training.record import RunRecord
 
+# Seconds between two lines.
+_PAUSE = 10.0
+
 
 class ProgressReport(pl.Callback):
     """A bar with loss, mIoU and time left on a terminal; a line now and then elsewhere.
 
+    Runs that share a terminal write lines, too: two bars would overwrite each other.
+
     Args:
         record: The record of the run, up to date before this callback is called.
         steps: Steps of the run.
-        every: Steps between two lines where there is no terminal.
     """
 
-    def __init__(self, record: RunRecord, steps: int, every: int) -> None:
+    def __init__(self, record: RunRecord, steps: int) -> None:
         self.record = record
         self.steps = steps
-        self.every = every
         self._console = Console()
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -35,6 +39,7 @@ class ProgressReport(pl.Callback):
         )
         self._first_step = 0
         self._started = 0.0
+        self._spoken = 0.0
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._first_step = trainer.global_step
@@ -57,7 +62,7 @@ class ProgressReport(pl.Callback):
         step = trainer.global_step
         if self._shows_bar(trainer):
             self._bar.update(self._task, completed=step, status=self._status(step))
-        elif trainer.is_global_zero and (step % self.every == 0 or step == self.steps):
+        elif trainer.is_global_zero and time.monotonic() - self._spoken >= _PAUSE:
             self._line(step)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -67,12 +72,15 @@ class ProgressReport(pl.Callback):
             self._line(trainer.global_step)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        self._bar.stop()
+        if self._shows_bar(trainer):
+            self._bar.stop()
 
     def _shows_bar(self, trainer: pl.Trainer) -> bool:
-        return trainer.is_global_zero and self._console.is_terminal
+        alone = multiprocessing.parent_process() is None
+        return trainer.is_global_zero and alone and self._console.is_terminal
 
     def _line(self, step: int) -> None:
+        self._spoken = time.monotonic()
         self._console.print(
             f"{self.record.label}, seed {self.record.seed}: step {step}/{self.steps}"
             f"{self._status(step)}",

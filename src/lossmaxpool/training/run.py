@@ -6,11 +6,13 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from lossmaxpool.data import SegmentationDataset, open_dataset
@@ -23,7 +25,7 @@ from lossmaxpool.training.config import TrainConfig
 from lossmaxpool.training.draws import mix
 from lossmaxpool.training.errors import RunInterruptedError
 from lossmaxpool.training.examples import write_examples
-from lossmaxpool.training.folder import prepare_folder
+from lossmaxpool.training.folder import check_folder, claim_folder, find_checkpoint
 from lossmaxpool.training.interrupts import postponed_interrupt
 from lossmaxpool.training.loading import SegmentationData
 from lossmaxpool.training.methods import METHODS
@@ -56,12 +58,14 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
     Example:
         >>> record = train(TrainConfig(method="loss-only"), Path("runs/first"))  # doctest: +SKIP
     """
+    rank_zero_only(check_folder)(config, out, resume=resume)
+    checkpoint = find_checkpoint(out) if resume else None
     if config.hardware.threads:
         torch.set_num_threads(config.hardware.threads)
     train_set = _open(config, config.data.train_split)
     val_set = _open(config, config.data.val_split)
-    module, record = _build(config, train_set, val_set)
-    checkpoint = prepare_folder(config, out, resume=resume)
+    module, record = _build(config, train_set, val_set, pretrained=checkpoint is None)
+    rank_zero_only(claim_folder)(config, out)
     description = module.description
     data = SegmentationData(config, train_set, val_set, description.mean, description.std)
     keeper = RecordKeeper(record, out)
@@ -71,7 +75,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
             out,
             [
                 keeper,
-                ProgressReport(record, config.optimisation.steps, config.reporting.log_every),
+                ProgressReport(record, config.optimisation.steps),
                 Checkpointing(config, record, interrupt, out),
             ],
         )
@@ -98,14 +102,20 @@ def _open(config: TrainConfig, split: str) -> SegmentationDataset:
 
 
 def _build(
-    config: TrainConfig, train_set: SegmentationDataset, val_set: SegmentationDataset
+    config: TrainConfig,
+    train_set: SegmentationDataset,
+    val_set: SegmentationDataset,
+    *,
+    pretrained: bool,
 ) -> tuple[SegmentationModule, RunRecord]:
     method = METHODS[config.method]
     labels = train_set.labels
     train_pixels = class_statistics(train_set).pixels
     # The seed alone decides the initial weights: every method starts from the same ones.
     torch.manual_seed(mix(config.seed, 0))
-    model: nn.Module = build_model(config.model, labels.num_classes)
+    # A resumed run has all its weights in the checkpoint: nothing to fetch.
+    network = config.model if pretrained else replace(config.model, weights="none")
+    model: nn.Module = build_model(network, labels.num_classes)
     if config.hardware.channels_last:
         model = model.to(memory_format=torch.channels_last)
     mean, std = normalization(config.model)

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from lossmaxpool.cli import COMMANDS, main
+from lossmaxpool.cli.demo import configuration, first_unfinished
+from lossmaxpool.cli.parser import did_you_mean
+from lossmaxpool.training import train
+from lossmaxpool.training.record import RunRecord
+from tests.training.runs import tiny
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A YAML file of the smallest run."""
+    config = tiny()
+    short = replace(config, optimisation=replace(config.optimisation, steps=2))
+    path = tmp_path_factory.mktemp("cli") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(short.to_dict()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(options: Path) -> Path:
+    """A run folder, trained by the command from the file and a flag."""
+    out = options.parent / "trained"
+    words = ["train", "--config", options, "--out", out, "--loss.p", "1.7"]
+    assert main([str(word) for word in words]) == 0
+    return out
+
+
+def data_flags() -> list[str]:
+    return ["--data.scene_size", "[48,64]", "--data.train_scenes", "6", "--data.val_scenes", "3"]
+
+
+def status(words: Sequence[object]) -> int:
+    """The exit status, whether it is returned or raised."""
+    try:
+        return main([str(word) for word in words])
+    except SystemExit as exit_:
+        assert isinstance(exit_.code, int)
+        return exit_.code
+
+
+def test_help_comes_without_the_training_libraries() -> None:
+    code = "import sys; from lossmaxpool.cli import main; main(['--help']); print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert all(name in result.stdout for name in COMMANDS)
+    modules = result.stdout.splitlines()[-1].split()
+    assert not {"lightning", "torchvision", "timm", "jsonargparse", "matplotlib"} & set(modules)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status([name, "--help"]) == 0
+    assert f"lossmaxpool {name}" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("lossmaxpool ")
+
+
+def test_an_unknown_command_is_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(["trian"]) == 2
+    assert "Did you mean 'train'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "meant"),
+    [
+        ("--lr", "optimisation.lr"),
+        ("--optimisation.lrate", "optimisation.lr"),
+        ("--data.nmae", "data.name"),
+        ("--sed", "seed"),
+        ("--resum", "resume"),
+    ],
+)
+def test_a_wrong_flag_is_answered(
+    flag: str, meant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(["train", "--out", tmp_path / "run", flag, "1"]) == 2
+    assert f"did you mean '{meant}'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("optimisation:\n  batchsize: 3\n", "optimisation.batch_size"),
+        ("sead: 3\n", "seed"),
+        ("optimization:\n  lr: 3\n", "optimisation"),
+        ("data:\n  rooot: x\n", "data.root"),
+    ],
+)
+def test_a_wrong_key_of_a_file_is_answered(
+    text: str, meant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wrong.yaml").write_text(text)
+    words = ["train", "--config", tmp_path / "wrong.yaml", "--out", tmp_path / "run"]
+    assert status(words) == 2
+    assert f"did you mean '{meant}" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_nothing_near_gets_no_hint() -> None:
+    assert did_you_mean("xyzzy", ["seed", "optimisation.lr"]) == ""
+
+
+def test_a_value_of_the_wrong_type_names_its_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(["train", "--out", tmp_path / "run", "--optimisation.lr", "fast"]) == 2
+    assert "optimisation.lr" in capsys.readouterr().err
+
+
+def test_a_value_out_of_range_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(["train", "--out", tmp_path / "run", "--loss.p", "0.5"]) == 1
+    assert capsys.readouterr().err.startswith("error: p must be a norm exponent")
+
+
+def test_flags_override_the_file(trained: Path) -> None:
+    saved = yaml.safe_load((trained / "config.yaml").read_text())
+    assert saved["loss"]["p"] == 1.7
+    assert saved["optimisation"]["steps"] == 2
+
+
+def test_a_folder_in_use_is_refused(
+    trained: Path, options: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(["train", "--config", options, "--out", trained]) == 1
+    assert "not empty: choose a new folder, or add --resume" in capsys.readouterr().err
+
+
+def test_resume_takes_the_saved_options(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(["train", "--out", trained, "--resume"]) == 0
+    assert RunRecord.read(trained).config["loss"]["p"] == 1.7
+    assert status(["train", "--out", trained, "--resume", "--loss.p", "1.1"]) == 1
+    assert "loss.p: 1.7 -> 1.1" in capsys.readouterr().err
+
+
+def test_evaluate_repeats_the_evaluation_of_the_run(trained: Path, tmp_path: Path) -> None:
+    last = trained / "checkpoints" / "last.ckpt"
+    assert status(["evaluate", last, *data_flags(), "--json", tmp_path / "scores.json"]) == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    record = RunRecord.read(trained)
+    assert sum(map(sum, scores["confusion"])) == sum(record.val_pixels)
+    assert scores["miou"] == pytest.approx(record.miou, abs=1e-3)
+
+
+def test_a_checkpoint_of_other_classes_is_refused(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split in ("train", "val"):
+        for kind in ("images", "masks"):
+            (tmp_path / split / kind).mkdir(parents=True)
+    assert status(["evaluate", trained, "--data.name", "folders", "--data.root", tmp_path]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_predict_writes_one_mask_per_image(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (70, 50), (90, 90, 90)).save(tmp_path / "images" / "street.png")
+    assert status(["predict", trained, tmp_path / "images", "--out", tmp_path / "out"]) == 0
+    with Image.open(tmp_path / "out" / "ids" / "street.png") as mask:
+        assert mask.size == (70, 50)
+
+
+def test_inspect_prints_the_shares(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(["inspect", *data_flags()]) == 0
+    assert "% of pixels" in capsys.readouterr().out
+
+
+def test_compare_writes_a_report(
+    options: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared = yaml.safe_load(options.read_text())
+    del shared["method"], shared["seed"]
+    (tmp_path / "shared.yaml").write_text(yaml.safe_dump(shared))
+    out = tmp_path / "comparison"
+    words = ["compare", "--config", tmp_path / "shared.yaml", "--out", out]
+    assert status([*words, "--seeds", "[0]"]) == 0
+    assert str(out / "report.html") in capsys.readouterr().out
+    assert {path.name for path in out.iterdir()} == {
+        "base-seed0",
+        "loss-only-seed0",
+        "compare.yaml",
+        "report.html",
+        "summary.json",
+    }
+    assert status(words) == 1
+    assert status(["compare", "--out", out, "--resume", "--seeds", "[0,1]"]) == 0
+    assert yaml.safe_load((out / "compare.yaml").read_text())["seeds"] == [0, 1]
+    assert (out / "loss-only-seed1" / "record.json").is_file()
+
+
+def test_the_demo_runs_twice(tmp_path: Path) -> None:
+    assert first_unfinished(tmp_path / "demo") == tmp_path / "demo"
+    for name in ("demo", "demo-2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.html").write_text("done")
+    assert first_unfinished(tmp_path / "demo") == tmp_path / "demo-3"
+
+
+def test_the_demo_trains(tmp_path: Path) -> None:
+    config = configuration(steps=1)
+    few = replace(config, data=replace(config.data, train_scenes=2, val_scenes=1))
+    assert train(few, tmp_path / "run").status == "finished"

@@ -1,0 +1,50 @@
+"""The smallest runs that still have an encoder, a decoder with dropout and batch statistics."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lossmaxpool.data import DataConfig
+from lossmaxpool.models import ModelConfig
+from lossmaxpool.training.checkpoints import LAST
+from lossmaxpool.training.config import (
+    HardwareConfig,
+    MethodId,
+    OptimisationConfig,
+    ReportingConfig,
+    TrainConfig,
+)
+
+
+def tiny(method: MethodId = "loss-only", **hardware: Any) -> TrainConfig:
+    """Eight steps, evaluations after 3, 6 and 8, checkpoints after 2 and 4 besides."""
+    return TrainConfig(
+        method=method,
+        data=DataConfig(scene_size=(48, 64), train_scenes=6, val_scenes=3),
+        model=ModelConfig(
+            "DeepLabV3Plus",
+            "tu-test_resnet",
+            weights="none",
+            decoder_options={"decoder_channels": 8},
+        ),
+        optimisation=OptimisationConfig(steps=8, batch_size=4, crop_size=(32, 32), lr=0.01),
+        hardware=replace(HardwareConfig(accelerator="cpu", workers=0, threads=1), **hardware),
+        reporting=ReportingConfig(eval_every=3, checkpoint_every=2, log_every=1, examples=2),
+    )
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Everything that the last checkpoint of a run folder knows about the network."""
+    state: dict[str, torch.Tensor] = torch.load(folder / LAST, weights_only=True)["state_dict"]
+    return state
+
+
+def assert_same_weights(a: Path, b: Path) -> None:
+    left, right = weights(a), weights(b)
+    assert left.keys() == right.keys()
+    different = [name for name in left if not torch.equal(left[name], right[name])]
+    assert not different

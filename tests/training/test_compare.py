@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from lossmaxpool.training import TrainConfig, TrainingError, compare
+from lossmaxpool.training.config import MethodId
+from lossmaxpool.training.record import RECORD, RunRecord
+from tests.training.runs import assert_same_weights, tiny
+
+
+def short(steps: int = 2) -> TrainConfig:
+    config = tiny()
+    return replace(config, optimisation=replace(config.optimisation, steps=steps))
+
+
+def test_methods_start_from_the_same_weights_on_the_same_batches(tmp_path: Path) -> None:
+    runs = compare(short(), get_args(MethodId), [0], tmp_path / "out")
+    first = {RunRecord.read(run).curve[0]["cross_entropy"] for run in runs}
+    assert len(first) == 1  # same weights, same crops, same dropout: same bits
+    losses = {RunRecord.read(run).curve[0]["loss"] for run in runs}
+    assert len(losses) == len(runs)
+
+
+def test_an_interrupted_comparison_keeps_what_is_finished(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (kept,) = compare(short(), ["base"], [0], out)
+    before = (kept / RECORD).stat().st_mtime_ns
+    runs = compare(short(), ["base", "loss-only"], [0], out, resume=True)
+    assert [run.name for run in runs] == ["base-seed0", "loss-only-seed0"]
+    assert (kept / RECORD).stat().st_mtime_ns == before
+    with pytest.raises(TrainingError, match=r"optimisation\.steps: 2 -> 3"):
+        compare(short(3), ["base"], [0], out, resume=True)
+    with pytest.raises(TrainingError, match="not empty"):
+        compare(short(), ["base"], [0], out)
+
+
+def test_processes_give_the_bits_of_a_sequence(tmp_path: Path) -> None:
+    one = compare(short(), ["base", "loss-only"], [0], tmp_path / "one")
+    two = compare(short(), ["base", "loss-only"], [0], tmp_path / "two", jobs=2)
+    for a, b in zip(one, two, strict=True):
+        assert_same_weights(a, b)
+
+
+@pytest.mark.parametrize(
+    ("methods", "seeds", "message"),
+    [
+        ([], [0], "methods are"),
+        (["base", "base"], [0], "methods are"),
+        (["base"], [], "seeds are"),
+        (["base"], [1, 1], "seeds are"),
+    ],
+)
+def test_nothing_or_twice_is_refused(
+    methods: list[MethodId], seeds: list[int], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        compare(short(), methods, seeds, tmp_path / "out")

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lossmaxpool.data import DataConfig
+from lossmaxpool.training.config import (
+    LossConfig,
+    OptimisationConfig,
+    ReportingConfig,
+    TrainConfig,
+    differences,
+)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: LossConfig(p=0.9), "p must be"),
+        (lambda: LossConfig(p=math.nan), "p must be"),
+        (lambda: LossConfig(min_support=0.0), r"loss.min_support must be .*\(0, 1\]"),
+        (lambda: LossConfig(bootstrap_k=0), "loss.bootstrap_k is 0"),
+        (lambda: LossConfig(label_smoothing=1.0), "loss.label_smoothing is 1.0"),
+        (lambda: OptimisationConfig(steps=0), "optimisation.steps is 0"),
+        (lambda: OptimisationConfig(batch_size=0), "optimisation.batch_size is 0"),
+        (lambda: OptimisationConfig(lr=math.inf), "optimisation.lr is inf"),
+        (lambda: OptimisationConfig(steps=5, warmup=6), "between 0 and the 5 steps"),
+        (lambda: ReportingConfig(eval_every=-1), "reporting.eval_every is -1"),
+        (lambda: ReportingConfig(checkpoint_every=0), "reporting.checkpoint_every is 0"),
+        (lambda: ReportingConfig(log_every=0), "reporting.log_every is 0"),
+        (lambda: ReportingConfig(examples=-1), "reporting.examples is -1"),
+    ],
+)
+def test_out_of_range_says_what_came(build: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_plain_values_survive_yaml() -> None:
+    config = TrainConfig(data=DataConfig(name="camvid", root=Path("some/where")))
+    plain = config.to_dict()
+    assert yaml.safe_load(yaml.safe_dump(plain)) == plain
+    assert plain["data"]["root"] == "some/where"
+
+
+def test_differences_are_dotted() -> None:
+    a = TrainConfig().to_dict()
+    b = TrainConfig(seed=1, loss=LossConfig(p=1.7)).to_dict()
+    assert differences(a, b) == {"loss.p": "1.3 -> 1.7", "seed": "0 -> 1"}
+    assert differences(a, a) == {}

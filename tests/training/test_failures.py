@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lossmaxpool.training import checkpoints, train
+from lossmaxpool.training.atomic import write_atomically
+from lossmaxpool.training.checkpoints import BEST, LAST
+from lossmaxpool.training.errors import CheckpointError, NonFiniteLossError
+from lossmaxpool.training.module import SegmentationModule
+from lossmaxpool.training.record import RunRecord
+from tests.training.runs import assert_same_weights, tiny, weights
+
+
+def test_a_nan_loss_names_step_and_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = SegmentationModule.forward
+
+    def forward(self: SegmentationModule, images: torch.Tensor) -> torch.Tensor:
+        logits = original(self, images)
+        return logits * torch.nan if self.training and self.global_step == 5 else logits
+
+    monkeypatch.setattr(SegmentationModule, "forward", forward)
+    with pytest.raises(NonFiniteLossError, match=r"the loss is nan at step 5, .* train-0000\d, "):
+        train(tiny("base"), tmp_path / "run")
+    assert RunRecord.read(tmp_path / "run").status == "failed"
+    content = torch.load(tmp_path / "run" / LAST, weights_only=True)
+    assert content["global_step"] == 4
+    assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
+
+
+def test_weights_that_are_not_finite_are_not_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = SegmentationModule.optimizer_step
+
+    def optimizer_step(self: SegmentationModule, *args: Any, **options: Any) -> None:
+        original(self, *args, **options)
+        if self.global_step == 3:
+            with torch.no_grad():
+                next(self.model.parameters()).fill_(torch.inf)
+
+    monkeypatch.setattr(SegmentationModule, "optimizer_step", optimizer_step)
+    with pytest.raises(NonFiniteLossError, match=r"weights are NaN or infinite after step 4, "):
+        train(tiny(), tmp_path / "run")
+    assert torch.load(tmp_path / "run" / LAST, weights_only=True)["global_step"] == 3
+    assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
+
+
+def test_a_full_disk_keeps_the_last_good_checkpoint(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = 0
+
+    def fill_up(path: Path, content: bytes) -> None:
+        nonlocal written
+        written += 1
+        if written == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_atomically(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_atomically", fill_up)
+        with pytest.raises(CheckpointError, match=r"No space left.*last\.ckpt, is intact"):
+            train(tiny(), tmp_path / "run")
+    assert RunRecord.read(tmp_path / "run").status == "failed"
+    assert torch.load(tmp_path / "run" / LAST, weights_only=True)["global_step"] == 3
+    train(tiny(), tmp_path / "run", resume=True)
+    assert_same_weights(tmp_path / "run", finished)
+
+
+def test_a_file_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"good")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_atomically(path, bytes(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == b"good"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_earlier_checkpoint_is_not_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoints, "write_atomically", fail)
+    with pytest.raises(CheckpointError, match="no earlier checkpoint"):
+        train(tiny(), tmp_path / "run")
+    assert not (tmp_path / "run" / BEST).exists()

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lossmaxpool.training import TrainingError, train
+from lossmaxpool.training.checkpoints import LAST
+from lossmaxpool.training.errors import CheckpointError, RunInterruptedError
+from lossmaxpool.training.module import SegmentationModule
+from lossmaxpool.training.record import RunRecord
+from tests.training.runs import assert_same_weights, tiny
+
+
+def press_ctrl_c_in_step(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    original = SegmentationModule.training_step
+
+    def training_step(
+        self: SegmentationModule, batch: dict[str, torch.Tensor], index: int
+    ) -> object:
+        if self.global_step == step - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, batch, index)
+
+    monkeypatch.setattr(SegmentationModule, "training_step", training_step)
+
+
+# 1: before any checkpoint was due. 3: an evaluation follows. 4: a checkpoint was due anyway.
+@pytest.mark.parametrize("step", [1, 3, 4])
+def test_resumed_is_never_interrupted(
+    step: int, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        press_ctrl_c_in_step(patch, step)
+        with pytest.raises(RunInterruptedError, match=f"interrupted after step {step} of 8"):
+            train(tiny(), folder)
+    assert RunRecord.read(folder).status == "interrupted"
+
+    # Loaded by two workers instead of none: the batches are the same.
+    resumed = train(tiny(workers=2), folder, resume=True)
+    assert_same_weights(folder, finished)
+    whole = RunRecord.read(finished)
+    assert resumed.status == "finished"
+    assert resumed.curve == whole.curve
+    assert resumed.evaluations == whole.evaluations
+    assert resumed.confusion == whole.confusion
+
+
+def test_the_handler_of_ctrl_c_is_given_back(finished: Path) -> None:
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_another_configuration_is_refused(finished: Path) -> None:
+    config = tiny()
+    other = replace(config, optimisation=replace(config.optimisation, lr=0.5))
+    with pytest.raises(TrainingError, match=r"optimisation\.lr: 0\.01 -> 0\.5"):
+        train(other, finished, resume=True)
+
+
+class Payload:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.putenv, ("LOSSMAXPOOL_EXECUTED", "1")
+
+
+@pytest.mark.parametrize("kind", ["code", "damaged"])
+def test_a_bad_checkpoint_is_refused(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(replace(tiny(), optimisation=replace(tiny().optimisation, steps=1)), folder)
+    if kind == "code":
+        torch.save({"state_dict": Payload()}, folder / LAST)
+    else:
+        (folder / LAST).write_bytes((folder / LAST).read_bytes()[:1000])
+    one_step = replace(tiny(), optimisation=replace(tiny().optimisation, steps=1))
+    with pytest.raises(CheckpointError, match=r"last\.ckpt is (refused|damaged)"):
+        train(one_step, folder, resume=True)

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from lossmaxpool.data import open_dataset
+from lossmaxpool.data.inspection import class_statistics
+from lossmaxpool.inference import load_checkpoint
+from lossmaxpool.report.records import read_run
+from lossmaxpool.training import TrainingError, train
+from lossmaxpool.training.checkpoints import BEST, LAST
+from lossmaxpool.training.record import RunRecord
+from tests.training.runs import tiny
+
+
+def test_the_run_folder_is_complete(finished: Path) -> None:
+    assert {path.name for path in finished.iterdir()} == {
+        "config.yaml",
+        "record.json",
+        "checkpoints",
+        "examples",
+        "tensorboard",
+    }
+    assert not list(finished.rglob("*.partial"))
+    assert yaml.safe_load((finished / "config.yaml").read_text()) == tiny().to_dict()
+    assert any((finished / "tensorboard").iterdir())
+
+
+def test_the_report_can_read_the_record(finished: Path) -> None:
+    run = read_run(finished)
+    assert run.finished
+    assert [evaluation.step for evaluation in run.evaluations] == [3, 6, 8]
+    assert [point.step for point in run.curve] == list(range(1, 9))
+    assert len(run.examples) == 2
+
+
+def test_every_validation_pixel_counts_once(finished: Path) -> None:
+    record = RunRecord.read(finished)
+    assert [sum(row) for row in record.confusion] == record.val_pixels
+
+
+def test_the_record_counts_the_labelled_pixels(finished: Path) -> None:
+    statistics = class_statistics(open_dataset(tiny().data, "train"))
+    assert RunRecord.read(finished).train_pixels == statistics.class_pixels.tolist()
+
+
+def test_the_rate_follows_the_schedule(finished: Path) -> None:
+    optimisation = tiny().optimisation
+    rates = [point["learning_rate"] for point in RunRecord.read(finished).curve]
+    expected = [optimisation.lr * (1 - step / 8) ** optimisation.poly_power for step in range(8)]
+    assert rates == pytest.approx(expected)
+
+
+def test_max_pooling_lies_above_the_mean(finished: Path) -> None:
+    # L_W >= mean loss, image by image; the crops here have no ignored pixel to tell them apart.
+    for point in RunRecord.read(finished).curve:
+        assert point["loss"] >= 0.9 * point["cross_entropy"]
+
+
+def test_inference_opens_the_checkpoints(finished: Path) -> None:
+    for name in (LAST, BEST):
+        assert load_checkpoint(finished / name).description.classes[0] == "road"
+
+
+def test_the_best_checkpoint_is_that_of_the_best_evaluation(finished: Path) -> None:
+    evaluations = RunRecord.read(finished).evaluations
+    best = max(evaluations, key=lambda evaluation: (evaluation["miou"], evaluation["step"]))
+    content = torch.load(finished / BEST, weights_only=True)
+    assert content["global_step"] == best["step"]
+
+
+def test_a_cache_changes_nothing(finished: Path, tmp_path: Path) -> None:
+    record = train(tiny(cache=True), tmp_path / "run")
+    assert record.curve == RunRecord.read(finished).curve
+
+
+def test_bfloat16_trains(tmp_path: Path) -> None:
+    config = tiny(precision="bf16-mixed")
+    short = replace(config, optimisation=replace(config.optimisation, steps=2))
+    assert train(short, tmp_path / "run").status == "finished"
+
+
+def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(TrainingError, match="not empty: choose a new folder, or add --resume"):
+        train(tiny(), tmp_path)
+    with pytest.raises(TrainingError, match=r"no config\.yaml to resume from"):
+        train(tiny(), tmp_path, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_missing_data_set_leaves_no_folder(tmp_path: Path) -> None:
+    config = tiny()
+    config.data.name = "camvid"
+    with pytest.raises(ValueError, match="needs a root"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
