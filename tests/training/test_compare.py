@@ -59,3 +59,9 @@ def test_nothing_or_twice_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         compare(short(), methods, seeds, tmp_path / "out")
+
+
+def test_several_devices_per_run_are_refused(tmp_path: Path) -> None:
+    config = replace(short(), hardware=replace(short().hardware, devices=2))
+    with pytest.raises(ValueError, match=r"devices is 2 on 1 nodes: .* on one device"):
+        compare(config, ["base"], [0], tmp_path / "out")

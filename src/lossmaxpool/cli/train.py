@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from jsonargparse import Namespace
+from lightning.pytorch.utilities import rank_zero_only
 
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.report import format_table
@@ -23,4 +25,9 @@ def run(options: Namespace) -> None:
     """Train, then print the table of the run."""
     config = TrainConfig(**{key: options[key] for key in TrainConfig.__dataclass_fields__})
     train(config, options.out, resume=options.resume)
-    sys.stdout.write(f"{format_table([options.out])}\n\n{options.out}\n")
+    _show(options.out)
+
+
+@rank_zero_only
+def _show(out: Path) -> None:
+    sys.stdout.write(f"\n{format_table([out])}\n\n{out}\n")

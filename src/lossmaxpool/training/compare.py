@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from lossmaxpool.training.config import MethodId, TrainConfig
+from lossmaxpool.training.config import HardwareConfig, MethodId, TrainConfig
 from lossmaxpool.training.errors import TrainingError
 from lossmaxpool.training.folder import CONFIG, check_same_run, is_unused
 from lossmaxpool.training.record import RECORD, RunRecord
@@ -44,7 +44,7 @@ def compare(
     Raises:
         TrainingError: ``out`` is not empty and nobody asked to resume, it holds runs of another
             configuration, or a run stopped.
-        ValueError: No method, no seed, or one of them twice.
+        ValueError: No method, no seed, or one of them twice; several devices per run.
     """
     for what, given in (("method", methods), ("seed", seeds)):
         if not given or len(set(given)) < len(given):
@@ -53,9 +53,7 @@ def compare(
         raise ValueError(f"jobs is {jobs}: expected at least 1")
     if not resume and not is_unused(out):
         raise TrainingError(f"{out} is not empty: choose a new folder, or add --resume")
-    if jobs > 1:
-        threads = max(1, (config.hardware.threads or torch.get_num_threads()) // jobs)
-        config = replace(config, hardware=replace(config.hardware, threads=threads))
+    config = replace(config, hardware=_share(config.hardware, jobs))
     runs = [
         (replace(config, method=method, seed=seed), out / f"{method}-seed{seed}")
         for seed in seeds
@@ -77,6 +75,19 @@ def compare(
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     return [folder for _, folder in runs]
+
+
+def _share(hardware: HardwareConfig, jobs: int) -> HardwareConfig:
+    """One device, and a share of the threads, for each run."""
+    if hardware.devices not in ("auto", 1) or hardware.num_nodes > 1:
+        raise ValueError(
+            f"hardware.devices is {hardware.devices} on {hardware.num_nodes} nodes: a comparison "
+            "trains each run on one device; set 1 and raise jobs, or train the runs one by one"
+        )
+    threads = hardware.threads
+    if jobs > 1:
+        threads = max(1, (threads or torch.get_num_threads()) // jobs)
+    return replace(hardware, devices=1, threads=threads)
 
 
 def train_unless_finished(config: TrainConfig, folder: Path) -> None:

@@ -98,7 +98,7 @@ class HardwareConfig:
 
     Args:
         accelerator: "auto", "cpu", "gpu", ...
-        devices: Number of devices per node, or "auto".
+        devices: Number of devices per node, or "auto"; a comparison takes one per run.
         num_nodes: Number of nodes.
         strategy: "auto", "ddp", ...
         precision: "32", or mixed precision in bfloat16 or float16.
