@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -63,18 +64,25 @@ def compare(
         for run, folder in runs:
             train_unless_finished(run, folder)
     else:
-        # Fresh interpreters: a forked one would inherit the threads' locks.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-            futures = [pool.submit(train_unless_finished, *run) for run in runs]
-            try:
-                for future in futures:
-                    future.result()
-            except BaseException:
-                # Runs under way stop by themselves or finish; the others must not begin.
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        _train_in_processes(runs, jobs)
     return [folder for _, folder in runs]
+
+
+def _train_in_processes(runs: Sequence[tuple[TrainConfig, Path]], jobs: int) -> None:
+    """Train ``jobs`` runs at a time; after a failure or Ctrl-C, no further one begins."""
+    waiting = iter(runs)
+    # Fresh interpreters: a forked one would inherit the threads' locks.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        # A run is handed over when a process is free for it: what the pool holds it will begin.
+        active = {pool.submit(train_unless_finished, *run) for run in islice(waiting, jobs)}
+        while active:
+            done, active = wait(active, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            active |= {
+                pool.submit(train_unless_finished, *run) for run in islice(waiting, len(done))
+            }
 
 
 def _share(hardware: HardwareConfig, jobs: int) -> HardwareConfig:

@@ -19,8 +19,10 @@ from lossmaxpool.training.atomic import write_atomically
 from lossmaxpool.training.module import SegmentationModule
 
 EXAMPLES = "examples"
-# How bright the grey image lies under the heat map: visible, and never mistaken for heat.
+# The grey image lies dimmed under the heat map, never to be mistaken for heat, and shows through
+# the greatest heat, to be recognised.
 _DIMMED = 0.45
+_OPACITY = 0.8
 
 
 def write_examples(
@@ -113,7 +115,7 @@ def paint(mask: Tensor, colors: Sequence[tuple[int, int, int]]) -> np.ndarray:
 def heat_map(sample: Sample, weights: Tensor) -> np.ndarray:
     """Return weights (H, W) in [0, 1] as heat over the dimmed grey image, RGB (H, W, 3) uint8."""
     grey = sample.image.float().mean(dim=0).numpy()[..., None] / 255 * _DIMMED
-    heat = weights.numpy()[..., None]
+    heat = _OPACITY * weights.numpy()[..., None]
     color = colormaps["inferno"](weights.numpy())[..., :3]
     blended: np.ndarray = (255 * ((1 - heat) * grey + heat * color)).astype(np.uint8)
     return blended
