@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from lossmaxpool.data import open_dataset
+from lossmaxpool.data import IGNORE_INDEX, StreetScenes, open_dataset
 from lossmaxpool.data.inspection import class_statistics
 from lossmaxpool.inference import load_checkpoint
 from lossmaxpool.report.records import read_run
@@ -98,4 +98,27 @@ def test_a_missing_data_set_leaves_no_folder(tmp_path: Path) -> None:
     config.data.name = "camvid"
     with pytest.raises(ValueError, match="needs a root"):
         train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_hardware_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="Lightning refuses this hardware"):
+        train(tiny(accelerator="gpu", devices=64), tmp_path / "run")
+
+
+def test_a_crop_that_does_not_fit_the_network_is_refused(tmp_path: Path) -> None:
+    config = tiny()
+    model = replace(config.model, architecture="FPN", decoder_options={})
+    crop = replace(config.optimisation, crop_size=(40, 32))
+    with pytest.raises(TrainingError, match=r"crop_size is 40 x 32: .* multiples of"):
+        train(replace(config, model=model, optimisation=crop), tmp_path / "run")
+
+
+def test_masks_without_a_label_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ignored(self: StreetScenes, index: int) -> torch.Tensor:
+        return torch.full((48, 64), IGNORE_INDEX, dtype=torch.uint8)
+
+    monkeypatch.setattr(StreetScenes, "mask", ignored)
+    with pytest.raises(TrainingError, match="street-scenes/train has no labelled pixel"):
+        train(tiny(), tmp_path / "run")
     assert not (tmp_path / "run").exists()

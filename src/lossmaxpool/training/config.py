@@ -85,6 +85,17 @@ class OptimisationConfig:
             "positive and finite",
         )
         _require(
+            self.head_lr_multiplier > 0,
+            "optimisation.head_lr_multiplier",
+            self.head_lr_multiplier,
+            "positive",
+        )
+        _require(0 <= self.momentum < 1, "optimisation.momentum", self.momentum, "in [0, 1)")
+        _require(
+            self.weight_decay >= 0, "optimisation.weight_decay", self.weight_decay, "0 or more"
+        )
+        _require(self.poly_power >= 0, "optimisation.poly_power", self.poly_power, "0 or more")
+        _require(
             0 <= self.warmup <= self.steps,
             "optimisation.warmup",
             self.warmup,

@@ -13,17 +13,20 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from torch import nn
+from lightning.pytorch.utilities.exceptions import (  # type: ignore[attr-defined]
+    MisconfigurationException,
+)
+from torch import Tensor, nn
 
 from lossmaxpool.data import SegmentationDataset, open_dataset
 from lossmaxpool.data.inspection import class_statistics
-from lossmaxpool.models import ModelDescription, build_model, normalization
+from lossmaxpool.models import ModelDescription, build_model, input_stride, normalization
 from lossmaxpool.training.caching import CachedDataset
 from lossmaxpool.training.checkpointing import Checkpointing
 from lossmaxpool.training.checkpoints import AtomicCheckpointIO
 from lossmaxpool.training.config import TrainConfig
 from lossmaxpool.training.draws import mix
-from lossmaxpool.training.errors import RunInterruptedError
+from lossmaxpool.training.errors import RunInterruptedError, TrainingError
 from lossmaxpool.training.examples import write_examples
 from lossmaxpool.training.folder import check_folder, claim_folder, find_checkpoint
 from lossmaxpool.training.interrupts import postponed_interrupt
@@ -101,6 +104,25 @@ def _open(config: TrainConfig, split: str) -> SegmentationDataset:
     return CachedDataset(dataset) if config.hardware.cache else dataset
 
 
+def _count_pixels(dataset: SegmentationDataset) -> Tensor:
+    """Labelled pixels per image and class, (num_images, C) int64."""
+    pixels = class_statistics(dataset).pixels
+    if not pixels.any():
+        raise TrainingError(
+            f"{dataset.name} has no labelled pixel: every one of its {len(dataset)} masks is "
+            "ignored; look at them with lossmaxpool inspect"
+        )
+    return pixels
+
+
+def _check_crop(crop_size: tuple[int, int], stride: int) -> None:
+    if any(side % stride for side in crop_size):
+        raise TrainingError(
+            f"optimisation.crop_size is {crop_size[0]} x {crop_size[1]}: this network needs "
+            f"multiples of {stride}"
+        )
+
+
 def _build(
     config: TrainConfig,
     train_set: SegmentationDataset,
@@ -110,12 +132,13 @@ def _build(
 ) -> tuple[SegmentationModule, RunRecord]:
     method = METHODS[config.method]
     labels = train_set.labels
-    train_pixels = class_statistics(train_set).pixels
+    train_pixels = _count_pixels(train_set)
     # The seed alone decides the initial weights: every method starts from the same ones.
     torch.manual_seed(mix(config.seed, 0))
     # A resumed run has all its weights in the checkpoint: nothing to fetch.
     network = config.model if pretrained else replace(config.model, weights="none")
     model: nn.Module = build_model(network, labels.num_classes)
+    _check_crop(config.optimisation.crop_size, input_stride(model))
     if config.hardware.channels_last:
         model = model.to(memory_format=torch.channels_last)
     mean, std = normalization(config.model)
@@ -143,7 +166,7 @@ def _build(
         classes=list(labels.names),
         colors=[list(color) for color in labels.colors],
         train_pixels=train_pixels.sum(dim=0).tolist(),
-        val_pixels=class_statistics(val_set).class_pixels.tolist(),
+        val_pixels=_count_pixels(val_set).sum(dim=0).tolist(),
         config=config.to_dict(),
         environment={},
     )
@@ -152,26 +175,29 @@ def _build(
 
 def _trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
     hardware, steps = config.hardware, config.optimisation.steps
-    return pl.Trainer(
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        num_nodes=hardware.num_nodes,
-        strategy=hardware.strategy,
-        precision=hardware.precision,
-        max_steps=steps,
-        max_epochs=-1,
-        # One epoch without an end: evaluations count steps, and a resumed run loses no place in it.
-        check_val_every_n_epoch=None,
-        val_check_interval=min(config.reporting.eval_every or steps, steps),
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        logger=TensorBoardLogger(out, name="", version="tensorboard"),
-        plugins=[AtomicCheckpointIO()],
-        callbacks=callbacks,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    try:
+        return pl.Trainer(
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            num_nodes=hardware.num_nodes,
+            strategy=hardware.strategy,
+            precision=hardware.precision,
+            max_steps=steps,
+            max_epochs=-1,
+            # One epoch without an end: evaluations count steps, so a resumed run keeps its place.
+            check_val_every_n_epoch=None,
+            val_check_interval=min(config.reporting.eval_every or steps, steps),
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            logger=TensorBoardLogger(out, name="", version="tensorboard"),
+            plugins=[AtomicCheckpointIO()],
+            callbacks=callbacks,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except MisconfigurationException as error:
+        raise TrainingError(f"Lightning refuses this hardware: {error}") from error
 
 
 @contextmanager
