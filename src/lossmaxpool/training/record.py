@@ -14,10 +14,11 @@ import torch
 
 from lossmaxpool._version import __version__
 from lossmaxpool.training.atomic import write_atomically
+from lossmaxpool.training.errors import TrainingError
 
 SCHEMA = 1
 RECORD = "record.json"
-Status = Literal["running", "finished", "interrupted", "failed"]
+Status = Literal["finished", "interrupted", "failed"]
 
 
 @dataclass
@@ -25,7 +26,7 @@ class RunRecord:
     """One training run as plain values; ``record.json`` in its folder.
 
     Args:
-        status: How the run ended, or "running".
+        status: How the run ended; "interrupted" until it has.
         method: The id of the method.
         label: The name of the method in tables.
         seed: The seed of the run.
@@ -75,8 +76,18 @@ class RunRecord:
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:
-        """Read the record of a run folder."""
-        return cls(**json.loads((folder / RECORD).read_text()))
+        """Read the record of a run folder.
+
+        Raises:
+            TrainingError: It is of another version of this package.
+        """
+        content = json.loads((folder / RECORD).read_text())
+        if content.get("schema") != SCHEMA:
+            raise TrainingError(
+                f"{folder / RECORD} has schema {content.get('schema')}, expected {SCHEMA}: "
+                "another version of lossmaxpool wrote it; train into a new folder"
+            )
+        return cls(**content)
 
 
 def describe_environment(device: torch.device, world_size: int) -> dict[str, Any]:
