@@ -1,0 +1,151 @@
+"""The house of docs/architecture.md: imports run downwards, and what torch alone has to carry does."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "lossmaxpool"
+FILES = sorted(PACKAGE.rglob("*.py"))
+LONGEST_FILE = 400
+
+# What every floor stands on.
+GROUND = frozenset({"_version", "checks"})
+# The rooms of the house, floor by floor. A room sees the floors below its own, never its
+# neighbours: what two neighbours share belongs to a floor below them.
+FLOORS: tuple[frozenset[str], ...] = (
+    frozenset({"paper", "metrics", "data", "models"}),
+    frozenset({"solver"}),
+    frozenset({"functional"}),
+    frozenset({"losses"}),
+    frozenset({"training", "inference"}),
+    frozenset({"report"}),
+    frozenset({"cli"}),
+)
+FLOOR = {room: number for number, rooms in enumerate((GROUND, *FLOORS), -1) for room in rooms}
+
+# What a room may see further down is narrower still where a wall is worth more than a door.
+ONLY = {
+    "paper": frozenset[str](),  # the oracle shares nothing with what it judges
+    "report": frozenset({"metrics"}),  # reads run folders, never trains: records couple the two
+}
+
+# What may be imported from elsewhere. The rows with torch or nothing are what `pip install lossmaxpool` runs.
+THIRD_PARTY = {
+    "_version": frozenset[str](),
+    "checks": frozenset[str](),
+    "solver": frozenset({"torch"}),
+    "functional": frozenset({"torch"}),
+    "losses": frozenset({"torch"}),
+    "metrics": frozenset({"torch"}),
+    "paper": frozenset({"numpy"}),
+    "data": frozenset({"torch", "torchvision", "numpy", "PIL"}),
+    "models": frozenset({"torch", "timm", "segmentation_models_pytorch", "safetensors"}),
+    "training": frozenset({"torch", "lightning", "numpy", "matplotlib", "PIL", "rich", "yaml"}),
+    "inference": frozenset({"torch", "numpy", "PIL"}),
+    "report": frozenset({"torch"}),
+    "cli": frozenset({"torch", "lightning", "jsonargparse", "yaml"}),
+}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in FILES}
+
+
+def room(module: str) -> str:
+    """``lossmaxpool.data.sample`` is in ``data``; the package itself is in no room."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every imported module, wherever the statement stands: lazy imports count like any other."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            module = node.module or ""
+            for alias in node.names:
+                inner = f"{module}.{alias.name}"
+                yield inner if inner in MODULES else module
+
+
+def own(path: Path) -> set[str]:
+    """The modules of this package that a file imports."""
+    return {name for name in imports(path) if name.split(".")[0] == "lossmaxpool"}
+
+
+def may_import(importer: str, imported: str) -> bool:
+    if importer == imported:
+        return True
+    if imported in GROUND:
+        return importer not in GROUND
+    if imported not in ONLY.get(importer, FLOOR.keys()):
+        return False
+    return FLOOR[imported] < FLOOR[importer]
+
+
+def test_every_module_has_a_floor() -> None:
+    rooms = {room(name) for name in MODULES} - {""}
+    assert rooms == FLOOR.keys() == THIRD_PARTY.keys()
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if room(name)])
+def test_imports_run_downwards(module: str) -> None:
+    here = room(module)
+    seen = {room(name) for name in own(MODULES[module])}
+    assert "" not in seen, f"{module} imports the package itself, which imports upper floors"
+    wrong = sorted(other for other in seen if not may_import(here, other))
+    assert not wrong, f"{module} (floor {FLOOR[here]}) may not import {wrong}"
+
+
+def test_the_package_itself_shows_the_losses_and_nothing_above() -> None:
+    seen = {room(name) for name in own(PACKAGE / "__init__.py")}
+    assert seen == {"_version", "functional", "losses", "paper"}
+
+
+def test_no_module_is_imported_in_a_circle() -> None:
+    graph = {name: own(path) - {name} for name, path in MODULES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if room(name)])
+def test_third_party_imports_stay_where_they_are_needed(module: str) -> None:
+    foreign = {name.split(".")[0] for name in imports(MODULES[module])}
+    foreign -= {"lossmaxpool", *sys.stdlib_module_names}
+    wrong = sorted(foreign - THIRD_PARTY[room(module)])
+    assert not wrong, f"{module} imports {wrong}"
+
+
+def test_no_module_is_called_utils() -> None:
+    vague = {"utils", "util", "helpers", "common", "misc"}
+    assert not [name for name in MODULES if vague & set(name.strip("_").split("."))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: module_name(path))
+def test_files_are_short(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= LONGEST_FILE, f"{path.name} has {lines} lines: split it by idea"
+
+
+def test_the_rule_itself_refuses_what_it_should() -> None:
+    assert may_import("training", "losses")
+    assert may_import("report", "metrics")
+    assert may_import("data", "checks")
+    assert not may_import("data", "models"), "neighbours"
+    assert not may_import("inference", "training"), "neighbours"
+    assert not may_import("solver", "functional"), "upwards"
+    assert not may_import("paper", "solver"), "the oracle"
+    assert not may_import("report", "training"), "the run folder couples the two"

@@ -1,0 +1,95 @@
+"""What an installed package promises: torch alone, a quick import, types, one version."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import metadata, resources
+
+import lossmaxpool
+
+EXTRA_SECONDS = 0.2
+REPEATS = 3
+
+# Distributions that only the extras bring. None in sys.modules makes an import fail.
+BLOCKED = (
+    "numpy",
+    "torchvision",
+    "timm",
+    "segmentation_models_pytorch",
+    "lightning",
+    "jsonargparse",
+    "rich",
+    "tensorboard",
+    "matplotlib",
+    "PIL",
+    "safetensors",
+    "scipy",
+    "yaml",
+)
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_brings_nothing_beyond_torch() -> None:
+    code = """
+import sys, torch
+before = set(sys.modules)
+import lossmaxpool
+print(*{name.split(".")[0] for name in set(sys.modules) - before})
+"""
+    fresh = set(python(code).split()) - set(sys.stdlib_module_names)
+    # Modules of torch that it loads late are torch's own.
+    assert fresh - {"torch"} == {"lossmaxpool"}
+
+
+def test_losses_run_where_torch_is_all_there_is() -> None:
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({BLOCKED!r}))
+import torch, lossmaxpool
+logits = torch.zeros(1, 3, 4, 4, requires_grad=True)
+lossmaxpool.MaxPoolingCrossEntropyLoss()(logits, torch.zeros(1, 4, 4).long()).backward()
+print(logits.grad is not None)
+"""
+    assert python(code).strip() == "True"
+
+
+def test_import_costs_little_more_than_torch() -> None:
+    code = """
+import time, torch
+start = time.perf_counter()
+import lossmaxpool
+print(time.perf_counter() - start)
+"""
+    # The best of a few: the others say how busy the machine is.
+    assert min(float(python(code)) for _ in range(REPEATS)) < EXTRA_SECONDS
+
+
+def test_paper_is_loaded_when_it_is_asked_for() -> None:
+    code = """
+import sys, lossmaxpool
+print("lossmaxpool.paper" in sys.modules, lossmaxpool.paper.algorithm1.__name__)
+"""
+    assert python(code).split() == ["False", "lossmaxpool.paper.algorithm1"]
+
+
+def test_types_ship() -> None:
+    assert resources.files("lossmaxpool").joinpath("py.typed").is_file()
+
+
+def test_version_is_that_of_the_distribution() -> None:
+    assert lossmaxpool.__version__ == metadata.version("lossmaxpool")
+
+
+def test_torch_is_the_only_hard_dependency() -> None:
+    required = metadata.requires("lossmaxpool") or []
+    hard = [line for line in required if "extra ==" not in line]
+    assert [line.split(">")[0] for line in hard] == ["torch"]
