@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from lossmaxpool.training import checkpoints, train
+from lossmaxpool.training import TrainingError, checkpoints, train
+from lossmaxpool.training import record as record_module
 from lossmaxpool.training.atomic import write_atomically
 from lossmaxpool.training.checkpoints import BEST, LAST
 from lossmaxpool.training.errors import CheckpointError, NonFiniteLossError
@@ -72,6 +73,18 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
     assert torch.load(tmp_path / "run" / LAST, weights_only=True)["global_step"] == 3
     train(tiny(), tmp_path / "run", resume=True)
     assert_same_weights(tmp_path / "run", finished)
+
+
+def test_a_disk_that_stays_full_hides_no_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(record_module, "write_atomically", fail)
+    with pytest.raises(TrainingError, match=r"No space left .* last good checkpoint is intact"):
+        train(tiny(), tmp_path / "run")
+    assert not (tmp_path / "run" / "record.json").exists()
 
 
 def test_a_file_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
