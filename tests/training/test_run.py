@@ -104,6 +104,7 @@ def test_a_missing_data_set_leaves_no_folder(tmp_path: Path) -> None:
 def test_hardware_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="Lightning refuses this hardware"):
         train(tiny(accelerator="gpu", devices=64), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_crop_that_does_not_fit_the_network_is_refused(tmp_path: Path) -> None:

@@ -56,7 +56,6 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
     train_pixels = count_pixels(train_set)
     module = build_module(config, train_set, train_pixels, pretrained=checkpoint is None)
     record = new_record(config, train_set, val_set, train_pixels)
-    rank_zero_only(claim_folder)(config, out)
     data = SegmentationData(
         config, train_set, val_set, module.description.mean, module.description.std
     )
@@ -68,6 +67,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
             Checkpointing(config, record, interrupt, out),
         ]
         trainer = make_trainer(config, out, callbacks)
+        rank_zero_only(claim_folder)(config, out)
         record.environment = describe_environment(trainer.strategy.root_device, trainer.world_size)
         try:
             _fit(trainer, module, data, record, checkpoint, out)
