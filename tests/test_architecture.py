@@ -1,4 +1,4 @@
-"""The house of docs/architecture.md: imports run downwards, and what torch alone has to carry does."""
+"""The house of docs/architecture.md: imports run downwards, and the operator needs torch alone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ONLY = {
     "report": frozenset({"metrics"}),  # reads run folders, never trains: records couple the two
 }
 
-# What may be imported from elsewhere. The rows with torch or nothing are what `pip install lossmaxpool` runs.
+# What may be imported from elsewhere: `pip install lossmaxpool` runs the rows of torch alone.
 THIRD_PARTY = {
     "_version": frozenset[str](),
     "checks": frozenset[str](),
