@@ -10,6 +10,9 @@ import torch
 # power (l/alpha)^(q-1) a few units in the last place.
 SOLVER = {torch.float64: 1e-9, torch.float32: 2e-6}
 
+# float32 on another SIMD lane: a vectorised power differs from its scalar tail in its last places.
+LAST_PLACES = 1e-6
+
 # Feasibility of the weights, relative to gamma and tau: rounding of the weights alone.
 FEASIBLE = {torch.float64: 1e-9, torch.float32: 1e-6}
 
@@ -29,3 +32,7 @@ ORACLE = 1e-13
 
 # eta(alpha*) over m alpha*^q: one unit in the last place of alpha* times q = 10^4.
 ORACLE_ROOT = 1e-11
+
+# A crop with and without ignored pixels: the valid ones lie on other SIMD lanes and in other
+# partial sums, so that the loss and its gradient differ in their last places, and in no more.
+PADDING = 1e-6

@@ -16,7 +16,11 @@ from lossmaxpool.losses.options import (
     check_implementation,
     check_smoothing,
 )
-from lossmaxpool.losses.pixel import pixel_binary_cross_entropy, pixel_cross_entropy
+from lossmaxpool.losses.pixel import (
+    exists,
+    pixel_binary_cross_entropy,
+    pixel_cross_entropy,
+)
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
 
@@ -103,7 +107,7 @@ class MaxPoolingLoss(_Pooled):
                 "pixel_loss returned a scalar: it has to return one loss per pixel, (B, ...). "
                 'Build it with reduction="none".'
             )
-        valid = None if self.ignore_index is None else target != self.ignore_index
+        valid = None if self.ignore_index is None else exists(target, self.ignore_index)
         return self._max_pool(losses, valid)
 
 

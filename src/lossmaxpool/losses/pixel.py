@@ -75,7 +75,7 @@ def pixel_cross_entropy(
             label_smoothing=label_smoothing,
         )
         return PixelLosses(losses, None)
-    valid = target != ignore_index
+    valid = exists(target, ignore_index)
     ids = target.long()  # torch's kernel reads int64 only
     _refuse_unknown_labels(ids, valid, classes, ignore_index)
     losses = F.cross_entropy(
@@ -130,7 +130,7 @@ def pixel_binary_cross_entropy(
                 "spatial dimensions behind (B, C) may differ, to be upsampled."
             )
         scores = upsample_to(scores, target.shape[2:])
-    valid = target != ignore_index
+    valid = exists(target, ignore_index)
     labels = target.to(scores.dtype).masked_fill(~valid, 0)
     if labels.device.type == "cpu" and not torch.compiler.is_compiling():
         outside = (labels < 0) | (labels > 1)
@@ -152,6 +152,12 @@ def pixel_binary_cross_entropy(
         reduction="none",
     )
     return PixelLosses(losses, valid)
+
+
+def exists(target: Tensor, ignore_index: int) -> Tensor:
+    """Where the target is a label and not ``ignore_index``, bool in its shape."""
+    # Compared in int64: in the target's own narrow dtype -100 would wrap around to uint8's 156.
+    return (target if target.is_floating_point() else target.long()) != ignore_index
 
 
 def upsample_to(logits: Tensor, spatial: torch.Size) -> Tensor:
