@@ -15,10 +15,10 @@ from lossmaxpool.solver.histogram import count
 from lossmaxpool.solver.powers import floor_to, relative_power
 from lossmaxpool.solver.ranks import Ranks
 
-# Exponent and leading mantissa bits of a float32: 2^13 bins whose edges are 2^-5 apart.
+# Exponent and leading mantissa bits of a finite float32: about 2^13 bins, their edges 2^-5 apart.
 _MANTISSA_BITS = 5
 _SHIFT = 23 - _MANTISSA_BITS
-COARSE_BINS = 1 << (31 - _SHIFT)
+COARSE_BINS = 0xFF << _MANTISSA_BITS
 COARSE_WIDTH = 2.0**-_MANTISSA_BITS
 FINE_BINS = 1 << 12
 
@@ -36,13 +36,12 @@ def coarse_bound(losses: Tensor, q: float, m: Tensor, largest: Tensor, ranks: Ra
     Returns:
         (B,) in the wide dtype, 0 where alpha* is surely 0.
     """
-    wide = m.dtype
     # Non-negative floats order as their bits do. -0.0 and NaN of either sign stay in range.
     bits = losses.clamp(max=torch.finfo(torch.float32).max).float().view(torch.int32)
     index = bits.bitwise_right_shift_(_SHIFT).clamp_(0, COARSE_BINS - 1)
     counts = ranks.sum(count(index, COARSE_BINS))
     edges = torch.arange(1, COARSE_BINS + 1, device=losses.device, dtype=torch.int32)
-    upper = (edges << _SHIFT).view(torch.float32).to(wide)
+    upper = (edges << _SHIFT).view(torch.float32).to(m.dtype)
     upper = torch.minimum(upper, largest.unsqueeze(1))
     nothing_below = torch.full_like(m, -torch.inf)
     # Bin 0 holds the zeros, whose powers add nothing: its other losses are below 2^-126.
@@ -91,14 +90,15 @@ def _bound(counts: Tensor, upper: Tensor, log_below: Tensor, q: float, m: Tensor
     """
     counted = counts.to(m.dtype)
     log_power = q * upper.log()
-    start = torch.cat([log_below.unsqueeze(1), counted.log() + log_power], dim=1)
-    log_sum = start.logcumsumexp(1)  # column k: the bins before k
-    above = counted.sum(1, keepdim=True) - counted.cumsum(1)
-    room = (m.unsqueeze(1) - above).clamp(min=0)
-    positive_eta = (room.log() + log_power > log_sum[:, 1:]) & (counts > 0)
-    # The first bin whose eta is positive opens J*; without one, J* is empty.
-    last = torch.full_like(counts[:, :1], counts.shape[1])
+    terms = torch.cat([log_below.unsqueeze(1), counted.log() + log_power], dim=1)
+    log_sum = terms.logcumsumexp(1)  # column k: what is below bin k
+    # What m leaves to the losses below bin k if all from bin k on are capped.
+    room = m.unsqueeze(1) - counted.flip(1).cumsum(1).flip(1)
+    # eta > 0 at the bin's value, with its own losses taken off both sides: the bin is in J* only
+    # where room is left, whatever the sums are rounded to.
+    capped = (counts > 0) & (room.clamp(min=0).log() + log_power > log_sum[:, :-1])
+    # The first such bin opens J*; without one, J* is empty.
     order = torch.arange(counts.shape[1], device=counts.device).expand_as(counts)
-    first = torch.where(positive_eta, order, last).amin(1, keepdim=True)
-    capped = torch.where(order >= first, counted, 0).sum(1)
-    return ((log_sum.gather(1, first).squeeze(1) - (m - capped).log()) / q).exp()
+    first = torch.where(capped, order, counts.shape[1]).amin(1, keepdim=True)
+    left = torch.cat([room, m.unsqueeze(1)], dim=1).gather(1, first)
+    return ((log_sum.gather(1, first) - left.log()) / q).exp().squeeze(1)

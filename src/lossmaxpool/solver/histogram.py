@@ -16,13 +16,18 @@ def count(index: Tensor, bins: int) -> Tensor:
     Returns:
         (B, bins) int64. Integer sums do not depend on the order of their terms.
     """
+    # torch.bincount is the faster one, but on a GPU it reads its maximum back to the host.
+    return _by_bincount(index, bins) if index.device.type == "cpu" else _by_scatter(index, bins)
+
+
+def _by_bincount(index: Tensor, bins: int) -> Tensor:
     rows = index.shape[0]
-    if index.device.type == "cpu":
-        offset = torch.arange(rows, dtype=index.dtype).unsqueeze(1) * (bins + 1)
-        flat = (index + offset).flatten()
-        counts = torch.bincount(flat, minlength=rows * (bins + 1))
-        return counts.view(rows, bins + 1)[:, :bins]
-    # torch.bincount reads its maximum back to the host on a GPU; a scatter does not.
-    counts = torch.zeros(rows, bins + 1, dtype=torch.int64, device=index.device)
-    wide_index = index.long()
-    return counts.scatter_add_(1, wide_index, torch.ones_like(wide_index))[:, :bins]
+    offset = torch.arange(rows, dtype=index.dtype).unsqueeze(1) * (bins + 1)
+    counts = torch.bincount((index + offset).flatten(), minlength=rows * (bins + 1))
+    return counts.view(rows, bins + 1)[:, :bins]
+
+
+def _by_scatter(index: Tensor, bins: int) -> Tensor:
+    counts = torch.zeros(index.shape[0], bins + 1, dtype=torch.int64, device=index.device)
+    place = index.long()
+    return counts.scatter_add_(1, place, torch.ones_like(place))[:, :bins]

@@ -45,6 +45,7 @@ def step(losses: Tensor, q: float, m: Tensor, alpha: Tensor, ranks: Ranks) -> St
     mass = ranks.sum(powers.sum(1, dtype=m.dtype))
     capped_sum = ranks.sum((losses * above).sum(1, dtype=m.dtype))
     following = torch.where(positive, safe.to(m.dtype) * (mass / room) ** (1 / q), 0)
-    # mass >= room: the next threshold is not below the largest loss under this one.
-    settled = ~positive | (mass >= room)
+    # Not below the largest loss under this threshold: no loss changes sides. Otherwise one does, so
+    # the iteration is finite whatever is rounded; NaN counts as settled.
+    settled = ~(following < anchor)
     return Step(following, capped_sum, room, settled)

@@ -73,7 +73,8 @@ def find_threshold(
     if p == 1:
         alpha, capped_sum, room, tie = _order_statistic(kept, m, ranks)
     else:
-        alpha, capped_sum, room = _root(kept, conjugate(p), room, largest, ranks)
+        wait = losses.device.type == "cpu"
+        alpha, capped_sum, room = _root(kept, conjugate(p), room, largest, ranks, wait=wait)
         tie = torch.ones_like(alpha)
 
     occupied = n.clamp(min=1)
@@ -88,20 +89,21 @@ def _cap(p: float, n: Tensor, m: Tensor) -> Tensor:
 
 
 def _root(
-    losses: Tensor, q: float, m: Tensor, largest: Tensor, ranks: Ranks
+    losses: Tensor, q: float, m: Tensor, largest: Tensor, ranks: Ranks, *, wait: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """alpha*, the sum of the losses above it, and ``m - |J*|``, for p > 1."""
+    """alpha*, the sum of the losses above it, and ``m - |J*|``, for p > 1.
+
+    With ``wait``, the host looks after every pass whether all rows have settled.
+    """
     alpha = coarse_bound(losses, q, m, largest, ranks)
     if q * COARSE_WIDTH > 1:
         alpha = fine_bound(losses, q, m, alpha, ranks)
-    host_may_wait = losses.device.type == "cpu"
-    passes = 0
-    while True:
-        current = step(losses, q, m, alpha, ranks)
-        alpha = current.alpha
+    current = step(losses, q, m, alpha, ranks)
+    passes = 1
+    while not bool(current.settled.all()) if wait else passes < _PASSES_WITHOUT_SYNC:
+        current = step(losses, q, m, current.alpha, ranks)
         passes += 1
-        if bool(current.settled.all()) if host_may_wait else passes == _PASSES_WITHOUT_SYNC:
-            return alpha, current.capped_sum, current.room
+    return current.alpha, current.capped_sum, current.room
 
 
 def _order_statistic(

@@ -38,7 +38,7 @@ def optimal_weights(
     above = kept > alpha_row
     if p == 1:
         tie_row = threshold.tie.to(dtype).unsqueeze(1)
-        weights = torch.where(kept == alpha_row, tie_row, 0)
+        weights = torch.where(kept == alpha_row, tie_row, 0 * cap_row)  # 0, or NaN with the cap
     else:
         exponent = conjugate(p) - 1
         positive = alpha > 0
