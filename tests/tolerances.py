@@ -36,3 +36,7 @@ ORACLE_ROOT = 1e-11
 # A crop with and without ignored pixels: the valid ones lie on other SIMD lanes and in other
 # partial sums, so that the loss and its gradient differ in their last places, and in no more.
 PADDING = 1e-6
+
+# Gradients with respect to float32 logits, where the two ways round before the pixel losses: a loss
+# of margin 10 is off by 1e-6, and its weight, a power of it, by a few times that.
+FROM_LOGITS = 1e-5

@@ -105,5 +105,5 @@ def test_negative_losses_are_refused_with_their_place() -> None:
 
 def test_integer_losses_are_refused() -> None:
     counts = torch.ones(2, 9, 11, dtype=torch.long)
-    with pytest.raises(TypeError, match="losses must be floating, got torch.int64"):
+    with pytest.raises(TypeError, match=r"losses must be floating, got torch\.int64"):
         MaxPoolingLoss(lambda x, _: x)(counts, counts)

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossmaxpool import MaxPoolingBCEWithLogitsLoss
+from lossmaxpool import MaxPoolingBCEWithLogitsLoss, MaxPoolingCrossEntropyLoss
 from tests.losses.inputs import IGNORE, binary
-from tests.losses.oracle import assert_agree, pooled, value_and_gradient
+from tests.losses.oracle import Criterion, assert_agree, pooled, value_and_gradient
 from tests.tolerances import SOLVER
 
 LOSS = SOLVER[torch.float32]
@@ -69,7 +69,15 @@ def test_probabilities_are_targets() -> None:
 
 @pytest.mark.parametrize(
     "dtype",
-    [torch.bool, torch.uint8, torch.int16, torch.int64, torch.float16, torch.float32, torch.float64],
+    [
+        torch.bool,
+        torch.uint8,
+        torch.int16,
+        torch.int64,
+        torch.float16,
+        torch.float32,
+        torch.float64,
+    ],
 )
 def test_any_dtype_of_the_target(dtype: torch.dtype) -> None:
     scores, labels = binary(2, 9, 11)
@@ -95,7 +103,7 @@ def test_a_single_label_needs_no_channel() -> None:
 @pytest.mark.parametrize("channel", [True, False], ids=["with channel", "without"])
 def test_low_resolution_logits_are_upsampled_first(channel: bool) -> None:
     scores, labels = binary(2, 1, 5, 6)[0], binary(2, 1, 19, 24)[1]
-    criterion = MaxPoolingBCEWithLogitsLoss()
+    criterion: Criterion = MaxPoolingBCEWithLogitsLoss()
 
     def upsampled(scores: Tensor, labels: Tensor) -> Tensor:
         high = F.interpolate(scores, size=(19, 24), mode="bilinear", align_corners=False)
@@ -125,13 +133,13 @@ def test_without_a_norm_and_over_the_batch_it_is_torchs_loss() -> None:
 
 
 def test_two_classes_are_one_label() -> None:
-    """softmax over (0, s) is sigmoid(s)."""
-    from lossmaxpool import MaxPoolingCrossEntropyLoss
-
+    """The softmax over (0, s) is the sigmoid of s."""
     scores, labels = binary(2, 9, 11)
+
+    softmax: Criterion = MaxPoolingCrossEntropyLoss()
 
     def two_classes(scores: Tensor, labels: Tensor) -> Tensor:
         both = torch.stack([torch.zeros_like(scores), scores], 1)
-        return MaxPoolingCrossEntropyLoss()(both, labels)
+        return softmax(both, labels)
 
     assert_agree(MaxPoolingBCEWithLogitsLoss(), two_classes, (scores, labels), LOSS)

@@ -89,8 +89,6 @@ def test_the_weights_are_class_weights_of_a_loss() -> None:
         (torch.zeros(0, 3).long(), ValueError, "no pixel of any class"),
     ],
 )
-def test_bad_counts_are_refused(
-    counts: torch.Tensor, error: type[Exception], message: str
-) -> None:
+def test_bad_counts_are_refused(counts: torch.Tensor, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         median_frequency_weights(counts)
