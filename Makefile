@@ -38,10 +38,10 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/solver.py
+	$(BIN)/python -m benchmarks.loss
 
 bench-exactness: $(STAMP)
-	$(BIN)/python benchmarks/exactness.py
+	$(BIN)/python -m benchmarks.exactness
 
 docs: $(STAMP)
 	$(BIN)/mkdocs build --strict

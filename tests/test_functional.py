@@ -266,7 +266,7 @@ def test_negative_losses_are_named() -> None:
     losses[0, :2] = -0.5
     for call in (solve, loss_max_pool):
         with pytest.raises(
-            ValueError, match="2 negative among 12 losses: -0.5 at image 0, pixel 0"
+            ValueError, match=r"2 negative among 12 losses: -0\.5 at image 0, pixel 0"
         ):
             call(losses)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from numbers import Real
+
+from lossmaxpool.spelling import did_you_mean
 
 
 def check_norm(p: float) -> None:
@@ -30,6 +31,5 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
     known = tuple(choices)
     if value in known:
         return
-    near = difflib.get_close_matches(str(value), known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}.{hint}")
+    message = f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}."
+    raise ValueError(f"{message} {did_you_mean(str(value), known)}".rstrip())

@@ -49,7 +49,7 @@ def test_rare_and_absent_classes() -> None:
     pixels, ignored = count_pixels(mask, 5)
     assert pixels.tolist() == [818, 50, 49, 83, 0]
     assert ignored == 0
-    # The bound for 5 classes is 1/20 = 50 of 1000 pixels, itself not rare.
+    # 49 of 1000 pixels are less than a twentieth; with the next class it would be more.
 
     class One(StreetScenes):
         def mask(self, index: int) -> torch.Tensor:

@@ -76,16 +76,16 @@ def test_normalization_is_that_of_the_encoders_weights() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (ModelConfig("DeepLabv3plus", SMALL, "none"), r"did you mean 'DeepLabV3Plus'"),
-        (ModelConfig("Transmogrifier", SMALL, "none"), r"known: 'DPT', 'DeepLabV3'"),
+        (ModelConfig("DeepLabv3plus", SMALL, "none"), r"Did you mean 'DeepLabV3Plus'"),
+        (ModelConfig("Transmogrifier", SMALL, "none"), r"There are: DPT, DeepLabV3"),
         (ModelConfig("FPN", "resnet18", "none"), r"write 'tu-resnet18', not 'resnet18'"),
-        (ModelConfig("FPN", "tu-resnet19", "none"), r"did you mean 'resnet1"),
+        (ModelConfig("FPN", "tu-resnet19", "none"), r"Did you mean 'resnet1"),
         # Its padding differs from timm's: the same weights give worse features there.
         (
             ModelConfig("FPN", "timm-tf_efficientnet_lite0", "none"),
-            r"expected 'tu-' and the name of a timm model; did you mean 'tf_efficientnet_lite0'",
+            r"expected 'tu-' and the name of a timm model. Did you mean 'tf_efficientnet_lite0'",
         ),
-        (small("FPN", decoder_pyramid_chanels=3), r"did you mean 'decoder_pyramid_channels'"),
+        (small("FPN", decoder_pyramid_chanels=3), r"Did you mean 'decoder_pyramid_channels'"),
         # What this package decides is no option: two settings of one thing would be one too many.
         (small("FPN", classes=3), r"no decoder option 'classes'"),
         (small("FPN", upsampling=4), r"no decoder option 'upsampling'"),

@@ -67,7 +67,8 @@ def test_rows_are_solved_as_if_each_were_alone(p: float) -> None:
     for i, row in enumerate(rows):
         alone, own = solved(row.unsqueeze(0), p, 0.25)
         assert together.value[i].item() == pytest.approx(alone.value[0].item(), rel=LAST_PLACES)
-        torch.testing.assert_close(weights[i], own[0], rtol=LAST_PLACES, atol=0)
+        off = (weights[i] - own[0]).abs().max().item()
+        assert off <= LAST_PLACES * alone.cap.item()
 
 
 @pytest.mark.parametrize("p", P_VALUES)
@@ -78,7 +79,8 @@ def test_masked_equals_sub_selected(p: float) -> None:
     masked, weights = solved(losses.where(valid, torch.nan), p, 0.25, valid)
     alone, own = solved(losses[valid].unsqueeze(0), p, 0.25)
     assert masked.value.item() == pytest.approx(alone.value.item(), rel=LAST_PLACES)
-    torch.testing.assert_close(weights[valid], own[0], rtol=LAST_PLACES, atol=0)
+    off = (weights[valid] - own[0]).abs().max().item()
+    assert off <= LAST_PLACES * alone.cap.item()
     assert not weights[~valid].any()
 
 

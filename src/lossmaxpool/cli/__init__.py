@@ -11,9 +11,9 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from lossmaxpool._version import __version__
+from lossmaxpool.spelling import did_you_mean
 
 COMMANDS = {
     "demo": "compare loss max-pooling with cross-entropy on embedded street scenes, in minutes",
@@ -49,9 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     name, *rest = words
     if name not in COMMANDS:
-        near = get_close_matches(name, COMMANDS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        sys.stderr.write(f"error: there is no command {name!r}.{hint}\n\n{_overview()}")
+        hint = did_you_mean(name, COMMANDS)
+        sys.stderr.write(f"error: there is no command {name!r}. {hint}\n\n{_overview()}")
         return 2
     return _run(name, rest)
 

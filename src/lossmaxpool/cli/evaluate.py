@@ -13,10 +13,10 @@ from jsonargparse import Namespace
 from lossmaxpool.cli.network import add_network, choose_device, show_progress
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.data import DataConfig, EvalTransform, open_dataset
+from lossmaxpool.environment import describe_environment
 from lossmaxpool.inference import evaluate, load_checkpoint
 from lossmaxpool.metrics import ConfusionMatrix
 from lossmaxpool.training.atomic import write_atomically
-from lossmaxpool.training.record import describe_environment
 
 
 def add_arguments(parser: CommandParser) -> None:

@@ -60,7 +60,7 @@ class CommandParser(ArgumentParser):
     def error(self, message: str, *arguments: Any, **keywords: Any) -> NoReturn:
         """Say what is wrong, without the page of usage that would hide it, and leave."""
         unknown = [match for pattern in _UNKNOWN if (match := pattern.search(message))]
-        hint = did_you_mean(".".join(unknown[0].groups()), self.keys()) if unknown else ""
+        hint = nearest_option(".".join(unknown[0].groups()), self.keys()) if unknown else ""
         sys.stderr.write(f"error: {message}{hint}\n{self.prog} --help lists the options\n")
         raise SystemExit(2)
 
@@ -80,7 +80,7 @@ class CommandParser(ArgumentParser):
         return ["--config", str(known.out / self._saved)]
 
 
-def did_you_mean(given: str, known: Iterable[str]) -> str:
+def nearest_option(given: str, known: Iterable[str]) -> str:
     """Return a sentence with the nearest options, or nothing.
 
     Args:
@@ -88,7 +88,7 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
         known: The dotted names of the options.
 
     Example:
-        >>> did_you_mean("lr", ["optimisation.lr", "seed"])
+        >>> nearest_option("lr", ["optimisation.lr", "seed"])
         "; did you mean 'optimisation.lr'?"
     """
     keys = list(known)

@@ -13,6 +13,7 @@ from torch import Tensor
 from lossmaxpool.data.dataset import SegmentationDataset
 from lossmaxpool.data.errors import DataError
 from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet, Sample
+from lossmaxpool.rarity import rare_classes
 
 _SHOWN = 5
 """How many samples a problem names in the report."""
@@ -53,12 +54,8 @@ class ClassStatistics:
 
     @property
     def rare(self) -> tuple[int, ...]:
-        """Ids of the rare classes: present, but with less than a quarter of an equal share.
-
-        An equal share is 1/C of the labelled pixels, so the bound is 1/(4C): 2.3 % for 11 classes.
-        """
-        bound = 1 / (4 * self.labels.num_classes)
-        return tuple(c for c, share in enumerate(self.shares.tolist()) if 0 < share < bound)
+        """Ids of the rare classes, rarest first: together at most a twentieth of the pixels."""
+        return rare_classes(self.shares.tolist())
 
     @property
     def absent(self) -> tuple[int, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+
+from lossmaxpool.spelling import did_you_mean
 
 
 def unknown_choice(what: str, given: str, choices: Iterable[str]) -> str:
@@ -14,6 +15,9 @@ def unknown_choice(what: str, given: str, choices: Iterable[str]) -> str:
         "Unknown split 'vall'. Did you mean 'val'? There are: train, val."
     """
     known = list(choices)
-    close = get_close_matches(given, known, n=1, cutoff=0.5)
-    hint = f" Did you mean '{close[0]}'?" if close else ""
-    return f"Unknown {what} '{given}'.{hint} There are: {', '.join(known)}."
+    sentences = (
+        f"Unknown {what} '{given}'.",
+        did_you_mean(given, known),
+        f"There are: {', '.join(known)}.",
+    )
+    return " ".join(filter(None, sentences))

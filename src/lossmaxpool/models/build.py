@@ -10,8 +10,8 @@ import timm
 from torch import nn
 
 from lossmaxpool.models.config import ModelConfig
-from lossmaxpool.models.spelling import did_you_mean
 from lossmaxpool.models.weights import load_encoder_weights, resolve_weights
+from lossmaxpool.spelling import did_you_mean
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
     name: getattr(smp, name)
@@ -134,7 +134,10 @@ def normalization(
 
 def _architecture(name: str) -> type[nn.Module]:
     if name not in ARCHITECTURES:
-        raise ValueError(f"unknown architecture {name!r}; {did_you_mean(name, ARCHITECTURES)}")
+        raise ValueError(
+            f"Unknown architecture {name!r}. {did_you_mean(name, ARCHITECTURES)} "
+            f"There are: {', '.join(sorted(ARCHITECTURES))}."
+        )
     return ARCHITECTURES[name]
 
 
@@ -147,8 +150,8 @@ def _check_encoder(name: str) -> None:
         raise ValueError(f"encoders are timm models: write {TIMM_PREFIX + name!r}, not {name!r}")
     guess = did_you_mean(timm_name.removeprefix("timm-"), timm.list_models())
     raise ValueError(
-        f"unknown encoder {name!r}; expected {TIMM_PREFIX!r} and the name of a timm model; "
-        f"{guess or 'timm.list_models() names them'}"
+        f"Unknown encoder {name!r}: expected {TIMM_PREFIX!r} and the name of a timm model. "
+        f"{guess or 'timm.list_models() names them.'}"
     )
 
 
@@ -158,8 +161,8 @@ def _arguments(architecture: type[nn.Module], config: ModelConfig) -> dict[str, 
     for name in config.decoder_options:
         if name not in options:
             raise ValueError(
-                f"{config.architecture} has no decoder option {name!r}; "
-                f"{did_you_mean(name, options)}"
+                f"{config.architecture} has no decoder option {name!r}. "
+                f"{did_you_mean(name, options)} There are: {', '.join(options)}."
             )
     arguments = dict(config.decoder_options)
     if "upsampling" in known:

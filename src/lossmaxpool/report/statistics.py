@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+from lossmaxpool.rarity import rare_classes
 from lossmaxpool.report.records import Comparison, Method
 
 CONFIDENCE = 0.95
-# Rare: the least frequent classes that together hold at most this share of the training pixels.
-RARE_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,7 @@ class Summary:
     @property
     def rare(self) -> tuple[int, ...]:
         """The rare classes, rarest last; at least one."""
-        rarest_first = self.by_share[::-1]
-        count, held = 0, 0.0
-        while held + self.train_share[rarest_first[count]] <= RARE_SHARE:
-            held += self.train_share[rarest_first[count]]
-            count += 1
-        return rarest_first[: max(count, 1)][::-1]
+        return rare_classes(self.train_share)[::-1] or self.by_share[-1:]
 
     @property
     def baseline(self) -> MethodSummary | None:

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import json
-import platform
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
-from lossmaxpool._version import __version__
 from lossmaxpool.training.atomic import write_atomically
 from lossmaxpool.training.errors import TrainingError
 
@@ -88,45 +82,3 @@ class RunRecord:
                 "another version of lossmaxpool wrote it; train into a new folder"
             )
         return cls(**content)
-
-
-def describe_environment(device: torch.device, world_size: int) -> dict[str, Any]:
-    """Return what a result depends on besides its configuration: device, threads, versions, date.
-
-    Args:
-        device: Where the run computes.
-        world_size: On how many of them.
-    """
-    on_cuda = device.type == "cuda"
-    return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "device": torch.cuda.get_device_name(device) if on_cuda else _processor(),
-        "devices": world_size,
-        "threads": torch.get_num_threads(),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "lossmaxpool": __version__,
-        **_versions(("torch", "torchvision", "timm", "segmentation_models_pytorch", "lightning")),
-    }
-
-
-def _versions(names: Sequence[str]) -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _processor() -> str:
-    """The processor's marketing name, which ``platform`` does not know on Linux."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())

@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
+from lossmaxpool.environment import describe_environment
 from lossmaxpool.training.building import build_module, count_pixels, new_record, open_split
 from lossmaxpool.training.checkpointing import Checkpointing
 from lossmaxpool.training.config import TrainConfig
@@ -19,7 +20,7 @@ from lossmaxpool.training.interrupts import postponed_interrupt
 from lossmaxpool.training.loading import SegmentationData
 from lossmaxpool.training.module import SegmentationModule
 from lossmaxpool.training.progress import ProgressReport
-from lossmaxpool.training.record import RunRecord, describe_environment
+from lossmaxpool.training.record import RunRecord
 from lossmaxpool.training.recording import RecordKeeper
 from lossmaxpool.training.trainer import make_trainer, quiet
 

@@ -1,0 +1,68 @@
+"""What a measurement depends on besides its configuration."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lossmaxpool._version import __version__
+
+# The libraries that numbers, pictures or drawn scenes may change with.
+_LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "segmentation_models_pytorch",
+    "lightning",
+    "numpy",
+    "pillow",
+)
+
+
+def describe_environment(device: torch.device, world_size: int) -> dict[str, Any]:
+    """Return what a result depends on besides its configuration: command, device, versions, date.
+
+    Args:
+        device: Where the run computes.
+        world_size: On how many of them.
+    """
+    on_cuda = device.type == "cuda"
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "device": torch.cuda.get_device_name(device) if on_cuda else _processor(),
+        "devices": world_size,
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "lossmaxpool": __version__,
+        **_versions(_LIBRARIES),
+    }
+
+
+def _versions(names: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    """The processor's marketing name, which ``platform`` does not know on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
