@@ -20,7 +20,12 @@ from typing import Any
 
 from lossmaxpool.data import DataConfig
 from lossmaxpool.models import ModelConfig
-from lossmaxpool.report import format_table, write_report
+from lossmaxpool.report import (
+    format_table,
+    markdown_table,
+    write_gain_picture,
+    write_report,
+)
 from lossmaxpool.training import TrainConfig, compare
 from lossmaxpool.training.config import (
     HardwareConfig,
@@ -74,6 +79,8 @@ def write_results(name: str, folder: Path, runs: list[Path]) -> Path:
     }
     path = RESULTS / f"camvid-{name}.json"
     path.write_text(json.dumps(content, indent=1) + "\n")
+    path.with_suffix(".md").write_text(markdown_table(runs).rstrip() + "\n")
+    write_gain_picture(runs, path.with_suffix(".svg"))
     return path
 
 
@@ -83,6 +90,7 @@ def without_paths(arguments: list[str]) -> list[str]:
 
 def without_folders(record: dict[str, Any]) -> dict[str, Any]:
     record["config"]["data"]["root"] = "camvid"
+    record["environment"].pop("command", None)  # it names folders; the file's own command does not
     del record["examples"]
     return record
 

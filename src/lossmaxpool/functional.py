@@ -193,6 +193,7 @@ def pool_losses(
     check_choice("reduction", reduction, get_args(Reduction))
     losses, valid = _check_tensors(losses, valid)
     rows, mask = _rows(losses, valid, pool)
+    value: Tensor
     value, packed = MaxPool.apply(rows, mask, p, fraction, least, pool == "world")
     if reduction == "none":
         return value

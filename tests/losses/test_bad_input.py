@@ -215,3 +215,24 @@ def test_masks_of_0_and_255() -> None:
     message = r"of 84 binary targets are outside \[0, 1\], e.g. 255.*ignore_index \(-100\).*by 255"
     with pytest.raises(ValueError, match=message):
         MaxPoolingBCEWithLogitsLoss()(scores, 255 * labels)
+
+
+@pytest.mark.parametrize("ignore_index", [None, "255", 255.0, True])
+@pytest.mark.parametrize(
+    "criterion",
+    [MaxPoolingCrossEntropyLoss, MaxPoolingBCEWithLogitsLoss, BootstrappedCrossEntropyLoss],
+)
+def test_an_ignore_index_that_is_no_label_is_refused(
+    criterion: type[torch.nn.Module], ignore_index: object
+) -> None:
+    with pytest.raises(ValueError, match=r"ignore_index must be an integer label, got"):
+        criterion(ignore_index=ignore_index)
+
+
+@pytest.mark.parametrize("scale", [0.0, 5.0, -1.0])
+def test_target_probabilities_that_are_none_are_refused(scale: float) -> None:
+    target = torch.full((1, 4, 2, 2), 0.25)
+    MaxPoolingCrossEntropyLoss()(torch.zeros(1, 4, 2, 2), target)
+    target[0, :, 1, 1] *= scale
+    with pytest.raises(ValueError, match=r"target holds 1 pixels of 4 whose class probabilities"):
+        MaxPoolingCrossEntropyLoss()(torch.zeros(1, 4, 2, 2), target)

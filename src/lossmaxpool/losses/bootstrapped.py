@@ -8,7 +8,12 @@ from torch import Tensor, nn
 
 from lossmaxpool.checks import check_choice
 from lossmaxpool.functional import Pool, Reduction, pool_losses
-from lossmaxpool.losses.options import Weight, as_weight, check_smoothing
+from lossmaxpool.losses.options import (
+    Weight,
+    as_weight,
+    check_ignore_index,
+    check_smoothing,
+)
 from lossmaxpool.losses.pixel import pixel_cross_entropy
 
 
@@ -56,6 +61,7 @@ class BootstrappedCrossEntropyLoss(nn.Module):
         super().__init__()
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise ValueError(f"k must be a number of pixels, an integer >= 1, got {k!r}.")
+        check_ignore_index(ignore_index)
         check_smoothing(label_smoothing)
         check_choice("pool", pool, get_args(Pool))
         check_choice("reduction", reduction, get_args(Reduction))

@@ -13,6 +13,7 @@ from lossmaxpool.losses.options import (
     Implementation,
     Weight,
     as_weight,
+    check_ignore_index,
     check_implementation,
     check_smoothing,
 )
@@ -166,6 +167,7 @@ class MaxPoolingCrossEntropyLoss(_Pooled):
         implementation: Implementation = "auto",
     ) -> None:
         super().__init__(p, min_support, pool, reduction)
+        check_ignore_index(ignore_index)
         check_smoothing(label_smoothing)
         check_implementation(implementation)
         self.register_buffer("weight", as_weight("weight", weight))
@@ -236,6 +238,7 @@ class MaxPoolingBCEWithLogitsLoss(_Pooled):
         implementation: Implementation = "auto",
     ) -> None:
         super().__init__(p, min_support, pool, reduction)
+        check_ignore_index(ignore_index)
         check_smoothing(label_smoothing)
         check_implementation(implementation)
         self.register_buffer("weight", as_weight("weight", weight))

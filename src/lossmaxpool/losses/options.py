@@ -30,6 +30,15 @@ def check_smoothing(label_smoothing: float) -> None:
         raise ValueError(f"label_smoothing must be in [0, 1], got {label_smoothing!r}.")
 
 
+def check_ignore_index(ignore_index: object) -> None:
+    """Refuse an ignore_index that no label can equal."""
+    if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
+        raise ValueError(
+            f"ignore_index must be an integer label, got {ignore_index!r}: 255 is the usual one; "
+            "leave it out where every pixel is labelled."
+        )
+
+
 def as_weight(name: str, weight: Weight) -> Tensor | None:
     """Class weights as a float tensor, from a tensor or any sequence; None stays None."""
     if weight is None:

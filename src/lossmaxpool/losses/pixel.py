@@ -11,6 +11,9 @@ from torch import Tensor
 # Up to three spatial dimensions: tokens, images, volumes.
 _LINEAR_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
+# How far the sum of a pixel's target probabilities may be from 1: half precision, interpolation.
+_PROBABILITY_SLACK = 2e-2
+
 
 class PixelLosses(NamedTuple):
     """One loss per pixel, and which of them count."""
@@ -67,6 +70,7 @@ def pixel_cross_entropy(
     scores = upsample_to(_at_least_float32(logits), spatial)
     weight = None if weight is None else weight.to(scores.dtype)
     if soft:
+        _refuse_no_distribution(target)
         losses = F.cross_entropy(
             scores,
             target.to(scores.dtype),
@@ -206,12 +210,26 @@ def _refuse_unknown_labels(target: Tensor, valid: Tensor, classes: int, ignore: 
         return
     outside = valid & ((target < 0) | (target >= classes))
     if bool(outside.any()):
-        found = target[outside].unique().tolist()
+        found = sorted(set(target[outside].tolist()))
         raise ValueError(
             f"target holds {int(outside.sum())} labels outside [0, {classes}): "
             f"{found[:8]}{'...' if len(found) > 8 else ''}. Expected class ids below {classes} "
             f"or ignore_index ({ignore}). Pass ignore_index={found[-1]} if that marks unlabelled "
             "pixels, or check the number of classes."
+        )
+
+
+def _refuse_no_distribution(target: Tensor) -> None:
+    """Name target probabilities that are none, where looking does not make the host wait."""
+    if target.device.type != "cpu" or torch.compiler.is_compiling() or target.numel() == 0:
+        return
+    total = target.float().sum(1)
+    wrong = (target < 0).any(1) | ~((total - 1).abs() < _PROBABILITY_SLACK)
+    if bool(wrong.any()):
+        raise ValueError(
+            f"target holds {int(wrong.sum())} pixels of {wrong.numel()} whose class probabilities "
+            f"are negative or do not add up to 1, e.g. to {total[wrong][0].item():.4g}: divide "
+            "each pixel's scores by their sum, or pass class ids."
         )
 
 

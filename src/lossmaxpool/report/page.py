@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from lossmaxpool.report.markup import Markup, element, join
+from lossmaxpool.report.files import style, write_beside
+from lossmaxpool.report.markup import element, join
 from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.sections import sections
 from lossmaxpool.report.statistics import summarize
@@ -40,7 +40,6 @@ def write_report(run_folders: Sequence[Path], out: Path, title: str = TITLE) -> 
         ``write_report(sorted(Path("runs/camvid").iterdir()), Path("reports/camvid"))``
     """
     summary = summarize(read_runs(run_folders))
-    style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
     page = element(
         "html",
         element(
@@ -50,7 +49,7 @@ def write_report(run_folders: Sequence[Path], out: Path, title: str = TITLE) -> 
             element("meta", name="color-scheme", content="light dark"),
             element("meta", http_equiv="Content-Security-Policy", content=POLICY),
             element("title", title),
-            element("style", Markup(style)),
+            element("style", style("drawing.css", "page.css")),
         ),
         element("body", element("main", join(sections(summary, title), "\n"))),
         lang="en",
@@ -58,18 +57,5 @@ def write_report(run_folders: Sequence[Path], out: Path, title: str = TITLE) -> 
     content = json.dumps(summary_content(summary), indent=2, ensure_ascii=False, allow_nan=False)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    _write(out / "summary.json", content + "\n")
-    return _write(out / "report.html", f"<!doctype html>\n{page}\n")
-
-
-def _write(path: Path, text: str) -> Path:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
+    write_beside(out / "summary.json", content + "\n")
+    return write_beside(out / "report.html", f"<!doctype html>\n{page}\n")

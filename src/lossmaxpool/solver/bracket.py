@@ -101,4 +101,6 @@ def _bound(counts: Tensor, upper: Tensor, log_below: Tensor, q: float, m: Tensor
     order = torch.arange(counts.shape[1], device=counts.device).expand_as(counts)
     first = torch.where(capped, order, counts.shape[1]).amin(1, keepdim=True)
     left = torch.cat([room, m.unsqueeze(1)], dim=1).gather(1, first)
-    return ((log_sum.gather(1, first) - left.log()) / q).exp().squeeze(1)
+    bound = ((log_sum.gather(1, first) - left.log()) / q).exp().squeeze(1)
+    # Rounded down, it could fall below a loss that alpha* equals, and leave Newton no room.
+    return bound * (1 + 64 * torch.finfo(bound.dtype).eps)

@@ -23,7 +23,8 @@ class MaxPool(torch.autograd.Function):
     def forward(
         losses: Tensor, valid: Tensor | None, p: float, fraction: float, least: float, world: bool
     ) -> tuple[Tensor, Tensor]:
-        return pool(losses, valid, p, fraction, least, world)
+        value, packed = pool(losses, valid, p, fraction, least, world)
+        return value, packed
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -49,7 +50,8 @@ class _Weigh(torch.autograd.Function):
 
     @staticmethod
     def forward(losses: Tensor, valid: Tensor | None, packed: Tensor, p: float) -> Tensor:
-        return weigh(losses, valid, packed, p)
+        weights: Tensor = weigh(losses, valid, packed, p)
+        return weights
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -74,8 +74,8 @@ def _(
             'Use pool="batch" or "image" inside vmap.'
         )
     size = info.batch_size
-    losses, valid = _rows(losses, in_dims[0], size), _rows(valid, in_dims[1], size)
-    value, packed = pool(losses, valid, p, fraction, least, world)
+    rows, mask = _rows(losses, in_dims[0], size), _mask_rows(valid, in_dims[1], size)
+    value, packed = pool(rows, mask, p, fraction, least, world)
     return (value.unflatten(0, (size, -1)), packed.unflatten(1, (size, -1))), (0, 1)
 
 
@@ -89,18 +89,20 @@ def _(
     p: float,
 ) -> tuple[Tensor, int]:
     size = info.batch_size
-    losses, valid = _rows(losses, in_dims[0], size), _rows(valid, in_dims[1], size)
+    rows, mask = _rows(losses, in_dims[0], size), _mask_rows(valid, in_dims[1], size)
     packed = (
         packed.unsqueeze(1).expand(-1, size, -1)
         if in_dims[2] is None
         else (packed.movedim(in_dims[2], 1))
     )
-    return weigh(losses, valid, packed.flatten(1, 2), p).unflatten(0, (size, -1)), 0
+    return weigh(rows, mask, packed.flatten(1, 2), p).unflatten(0, (size, -1)), 0
 
 
-def _rows(x: Tensor | None, dim: int | None, size: int) -> Tensor | None:
+def _mask_rows(valid: Tensor | None, dim: int | None, size: int) -> Tensor | None:
+    return None if valid is None else _rows(valid, dim, size)
+
+
+def _rows(x: Tensor, dim: int | None, size: int) -> Tensor:
     """A vmapped (B, N) operand as (size * B, N) rows: pools never look beyond their row."""
-    if x is None:
-        return None
     stacked = x.expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
     return stacked.flatten(0, 1)

@@ -37,8 +37,9 @@ def optimal_weights(
     alpha_row = alpha.unsqueeze(1)
     above = kept > alpha_row
     if p == 1:
-        tie_row = threshold.tie.to(dtype).unsqueeze(1)
-        weights = torch.where(kept == alpha_row, tie_row, 0 * cap_row)  # 0, or NaN with the cap
+        tie = torch.where(threshold.value.isnan(), torch.nan, threshold.tie)
+        tie_row = tie.to(dtype).unsqueeze(1)
+        weights = torch.where(kept == alpha_row, tie_row, 0 * tie_row)  # 0, or NaN like the tie
     else:
         exponent = conjugate(p) - 1
         positive = alpha > 0

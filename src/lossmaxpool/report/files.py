@@ -1,0 +1,28 @@
+"""What the report reads from the package and how it writes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lossmaxpool.report.markup import Markup
+
+
+def style(*names: str) -> Markup:
+    """The package's style sheets, one after the other."""
+    folder = Path(__file__).parent
+    return Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in names))
+
+
+def write_beside(path: Path, text: str) -> Path:
+    """Write a file under another name and rename it: an earlier one survives a failure."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
