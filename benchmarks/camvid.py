@@ -77,6 +77,7 @@ def write_results(name: str, folder: Path, runs: list[Path]) -> Path:
         "summary": json.loads((folder / "summary.json").read_text()),
         "records": [without_folders(json.loads((run / "record.json").read_text())) for run in runs],
     }
+    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"camvid-{name}.json"
     path.write_text(json.dumps(content, indent=1) + "\n")
     path.with_suffix(".md").write_text(markdown_table(runs).rstrip() + "\n")

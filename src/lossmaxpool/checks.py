@@ -9,7 +9,7 @@ from lossmaxpool.spelling import did_you_mean
 
 def check_norm(p: object) -> None:
     """Refuse a norm exponent outside [1, inf]."""
-    if not isinstance(p, int | float) or not p >= 1:  # NaN is not >= 1
+    if not isinstance(p, (int, float)) or not p >= 1:  # NaN is not >= 1
         raise ValueError(
             f"p must be a norm exponent in [1, inf], got {p!r}: 1 keeps the hardest pixels only, "
             "inf averages, the paper's choice is 1.3."
@@ -18,7 +18,7 @@ def check_norm(p: object) -> None:
 
 def check_share(name: str, share: object) -> None:
     """Refuse a share of the pixels outside (0, 1]."""
-    if not isinstance(share, int | float) or not 0 < share <= 1:
+    if not isinstance(share, (int, float)) or not 0 < share <= 1:
         raise ValueError(
             f"{name} must be a share of the valid pixels in (0, 1], got {share!r}: "
             "0.25 means at least a quarter of them."

@@ -116,6 +116,9 @@ def class_statistics(dataset: SegmentationDataset) -> ClassStatistics:
     Args:
         dataset: the labelled images.
 
+    Returns:
+        Pixels per image and class.
+
     Raises:
         DataError: at the first mask that cannot be read.
 

@@ -44,6 +44,9 @@ class TrainTransform:
         std: of each channel, in 0..1.
         color_jitter: largest relative change of brightness, contrast and saturation.
 
+    Raises:
+        ValueError: an attribute is outside its range.
+
     Example:
         >>> from lossmaxpool.data import StreetScenes
         >>> image, mask = TrainTransform((64, 96))(StreetScenes()[0], seed=1)

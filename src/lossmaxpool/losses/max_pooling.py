@@ -139,6 +139,7 @@ class MaxPoolingCrossEntropyLoss(_Pooled):
         (``align_corners=False``) to the target's.
 
     Raises:
+        RuntimeError: an implementation that cannot run here.
         ValueError, TypeError: parameters or tensors that do not fit, with what to change. On the
             CPU labels outside [0, C) are named; on a GPU torch's device assertion stops them.
 
@@ -209,6 +210,7 @@ class MaxPoolingBCEWithLogitsLoss(_Pooled):
         C = 1; 0/1 of any dtype, or probabilities. Low-resolution logits are upsampled.
 
     Raises:
+        RuntimeError: an implementation that cannot run here.
         ValueError, TypeError: parameters or tensors that do not fit; on the CPU targets outside
             [0, 1], such as masks saved as 0/255.
 

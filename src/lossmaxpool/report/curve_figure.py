@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from lossmaxpool.report.axes import Scale, linear_ticks, ticks_inside
+from lossmaxpool.report.comparison import Run
 from lossmaxpool.report.drawing import (
     bottom_axis,
     canvas,
@@ -19,7 +20,6 @@ from lossmaxpool.report.drawing import (
     text,
 )
 from lossmaxpool.report.markup import Markup
-from lossmaxpool.report.records import Run
 from lossmaxpool.report.statistics import Summary
 
 WIDTH, HEIGHT = 360, 240

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from lossmaxpool.report.fields import RecordError
 from lossmaxpool.report.files import style, write_beside
 from lossmaxpool.report.gain_figure import gain_figure
 from lossmaxpool.report.markup import element
-from lossmaxpool.report.records import RecordError, read_runs
+from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.statistics import summarize
 
 WIDTH, HEIGHT = 840, 400

@@ -5,8 +5,8 @@ from __future__ import annotations
 from base64 import b64encode
 from pathlib import Path
 
+from lossmaxpool.report.comparison import Example, Run
 from lossmaxpool.report.markup import Markup, element
-from lossmaxpool.report.records import Example, Run
 from lossmaxpool.report.scrolling import scrolling
 from lossmaxpool.report.statistics import Summary
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lossmaxpool.report.comparison import Run
 from lossmaxpool.report.formats import MISSING, duration, percent
 from lossmaxpool.report.markup import Child, Markup, element, join
-from lossmaxpool.report.records import Run
 from lossmaxpool.report.scrolling import scrolling
 from lossmaxpool.report.statistics import Summary
 

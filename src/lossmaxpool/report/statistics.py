@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from lossmaxpool.rarity import rare_classes
-from lossmaxpool.report.records import Comparison, Method
+from lossmaxpool.report.comparison import Comparison, Method
 
 CONFIDENCE = 0.95
 

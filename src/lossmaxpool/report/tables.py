@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lossmaxpool.report.comparison import Run
 from lossmaxpool.report.formats import points, share, with_std
-from lossmaxpool.report.records import Run, read_runs
+from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.statistics import Gain, Gains, Score, Summary, summarize
 from lossmaxpool.report.wording import caveats, findings, headline
 

@@ -88,12 +88,12 @@ def _bound(counts: Tensor, upper: Tensor, log_below: Tensor, q: float, m: Tensor
     Returns:
         (B,) Rota Bulò et al. 2017, Algorithm 1, lines 6-12, on the values with multiplicity.
     """
-    counted = counts.to(m.dtype)
     log_power = q * upper.log()
-    terms = torch.cat([log_below.unsqueeze(1), counted.log() + log_power], dim=1)
+    log_count = counts.to(m.dtype).log()
+    terms = torch.cat([log_below.unsqueeze(1), log_count + log_power], dim=1)
     log_sum = terms.logcumsumexp(1)  # column k: what is below bin k
     # What m leaves to the losses below bin k if all from bin k on are capped.
-    room = m.unsqueeze(1) - counted.flip(1).cumsum(1).flip(1)
+    room = m.unsqueeze(1) - counts.flip(1).cumsum(1).flip(1)
     # eta > 0 at the bin's value, with its own losses taken off both sides: the bin is in J* only
     # where room is left, whatever the sums are rounded to.
     capped = (counts > 0) & (room.clamp(min=0).log() + log_power > log_sum[:, :-1])
@@ -103,4 +103,4 @@ def _bound(counts: Tensor, upper: Tensor, log_below: Tensor, q: float, m: Tensor
     left = torch.cat([room, m.unsqueeze(1)], dim=1).gather(1, first)
     bound = ((log_sum.gather(1, first) - left.log()) / q).exp().squeeze(1)
     # Rounded down, it could fall below a loss that alpha* equals, and leave Newton no room.
-    return bound * (1 + 64 * torch.finfo(bound.dtype).eps)
+    return bound * (1 + 2.0**10 * torch.finfo(bound.dtype).eps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from lossmaxpool.training.atomic import write_atomically
 from lossmaxpool.training.checkpoints import LAST

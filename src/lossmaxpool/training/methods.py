@@ -15,6 +15,7 @@ from lossmaxpool.losses import (
     MaxPoolingCrossEntropyLoss,
     median_frequency_weights,
 )
+from lossmaxpool.losses.pixel import upsample_to
 from lossmaxpool.training.config import LossConfig
 
 
@@ -56,7 +57,7 @@ class MeanCrossEntropyLoss(nn.Module):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss of logits (B, C, h, w), upsampled to the target (B, H, W)."""
         total = F.cross_entropy(
-            upsample(logits, target.shape[-2:]).float(),
+            upsample_to(logits, target.shape[-2:]).float(),
             target,
             weight=self.weight,
             ignore_index=IGNORE_INDEX,
@@ -66,13 +67,6 @@ class MeanCrossEntropyLoss(nn.Module):
         valid = target[target != IGNORE_INDEX]
         mass = self.weight[valid].sum() if self.weight is not None else valid.numel()
         return total / torch.as_tensor(mass, device=total.device).clamp(min=1e-12)
-
-
-def upsample(logits: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
-    """Return logits (B, C, h, w) at the size of their target (H, W), bilinearly."""
-    if logits.shape[-2:] == tuple(size):
-        return logits
-    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def _base(loss: LossConfig, class_pixels: Tensor) -> nn.Module:

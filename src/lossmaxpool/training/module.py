@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossmaxpool.data import IGNORE_INDEX
+from lossmaxpool.losses.pixel import upsample_to
 from lossmaxpool.metrics import ConfusionMatrix
 from lossmaxpool.models import ModelDescription, full_size_logits, input_stride
 from lossmaxpool.training.config import OptimisationConfig, TrainConfig
 from lossmaxpool.training.draws import mix
 from lossmaxpool.training.errors import NonFiniteLossError
-from lossmaxpool.training.methods import upsample
 
 
 class SegmentationModule(pl.LightningModule):
@@ -143,7 +143,7 @@ def rate_factor(step: int, optimisation: OptimisationConfig) -> float:
 @torch.no_grad()
 def _mean_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
     total = F.cross_entropy(
-        upsample(logits, masks.shape[-2:]).float(),
+        upsample_to(logits, masks.shape[-2:]).float(),
         masks,
         ignore_index=IGNORE_INDEX,
         reduction="sum",
