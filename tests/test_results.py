@@ -1,0 +1,65 @@
+"""No number in the README is typed: its tables are those that the benchmarks left behind."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+COMPARISONS = sorted(path.stem for path in RESULTS.glob("camvid-*.json"))
+
+
+def test_the_comparisons_are_committed() -> None:
+    assert COMPARISONS == ["camvid-sequence", "camvid-val"]
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_the_readme_shows_the_table_of_the_comparison(name: str) -> None:
+    table = (RESULTS / f"{name}.md").read_text().strip()
+    assert table in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_the_table_holds_the_means_of_the_records(name: str) -> None:
+    content = json.loads((RESULTS / f"{name}.json").read_text())
+    rows = {
+        cells[0]: cells[1:]
+        for line in (RESULTS / f"{name}.md").read_text().splitlines()
+        if len(cells := [cell.strip() for cell in line.strip("|").split("|")]) > 3
+    }
+    columns = rows["class"]
+    for method in ("base", "loss-only"):
+        records = [record for record in content["records"] if record["method"] == method]
+        assert len(records) >= 2
+        assert all(record["status"] == "finished" for record in records)
+        assert all(record["evaluations"][-1]["step"] >= 600 for record in records)
+        column = columns.index(records[0]["label"])
+        shown = {
+            row: float(re.match(r"[\d.]+", cells[column])[0])
+            for row, cells in rows.items()  # type: ignore[index]
+            if row not in ("class", ":--")
+        }
+        expected = {"mIoU": fmean(record["miou"] for record in records)}
+        for c, label in enumerate(records[0]["classes"]):
+            expected[label] = fmean(record["iou"][c] for record in records)
+        for row, value in expected.items():
+            assert shown[row] == pytest.approx(100 * value, abs=0.0501), row
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_a_result_says_how_and_where_it_was_measured(path: Path) -> None:
+    content = json.loads(path.read_text())
+    assert content["command"].startswith("python ")
+    environments = (
+        [content["environment"]]
+        if "environment" in content
+        else [record["environment"] for record in content["records"]]
+    )
+    for environment in environments:
+        assert {"date", "device", "torch", "python", "lossmaxpool"} <= environment.keys()
+    assert not re.search(r"/(home|root|tmp|work|Users)/", path.read_text())
