@@ -13,7 +13,7 @@ from PIL import Image
 
 from lossmaxpool.cli import COMMANDS, main
 from lossmaxpool.cli.demo import configuration, first_unfinished
-from lossmaxpool.cli.parser import did_you_mean
+from lossmaxpool.cli.parser import nearest_option
 from lossmaxpool.training import train
 from lossmaxpool.training.record import RunRecord
 from tests.training.runs import tiny
@@ -113,7 +113,7 @@ def test_a_wrong_key_of_a_file_is_answered(
 
 
 def test_nothing_near_gets_no_hint() -> None:
-    assert did_you_mean("xyzzy", ["seed", "optimisation.lr"]) == ""
+    assert nearest_option("xyzzy", ["seed", "optimisation.lr"]) == ""
 
 
 def test_a_value_of_the_wrong_type_names_its_key(

@@ -83,7 +83,11 @@ def _scales(summary: Summary, width: float, height: float) -> tuple[Scale, Scale
 def _rare_region(summary: Summary, x: Scale, height: float) -> Markup | None:
     """Ground under the rare classes, up to midway to the next class."""
     rare = [100 * summary.train_share[c] for c in summary.rare]
-    others = [100 * value for c, value in enumerate(summary.train_share) if c not in summary.rare]
+    others = [
+        100 * value
+        for c, value in enumerate(summary.train_share)
+        if value > 0 and c not in summary.rare
+    ]
     if not others or max(rare) <= x.low:
         return None
     edge = x(math.sqrt(max(rare) * min(others)))
