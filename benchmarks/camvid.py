@@ -36,6 +36,7 @@ from lossmaxpool.training.config import (
 )
 
 RESULTS = Path(__file__).parent / "results"
+PICTURE = Path(__file__).parents[1] / "docs" / "images" / "camvid-gain.svg"
 METHODS: tuple[MethodId, ...] = ("base", "loss-only")
 
 
@@ -81,7 +82,8 @@ def write_results(name: str, folder: Path, runs: list[Path]) -> Path:
     path = RESULTS / f"camvid-{name}.json"
     path.write_text(json.dumps(content, indent=1) + "\n")
     path.with_suffix(".md").write_text(markdown_table(runs).rstrip() + "\n")
-    write_gain_picture(runs, path.with_suffix(".svg"))
+    if name == "val":
+        write_gain_picture(runs, PICTURE)
     return path
 
 
