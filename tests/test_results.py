@@ -1,4 +1,4 @@
-"""No number in the README is typed: its tables are those that the benchmarks left behind."""
+"""No table in the README or the docs is typed: they are those that the benchmarks left behind."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def test_the_comparisons_are_committed() -> None:
 def test_the_readme_shows_the_table_of_the_comparison(name: str) -> None:
     table = (RESULTS / f"{name}.md").read_text().strip()
     assert table in (ROOT / "README.md").read_text()
+
+
+def test_the_page_on_choosing_shows_the_table_that_was_computed() -> None:
+    table = (RESULTS / "choosing.md").read_text().strip()
+    assert table in (ROOT / "docs" / "choosing.md").read_text()
 
 
 @pytest.mark.parametrize("name", COMPARISONS)
