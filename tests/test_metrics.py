@@ -44,7 +44,7 @@ def matrix_of(prediction: Tensor, target: Tensor, C: int = 4) -> ConfusionMatrix
     return matrix
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), C=st.integers(1, 6))
 def test_equals_a_loop_over_the_pixels(seed: int, C: int) -> None:
     prediction, target = random_pair(seed, C)

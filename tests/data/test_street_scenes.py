@@ -35,7 +35,7 @@ def test_a_scene_is_a_sample() -> None:
 @given(
     seed=st.integers(0, 2**31), index=st.integers(0, 10**6), split=st.sampled_from(["train", "val"])
 )
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 def test_ids_are_classes_or_ignored(seed: int, index: int, split: str) -> None:
     dataset = StreetScenes(split, 10**6 + 1, (64, 96), seed)
     mask = dataset[index].mask

@@ -33,7 +33,7 @@ def decoded(image: Tensor) -> Tensor:
     width=st.integers(5, 90),
     crop=st.tuples(st.integers(4, 60), st.integers(4, 60)),
 )
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 def test_shapes_types_and_ids(seed: int, height: int, width: int, crop: tuple[int, int]) -> None:
     sample = coded(height, width)
     image, mask = TrainTransform(crop)(sample, seed)
@@ -49,7 +49,7 @@ def test_shapes_types_and_ids(seed: int, height: int, width: int, crop: tuple[in
 
 
 @given(seed=st.integers(0, 2**63 - 1))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 def test_image_and_mask_stay_together_without_scaling(seed: int) -> None:
     image, mask = TrainTransform((40, 56), (1.0, 1.0), **PLAIN)(coded(64, 48), seed)
     valid = mask != IGNORE_INDEX
@@ -57,7 +57,7 @@ def test_image_and_mask_stay_together_without_scaling(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 2**63 - 1))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 def test_image_and_mask_stay_together_under_scaling(seed: int) -> None:
     """Interpolation blends at the borders of blocks: compare where the neighbourhood is one id."""
     image, mask = TrainTransform((48, 64), (0.7, 2.0), **PLAIN)(coded(80, 96, block=16), seed)
@@ -99,7 +99,7 @@ def test_crops_come_from_everywhere() -> None:
 
 
 @given(seed=st.integers(0, 2**63 - 1))
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20)
 def test_a_pure_function_that_leaves_the_global_state_alone(seed: int) -> None:
     transform = TrainTransform((32, 32), color_jitter=0.3)
     torch.manual_seed(3)

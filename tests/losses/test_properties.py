@@ -18,7 +18,7 @@ from tests.losses.inputs import IGNORE
 from tests.losses.oracle import assert_near, value_and_gradient
 from tests.tolerances import FEASIBLE, SOLVER
 
-few = settings(max_examples=25, deadline=None, derandomize=True)
+few = settings(max_examples=25)
 EXACT = SOLVER[torch.float64]
 
 
