@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from lossmaxpool.solver.histogram import count
-from lossmaxpool.solver.powers import floor_to, relative_power
+from lossmaxpool.solver.mass import uncapped_mass
+from lossmaxpool.solver.powers import floor_to
 from lossmaxpool.solver.ranks import Ranks
 
 # Exponent and leading mantissa bits of a finite float32: about 2^13 bins, their edges 2^-5 apart.
@@ -57,17 +58,16 @@ def fine_bound(losses: Tensor, q: float, m: Tensor, bound: Tensor, ranks: Ranks)
     wide = m.dtype
     low = floor_to(bound / (1 + COARSE_WIDTH), losses.dtype)
     high = bound
-    above = ranks.sum((losses > floor_to(high, losses.dtype).unsqueeze(1)).sum(1))
-    below = losses.masked_fill(losses > low.unsqueeze(1), 0)
-    anchor = ranks.max(below.amax(1))
-    safe = torch.where(anchor > 0, anchor, torch.ones_like(anchor))
-    mass = ranks.sum(relative_power(below, safe.unsqueeze(1), q).sum(1, dtype=wide))
-    log_below = torch.where(anchor > 0, mass.log() + q * safe.to(wide).log(), -torch.inf)
+    beyond = losses > floor_to(high, losses.dtype).unsqueeze(1)
+    over_low = losses > low.unsqueeze(1)
+    above = ranks.sum(beyond.sum(1))
+    mass = uncapped_mass(losses.masked_fill(over_low, 0), q, wide, ranks)
+    log_power_sum = mass.power_sum.log() + q * mass.anchor.to(wide).log()
+    log_below = torch.where(mass.positive, log_power_sum, -torch.inf)
 
     step = ((high - low.to(wide)) / FINE_BINS).clamp(min=torch.finfo(wide).tiny)
     position = (losses - low.unsqueeze(1)) / step.to(losses.dtype).unsqueeze(1)
-    inside = (losses > low.unsqueeze(1)) & (losses <= floor_to(high, losses.dtype).unsqueeze(1))
-    index = torch.where(inside, position.clamp(0, FINE_BINS - 1), FINE_BINS).int()
+    index = torch.where(over_low & ~beyond, position.clamp(0, FINE_BINS - 1), FINE_BINS).int()
     counts = ranks.sum(count(index, FINE_BINS))
     # One bin of slack: the division above rounds, and an upper edge must not be below its losses.
     edges = torch.arange(2, FINE_BINS + 2, device=losses.device, dtype=wide)

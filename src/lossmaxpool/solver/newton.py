@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossmaxpool.solver.powers import floor_to, relative_power
+from lossmaxpool.solver.mass import uncapped_mass
+from lossmaxpool.solver.powers import floor_to
 from lossmaxpool.solver.ranks import Ranks
 
 
@@ -25,8 +26,7 @@ def step(losses: Tensor, q: float, m: Tensor, alpha: Tensor, ranks: Ranks) -> St
 
     F is concave, so from the right of its largest root the steps fall monotonically:
     ``alpha <- (sum_{l <= alpha} l^q / (m - #{l > alpha}))^(1/q)`` (Eq. 9 of Rota Bulò et al. 2017,
-    solved for the set J_alpha of the current alpha). Powers are taken relative to the largest loss
-    that is not above alpha: relative to alpha itself they would all underflow for p near 1.
+    solved for the set J_alpha of the current alpha).
 
     Args:
         losses: (B, N) non-negative losses; pixels that do not count are 0.
@@ -37,15 +37,11 @@ def step(losses: Tensor, q: float, m: Tensor, alpha: Tensor, ranks: Ranks) -> St
     """
     above = losses > floor_to(alpha, losses.dtype).unsqueeze(1)
     room = m - ranks.sum(above.sum(1)).to(m.dtype)
-    below = losses.masked_fill(above, 0)
-    anchor = ranks.max(below.amax(1))
-    positive = anchor > 0
-    safe = torch.where(positive, anchor, torch.ones_like(anchor))
-    powers = relative_power(below, safe.unsqueeze(1), q)
-    mass = ranks.sum(powers.sum(1, dtype=m.dtype))
+    mass = uncapped_mass(losses.masked_fill(above, 0), q, m.dtype, ranks)
     capped_sum = ranks.sum((losses * above).sum(1, dtype=m.dtype))
-    following = torch.where(positive, safe.to(m.dtype) * (mass / room) ** (1 / q), 0)
+    root = mass.anchor.to(m.dtype) * (mass.power_sum / room) ** (1 / q)
+    following = torch.where(mass.positive, root, 0)
     # Not below the largest loss under this threshold: no loss changes sides. Otherwise one does, so
     # the iteration is finite whatever is rounded; NaN counts as settled.
-    settled = ~(following < anchor)
+    settled = ~(mass.positive & (following < mass.anchor))
     return Step(following, capped_sum, room, settled)
