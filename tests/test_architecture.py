@@ -19,9 +19,9 @@ GROUND = frozenset({"_version", "checks", "environment", "rarity", "spelling"})
 # The rooms of the house, floor by floor. A room sees the floors below its own, never its
 # neighbours: what two neighbours share belongs to a floor below them.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"paper", "metrics", "data", "models"}),
-    frozenset({"solver"}),
-    frozenset({"functional"}),
+    frozenset({"paper", "metrics", "data", "models", "native", "triton_kernels"}),
+    frozenset({"solver", "sampling"}),
+    frozenset({"functional", "fused"}),
     frozenset({"losses"}),
     frozenset({"training", "inference"}),
     frozenset({"report"}),
@@ -42,7 +42,11 @@ THIRD_PARTY = {
     "environment": frozenset({"torch"}),
     "rarity": frozenset[str](),
     "spelling": frozenset[str](),
+    "native": frozenset({"torch"}),
+    "triton_kernels": frozenset({"torch", "triton"}),
+    "sampling": frozenset({"torch"}),
     "solver": frozenset({"torch"}),
+    "fused": frozenset({"torch"}),
     "functional": frozenset({"torch"}),
     "losses": frozenset({"torch"}),
     "metrics": frozenset({"torch"}),

@@ -1,0 +1,1 @@
+"""Logits to the pooled value and its gradient, without a full-size temporary."""

@@ -1,0 +1,1 @@
+"""The compiled CPU loops, and how they are called from torch tensors."""

@@ -1,0 +1,1 @@
+"""The complementary sampler: crops drawn by the inverse of the running IoU."""

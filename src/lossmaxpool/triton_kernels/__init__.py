@@ -1,0 +1,1 @@
+"""The same loops for GPUs, in Triton."""
