@@ -1,1 +1,27 @@
 """The complementary sampler: crops drawn by the inverse of the running IoU."""
+
+from lossmaxpool.sampling.class_index import ClassIndex
+from lossmaxpool.sampling.count_cache import CacheError
+from lossmaxpool.sampling.drawn_crops import DrawnCrops
+from lossmaxpool.sampling.draws import Draw
+from lossmaxpool.sampling.fingerprints import cache_folder, file_fingerprint
+from lossmaxpool.sampling.pixels import random_pixel
+from lossmaxpool.sampling.running_iou import RunningIoU
+from lossmaxpool.sampling.sampler import PerformanceSampler
+from lossmaxpool.sampling.spans import Span, random_span
+from lossmaxpool.sampling.weighting import class_probabilities
+
+__all__ = [
+    "CacheError",
+    "ClassIndex",
+    "Draw",
+    "DrawnCrops",
+    "PerformanceSampler",
+    "RunningIoU",
+    "Span",
+    "cache_folder",
+    "class_probabilities",
+    "file_fingerprint",
+    "random_pixel",
+    "random_span",
+]

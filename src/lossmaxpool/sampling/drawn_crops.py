@@ -1,0 +1,125 @@
+"""Draws to crops, for a data set of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lossmaxpool.sampling.draws import Draw
+from lossmaxpool.sampling.pixels import Pixel
+from lossmaxpool.sampling.spans import random_span
+
+
+class Pairs(Protocol):
+    """Images (D, H, W) with their masks (H, W), by number."""
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+class DrawnCrops(Dataset[Any]):
+    """Crops of a data set, addressed by draws: random scale, the crop of the draw, random flip.
+
+    A crop that is drawn by class contains the pixel that was drawn, wherever in it. (Where the mask
+    is scaled down, each of its new pixels has the class of the nearest old one: a thing that is
+    thinner than 1 / scale pixels may show its neighbours.) A crop is a pure function of its draw;
+    the global random state is neither used nor changed.
+
+    Args:
+        dataset: ``dataset[i]`` is an image (D, H, W), floating-point or uint8, and a mask (H, W)
+            of class ids. It must not be augmented: the class index describes its masks.
+        crop_size: (height, width) in pixels.
+        scale_range: Smallest and largest scale, uniform on a logarithmic axis.
+        flip: Whether to mirror half of the crops horizontally.
+        fill: Value of the image where a crop reaches beyond it.
+        ignore_index: Value of the mask there.
+        transform: Makes what the loader collates of an image (D, h, w) and its mask (h, w) int64;
+            None leaves the pair.
+
+    Raises:
+        ValueError: A size or scale is outside its range.
+
+    Example:
+        >>> image, mask = torch.zeros(3, 8, 8), torch.eye(8, dtype=torch.long)
+        >>> crops = DrawnCrops([(image, mask)], crop_size=(4, 4))
+        >>> crop, target = crops[Draw(image=0, seed=5, focus=1)]
+        >>> tuple(crop.shape), tuple(target.shape)
+        ((3, 4, 4), (4, 4))
+    """
+
+    def __init__(
+        self,
+        dataset: Pairs,
+        crop_size: tuple[int, int],
+        *,
+        scale_range: tuple[float, float] = (0.5, 2.0),
+        flip: bool = True,
+        fill: float = 0.0,
+        ignore_index: int = 255,
+        transform: Callable[[Tensor, Tensor], Any] | None = None,
+    ) -> None:
+        low, high = scale_range
+        if min(crop_size) < 1:
+            raise ValueError(f"crop_size must be positive, got {crop_size}")
+        if not 0 < low <= high < float("inf"):
+            raise ValueError(f"scale_range must be 0 < low <= high, got {scale_range}")
+        self.dataset = dataset
+        self.crop_size = crop_size
+        self.scale_range = scale_range
+        self.flip = flip
+        self.fill = fill
+        self.ignore_index = ignore_index
+        self.transform = transform
+
+    def __getitem__(self, draw: Draw) -> Any:
+        """The crop of a draw: an image (D, h, w) and a mask (h, w) int64, transformed."""
+        image, mask = self.dataset[draw.image]
+        if image.ndim != 3 or image.shape[1:] != mask.shape:
+            raise ValueError(
+                f"item {draw.image} has an image {tuple(image.shape)} and a mask "
+                f"{tuple(mask.shape)}; expected (D, H, W) and (H, W)"
+            )
+        pair = self._crop(image, mask, draw.seed, draw.pixel(mask))
+        return pair if self.transform is None else self.transform(*pair)
+
+    def _crop(
+        self, image: Tensor, mask: Tensor, seed: int, pixel: Pixel | None
+    ) -> tuple[Tensor, Tensor]:
+        draws = torch.rand(4, generator=torch.Generator().manual_seed(seed)).tolist()
+        low, high = self.scale_range
+        scale = low * (high / low) ** draws[0]
+        row, column = pixel if pixel is not None else (None, None)
+        y = random_span(mask.shape[0], self.crop_size[0], scale, draws[1], row)
+        x = random_span(mask.shape[1], self.crop_size[1], scale, draws[2], column)
+        # Cut before it is scaled: the cost does not depend on the size of the image.
+        source = (..., slice(y.start, y.start + y.length), slice(x.start, x.start + x.length))
+        piece, labels = image[source], mask[source].long()
+        if (y.output, x.output) != (y.length, x.length):
+            piece = _resize(piece, (y.output, x.output))
+            labels = labels[_nearest(y.length, y.output)][:, _nearest(x.length, x.output)]
+        if self.flip and draws[3] < 0.5:
+            piece, labels = piece.flip(-1), labels.flip(-1)
+        window = (
+            ...,
+            slice(y.padding, y.padding + y.output),
+            slice(x.padding, x.padding + x.output),
+        )
+        crop = image.new_full((image.shape[0], *self.crop_size), self.fill)
+        target = torch.full(self.crop_size, self.ignore_index, dtype=torch.int64)
+        crop[window], target[window] = piece, labels
+        return crop, target
+
+
+def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    floating = image if image.is_floating_point() else image.float()
+    resized = F.interpolate(floating[None], size, mode="bilinear", antialias=True)[0]
+    return resized if image.is_floating_point() else resized.round().clamp(0, 255).to(image.dtype)
+
+
+def _nearest(length: int, output: int) -> Tensor:
+    """The source pixel under the middle of each output pixel."""
+    return (torch.arange(output) * 2 + 1) * length // (2 * output)

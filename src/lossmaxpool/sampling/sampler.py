@@ -1,0 +1,271 @@
+"""Batches of draws, some by class, some uniform: the performance-driven sampler."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+from torch.utils.data import Sampler
+
+from lossmaxpool.sampling.class_index import ClassIndex
+from lossmaxpool.sampling.draws import Draw, blended_draw
+from lossmaxpool.sampling.weighting import (
+    Weighting,
+    check_iou,
+    check_weighting,
+    class_probabilities,
+)
+
+
+class PerformanceSampler(Sampler[list[Draw]]):
+    r"""Draws under-performing classes more often, blended with uniform draws.
+
+    Each slot of a batch is filled with probability :math:`\beta` by class: a class with probability
+    :math:`\pi_c`, which falls with its running IoU (:func:`class_probabilities`); an image,
+    uniform over those that hold the class; a pixel, uniform over those of the class in it
+    (:meth:`Draw.pixel`, where the mask is at hand); a crop, uniform over those that contain the
+    pixel (:func:`random_span`). Otherwise by a walk through the images in random order, and a crop
+    anywhere.
+
+    It is the ``batch_sampler`` of a ``DataLoader`` over a data set that is addressed by draws, such
+    as :class:`DrawnCrops`. Call :meth:`update` with the IoU once after every batch: a step.
+
+    A draw is a pure function of (seed, step, slot) and the probabilities, and these change at
+    fixed steps alone. Steps come in intervals of ``update_interval``; what is drawn in one is
+    decided by the IoU that was known *when the interval before it began*:
+
+    ========================  ===================================
+    steps                     IoU
+    ========================  ===================================
+    0 to 2K - 1               none: the classes are equally likely
+    2K to 3K - 1              after K updates
+    kK to (k + 1)K - 1        after (k - 1)K updates
+    ========================  ===================================
+
+    That leaves a loader K batches to draw ahead, and whatever it does within them changes nothing:
+    the number of workers, of ranks, and where a run was resumed do not show. A loader that draws
+    further ahead is stopped by an error; it draws ``num_workers * prefetch_factor`` batches ahead,
+    and Lightning one more.
+
+    Args:
+        index: Which images hold which class.
+        batch_size: Crops per step, over all ranks.
+        seed: The seed of the run.
+        blend: Probability of a draw by class, in [0, 1]; 0 draws uniformly. Rota Bulò et al. 2017
+            do not state theirs: the value is an assumption.
+        weighting: "inverse" or "complement" of the IoU.
+        floor: Least IoU, or weight, that a class is drawn by.
+        temperature: Above 0; 1 is the plain weighting.
+        update_interval: K, steps between two changes of the probabilities.
+        steps: The number of steps of the run; None never ends.
+        rank: This process; None asks the default process group. It takes the slots rank,
+            rank + world_size, ...
+        world_size: The number of processes; None asks the default process group.
+        class_names: For messages.
+
+    Raises:
+        ValueError: A parameter outside its range, a batch size that the ranks cannot share evenly,
+            or no class to draw.
+
+    Example:
+        >>> index = ClassIndex(torch.tensor([[9, 0], [5, 4]]))
+        >>> sampler = PerformanceSampler(index, batch_size=2, blend=1.0, steps=3)
+        >>> for batch in sampler:
+        ...     sampler.update(torch.tensor([0.8, 0.2]))
+        >>> len(batch), batch[0].focus in (0, 1)
+        (2, True)
+
+    References:
+        Rota Bulò et al. 2017, Sect. 4, "Complimentary sampling strategy". The order class, image,
+        pixel, crop is its first author's, for the same scheme in In-Place ABN.
+    """
+
+    def __init__(
+        self,
+        index: ClassIndex,
+        batch_size: int,
+        seed: int = 0,
+        *,
+        blend: float = 0.5,
+        weighting: Weighting = "inverse",
+        floor: float = 0.05,
+        temperature: float = 1.0,
+        update_interval: int = 32,
+        steps: int | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        check_weighting(weighting, floor, temperature)
+        if not 0 <= blend <= 1:
+            raise ValueError(f"blend must be a probability in [0, 1], got {blend}")
+        if update_interval < 1:
+            raise ValueError(f"update_interval must be at least 1 step, got {update_interval}")
+        grouped = dist.is_available() and dist.is_initialized()
+        self.rank = (dist.get_rank() if grouped else 0) if rank is None else rank
+        self.world_size = (
+            (dist.get_world_size() if grouped else 1) if world_size is None else world_size
+        )
+        if not 0 <= self.rank < self.world_size:
+            raise ValueError(f"rank is {self.rank}: expected 0 to {self.world_size - 1}")
+        if batch_size < 1 or batch_size % self.world_size:
+            raise ValueError(
+                f"batch_size is {batch_size} over all ranks and there are {self.world_size} of "
+                "them: choose a positive multiple of their number"
+            )
+        self.index = index
+        self.batch_size = batch_size
+        self.seed = seed
+        self.blend = blend
+        self.weighting: Weighting = weighting
+        self.floor = floor
+        self.temperature = temperature
+        self.update_interval = update_interval
+        self.steps = steps
+        self._present = index.present
+        self._step = 0
+        # What was known after j * update_interval updates, by j: the newest and the one before.
+        self._known = {0: torch.full((index.num_classes,), torch.nan, dtype=torch.float64)}
+        if blend > 0:
+            self._report_absent(class_names)
+
+    @property
+    def step(self) -> int:
+        """The steps that are done: the number of updates."""
+        return self._step
+
+    def update(self, iou: Tensor) -> None:
+        """End a step.
+
+        Args:
+            iou: (C,) running IoU, in [0, 1], NaN where undefined; the same on every rank. It is
+                looked at in every ``update_interval``-th step only.
+
+        Raises:
+            ValueError: It is no IoU per class.
+        """
+        done = self._step + 1
+        if done % self.update_interval == 0:
+            check_iou(iou, self.index.num_classes)
+            newest = done // self.update_interval
+            self._known = {
+                newest - 1: self._known[newest - 1],
+                newest: iou.detach().to("cpu", torch.float64).clone(),
+            }
+        self._step = done
+
+    def probabilities(self, step: int) -> Tensor:
+        """The probabilities of the classes in a draw by class, (C,) float64.
+
+        Args:
+            step: From the present one up to the end of the next interval.
+
+        Raises:
+            RuntimeError: What decides them is not known yet, or is known no longer.
+        """
+        decisive = max(step // self.update_interval - 1, 0)
+        if decisive not in self._known:
+            raise RuntimeError(self._explain_unknown(step, decisive))
+        return class_probabilities(
+            self._known[decisive],
+            self._present,
+            weighting=self.weighting,
+            floor=self.floor,
+            temperature=self.temperature,
+        )
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        """The batches of this rank from the present step on."""
+        step = self._step
+        slots = range(self.rank, self.batch_size, self.world_size)
+        cumulative: list[float] = []
+        while self.steps is None or step < self.steps:
+            if self.blend > 0 and (not cumulative or step % self.update_interval == 0):
+                cumulative = _cumulate(self.probabilities(step))
+            yield [
+                blended_draw(
+                    self.seed, step * self.batch_size + slot, self.index, self.blend, cumulative
+                )
+                for slot in slots
+            ]
+            step += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to draw as this one would, the same on every rank."""
+        return {
+            "step": self._step,
+            "known": {j: iou.clone() for j, iou in self._known.items()},
+            "plan": self._plan(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state; the number of ranks and of steps may be another one.
+
+        Args:
+            state: From ``state_dict``.
+
+        Raises:
+            ValueError: It is of other data or of another plan.
+        """
+        plan, saved = self._plan(), state["plan"]
+        changed = [
+            f"{key}: {saved.get(key)} -> {plan[key]}" for key in plan if saved.get(key) != plan[key]
+        ]
+        if changed:
+            raise ValueError(
+                f"the sampler's state is of another run ({'; '.join(changed)}): resume with the "
+                "data and the options that the run began with"
+            )
+        self._step = state["step"]
+        self._known = {j: iou.clone() for j, iou in state["known"].items()}
+
+    def _plan(self) -> dict[str, Any]:
+        """All that decides a draw besides step, slot and IoU."""
+        return {
+            "masks": self.index.digest,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "blend": self.blend,
+            "weighting": self.weighting,
+            "floor": self.floor,
+            "temperature": self.temperature,
+            "update_interval": self.update_interval,
+        }
+
+    def _report_absent(self, class_names: Sequence[str] | None) -> None:
+        absent = self.index.absent
+        if len(absent) == self.index.num_classes:
+            raise ValueError(
+                "no class has a pixel in the data: nothing can be drawn by class; look at the "
+                "masks, or set blend=0"
+            )
+        if absent and self.rank == 0:
+            names = ", ".join(class_names[c] if class_names else str(c) for c in absent)
+            warnings.warn(
+                f"{len(absent)} of {self.index.num_classes} classes have no pixel in the data and "
+                f"are never drawn: {names}",
+                stacklevel=3,
+            )
+
+    def _explain_unknown(self, step: int, decisive: int) -> str:
+        needed = decisive * self.update_interval
+        if needed < self._step:
+            return f"step {step} lies in the past: {self._step} steps are done"
+        return (
+            f"the draws of step {step} are decided by the IoU after {needed} updates, and there "
+            f"were {self._step}: call update once after every batch. If that is done, the loader "
+            f"draws further ahead than update_interval = {self.update_interval} batches: raise it "
+            "to at least num_workers * prefetch_factor + 1"
+        )
+
+
+def _cumulate(probabilities: Tensor) -> list[float]:
+    """Cumulated probabilities, exactly 1 from the last class on that has one."""
+    values = probabilities.tolist()
+    last = max(c for c, value in enumerate(values) if value > 0)
+    return [1.0 if c >= last else total for c, total in enumerate(accumulate(values))]
