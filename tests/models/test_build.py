@@ -77,7 +77,7 @@ def test_normalization_is_that_of_the_encoders_weights() -> None:
     ("config", "message"),
     [
         (ModelConfig("DeepLabv3plus", SMALL, "none"), r"Did you mean 'DeepLabV3Plus'"),
-        (ModelConfig("Transmogrifier", SMALL, "none"), r"There are: DPT, DeepLabV3"),
+        (ModelConfig("Transmogrifier", SMALL, "none"), r"There are: DPT, DeepLabV2, DeepLabV3"),
         (ModelConfig("FPN", "resnet18", "none"), r"write 'tu-resnet18', not 'resnet18'"),
         (ModelConfig("FPN", "tu-resnet19", "none"), r"Did you mean 'resnet1"),
         # Its padding differs from timm's: the same weights give worse features there.

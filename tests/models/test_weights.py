@@ -115,7 +115,7 @@ def test_an_incomplete_file_changes_nothing(tmp_path: Path, change, message: str
 
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     torch.save(timm.create_model("test_vit").state_dict(), tmp_path / "vit.pth")
-    with pytest.raises(ValueError, match=r"missing .* and \d+ more.*same timm model"):
+    with pytest.raises(ValueError, match=r"missing .* and \d+ more.*same model"):
         load_encoder_weights(build_model(SMALL, 3), tmp_path / "vit.pth")
 
 

@@ -1,19 +1,25 @@
-"""Networks: the door to timm and segmentation_models_pytorch."""
+"""Networks: DeepLabV2, and the door to timm and segmentation_models_pytorch."""
 
 from __future__ import annotations
 
 from lossmaxpool.models.build import build_model, input_stride, normalization
+from lossmaxpool.models.caffe_weights import load_caffe_weights
 from lossmaxpool.models.config import ModelConfig
+from lossmaxpool.models.deeplabv2 import DeepLabV2
 from lossmaxpool.models.description import ModelDescription
 from lossmaxpool.models.full_size import full_size_logits
+from lossmaxpool.models.parameter_groups import parameter_groups
 from lossmaxpool.models.weights import load_encoder_weights
 
 __all__ = [
+    "DeepLabV2",
     "ModelConfig",
     "ModelDescription",
     "build_model",
     "full_size_logits",
     "input_stride",
+    "load_caffe_weights",
     "load_encoder_weights",
     "normalization",
+    "parameter_groups",
 ]

@@ -7,13 +7,23 @@ from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
+from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import nn
 
+from lossmaxpool.models.caffe_weights import load_caffe_weights
 from lossmaxpool.models.config import ModelConfig
+from lossmaxpool.models.deeplabv2 import DeepLabV2
+from lossmaxpool.models.trunk import (
+    CAFFE_MEAN,
+    CAFFE_PREFIX,
+    CAFFE_STD,
+    CAFFE_TRUNKS,
+    TIMM_PREFIX,
+)
 from lossmaxpool.models.weights import load_encoder_weights, resolve_weights
 from lossmaxpool.spelling import did_you_mean
 
-ARCHITECTURES: dict[str, type[nn.Module]] = {
+ARCHITECTURES: dict[str, type[nn.Module]] = {"DeepLabV2": DeepLabV2} | {
     name: getattr(smp, name)
     for name in (
         "DeepLabV3",
@@ -30,7 +40,6 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
         "UnetPlusPlus",
     )
 }
-TIMM_PREFIX = "tu-"
 # What build_model itself decides; the rest of an architecture's arguments are decoder options.
 _OWN_ARGUMENTS = {
     "self",
@@ -74,6 +83,7 @@ def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
         raise ValueError(f"num_classes is {num_classes}; a segmentation network needs at least 1")
     architecture = _architecture(config.architecture)
     _check_encoder(config.encoder)
+    _check_caffe(config)
     arguments = _arguments(architecture, config)
     weights = resolve_weights(config.weights)
     try:
@@ -95,7 +105,12 @@ def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
             f"{config.architecture} cannot be built on {config.encoder!r} like this: {error}"
         ) from error
     if not isinstance(weights, str):
-        load_encoder_weights(model, weights)
+        if _is_caffe(config):
+            load_caffe_weights(model, weights, head=config.pretrained_head)
+        else:
+            load_encoder_weights(model, weights)
+    if config.frozen_batch_norm:
+        _freeze_batch_norm(model, config.encoder)
     return model
 
 
@@ -112,7 +127,8 @@ def normalization(
     """Mean and standard deviation of the RGB values (scaled to [0, 1]) that the encoder expects.
 
     They are the ones its weights were trained with, from timm's table: 0.5 and 0.5 for
-    tf_efficientnet_lite0, not ImageNet's.
+    tf_efficientnet_lite0, not ImageNet's. The Caffe networks subtract a mean from 0..255 and divide
+    by nothing: their standard deviation is 1 / 255.
 
     Returns:
         (mean, std), three floats each.
@@ -125,6 +141,8 @@ def normalization(
         ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     """
     _check_encoder(config.encoder)
+    if _is_caffe(config):
+        return CAFFE_MEAN, CAFFE_STD
     settings = timm.models.get_pretrained_cfg(config.encoder.removeprefix(TIMM_PREFIX))
     assert settings is not None  # timm knows the name: every model has one
     red, green, blue = settings.mean
@@ -141,7 +159,37 @@ def _architecture(name: str) -> type[nn.Module]:
     return ARCHITECTURES[name]
 
 
+def _is_caffe(config: ModelConfig) -> bool:
+    return config.encoder.startswith(CAFFE_PREFIX)
+
+
+def _check_caffe(config: ModelConfig) -> None:
+    if config.pretrained_head and not _is_caffe(config):
+        raise ValueError(
+            "pretrained_head is for the files of converted Caffe networks: the encoder is "
+            f"{config.encoder!r}, expected '{CAFFE_PREFIX}...'"
+        )
+    if not _is_caffe(config):
+        return
+    if config.architecture != "DeepLabV2":
+        raise ValueError(
+            f"{config.encoder!r} is for DeepLabV2, not {config.architecture}; take "
+            f"'{TIMM_PREFIX}{config.encoder.removeprefix(CAFFE_PREFIX)}'"
+        )
+    if config.weights == "imagenet":
+        raise ValueError(
+            f"no hub has weights for {config.encoder!r}; give a file of a converted Caffe network, "
+            "or 'none' for random weights"
+        )
+
+
 def _check_encoder(name: str) -> None:
+    if name.startswith(CAFFE_PREFIX):
+        trunk = name.removeprefix(CAFFE_PREFIX)
+        if trunk not in CAFFE_TRUNKS:
+            names = ", ".join(CAFFE_PREFIX + known for known in CAFFE_TRUNKS)
+            raise ValueError(f"Unknown encoder {name!r}. There are: {names}.")
+        return
     timm_name = name.removeprefix(TIMM_PREFIX)
     known = timm.is_model(timm_name)
     if name.startswith(TIMM_PREFIX) and known:
@@ -175,3 +223,12 @@ def _arguments(architecture: type[nn.Module], config: ModelConfig) -> dict[str, 
             )
         arguments["encoder_output_stride"] = config.encoder_output_stride
     return arguments
+
+
+def _freeze_batch_norm(model: nn.Module, encoder_name: str) -> None:
+    encoder = model.encoder
+    assert isinstance(encoder, nn.Module)
+    if not any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules()):
+        raise ValueError(f"frozen_batch_norm is set, and {encoder_name!r} has no batch norm")
+    # In place: an encoder is no batch norm itself.
+    freeze_batch_norm_2d(encoder)  # type: ignore[no-untyped-call]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,10 +13,13 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from lossmaxpool.models.caffe_names import is_caffe_naming
 from lossmaxpool.models.efficientnet_names import is_efficientnet_naming, to_timm_names
 
 PACKAGE_PREFIX = "package:"
 _REFUSED = re.compile(r"GLOBAL (\S+)")  # the name that torch's restricted unpickler stopped at
+# Batches that a batch norm has seen: not in files from before torch 0.4.1, and of no effect.
+COUNTER = "num_batches_tracked"
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 
@@ -42,9 +45,10 @@ def resolve_weights(weights: str) -> Path | Literal["imagenet", "none"]:
 def load_encoder_weights(model: nn.Module, path: Path | str) -> None:
     """Fill every tensor of a network's encoder from a file, or raise and change none.
 
-    Understands the names of timm (``conv_stem.weight``), of segmentation_models_pytorch
-    (``model.conv_stem.weight``, ``encoder.model...``) and of lukemelas' EfficientNet-PyTorch
-    (``_conv_stem.weight``). The classifier on top is left out.
+    Understands the names of timm and torchvision (``conv1.weight``), of
+    segmentation_models_pytorch (``model.conv1.weight``, ``encoder.model...``) and of lukemelas'
+    EfficientNet-PyTorch (``_conv_stem.weight``). The classifier on top is left out. For a network
+    in Caffe's layout there is :func:`lossmaxpool.models.load_caffe_weights`.
 
     Args:
         model: as :func:`lossmaxpool.models.build_model` returns it.
@@ -56,10 +60,38 @@ def load_encoder_weights(model: nn.Module, path: Path | str) -> None:
     """
     encoder = model.encoder
     assert isinstance(encoder, nn.Module)
-    wanted = encoder.state_dict()
-    given = _to_encoder_names(read_tensors(path), encoder)
-    missing = [name for name in wanted if name not in given]
-    unexpected = sorted(set(given) - set(wanted) - _names_of_classifier(encoder))
+    tensors = read_tensors(path)
+    if is_caffe_naming(tensors) and not is_whole_network(tensors):
+        raise ValueError(
+            f"{path} holds a converted Caffe network, whose first convolution expects blue before "
+            f"red and whose strides lie elsewhere; take the encoder 'caffe-{encoder.name}'"
+        )
+    given = _to_encoder_names(tensors, encoder)
+    check_fit(path, encoder.state_dict(), given, _names_of_classifier(encoder), "encoder")
+    encoder.load_state_dict(complete(given, encoder))
+
+
+def check_fit(
+    path: Path | str,
+    wanted: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    left_out: Container[str],
+    part: str,
+) -> None:
+    """Raise unless a file has exactly the tensors of a part of a network.
+
+    Args:
+        path: of the file, for the message.
+        wanted: the part's state dict.
+        given: the file's tensors under the part's names.
+        left_out: names in the file that are known and not meant for the part.
+        part: what it is called in the message.
+
+    Raises:
+        ValueError: naming what is missing, unexpected, or of another shape.
+    """
+    missing = [name for name in wanted if name not in given and not name.endswith(COUNTER)]
+    unexpected = sorted(name for name in given if name not in wanted and name not in left_out)
     misshapen = [
         f"{name} {tuple(given[name].shape)}, expected {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
@@ -67,11 +99,20 @@ def load_encoder_weights(model: nn.Module, path: Path | str) -> None:
     ]
     if missing or unexpected or misshapen:
         raise ValueError(
-            f"{path} does not fit this encoder, which has {len(wanted)} tensors: "
+            f"{path} does not fit this {part}, which has {len(wanted)} tensors: "
             f"{_list('missing', missing)}; {_list('unexpected', unexpected)}; "
-            f"{_list('of another shape', misshapen)}. Take the file of the same timm model."
+            f"{_list('of another shape', misshapen)}. Take the file of the same model."
         )
-    encoder.load_state_dict({name: given[name] for name in wanted})
+
+
+def complete(given: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """The tensors that a module wants; its own counters where a file is older than they are."""
+    return {name: given.get(name, own) for name, own in module.state_dict().items()}
+
+
+def is_whole_network(names: Iterable[str]) -> bool:
+    """Whether a state dict is that of a whole network of this package, with its ``encoder``."""
+    return any(name.startswith("encoder.") for name in names)
 
 
 def read_tensors(path: Path | str) -> dict[str, Tensor]:
@@ -148,7 +189,7 @@ def _file_of_package(name: str) -> Path:
 
 def _to_encoder_names(tensors: dict[str, Tensor], encoder: nn.Module) -> dict[str, Tensor]:
     """Into the names of ``encoder.state_dict()``, as far as it has them; else timm's."""
-    if any(name.startswith("encoder.") for name in tensors):  # a whole segmentation network
+    if is_whole_network(tensors):
         tensors = {
             name.removeprefix("encoder."): tensor
             for name, tensor in tensors.items()
