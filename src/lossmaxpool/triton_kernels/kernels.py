@@ -1,0 +1,79 @@
+"""The three stages of the fused loss: pixel losses, threshold, gradient."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lossmaxpool.triton_kernels.dense_gradient import dense_gradient
+from lossmaxpool.triton_kernels.dense_losses import dense_losses
+from lossmaxpool.triton_kernels.planes import planes
+from lossmaxpool.triton_kernels.pool_weight import norm
+from lossmaxpool.triton_kernels.smoothing import terms
+
+
+def pixel_losses(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+) -> Tensor:
+    """Cross-entropy of every pixel, upsampling the logits inside where the target is larger.
+
+    Args:
+        logits: (B, C, *low) float32, bfloat16 or float16, of any strides.
+        target: (B, *spatial) class ids.
+        weight: (C,) class weights, or None.
+        ignore_index: marks pixels that do not exist: their loss is exactly -1.
+        label_smoothing: share of the target spread evenly over the classes.
+
+    Returns:
+        (B, *spatial) float32, at least 0 where a pixel exists. NaN where its label is no class.
+    """
+    target = target.contiguous()
+    weight = None if weight is None else weight.float().contiguous()
+    loss_terms = terms(label_smoothing, logits.shape[1], weight)
+    if logits.shape[2:] != target.shape[1:]:
+        raise NotImplementedError("upsampling")
+    view = planes(logits)
+    if view is None:
+        raise ValueError(f"strides {logits.stride()} do not merge into two spatial dimensions.")
+    return dense_losses(logits, target, weight, ignore_index, loss_terms, view)
+
+
+def gradient(
+    grad_value: Tensor,
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    losses: Tensor,
+    packed: Tensor,
+    ignore_index: int,
+    label_smoothing: float,
+    p: float,
+) -> Tensor:
+    """The gradient of the pooled values with respect to the logits.
+
+    Args:
+        grad_value: (R,) float32, the gradient with respect to the values.
+        logits: (B, C, *low), target (B, *spatial) and weight (C,): as given to
+            :func:`pixel_losses`.
+        losses: (B, *spatial) what it returned.
+        packed: (6, R) float64: value, alpha, cap, tie, num_valid, support of every pool;
+            R is 1 (one pool for the batch) or B (one per image).
+        ignore_index: marks pixels that do not exist: their gradient is exactly 0.
+        label_smoothing: as given to :func:`pixel_losses`.
+        p: norm exponent in [1, inf].
+
+    Returns:
+        The gradient in the shape, dtype and memory format of the logits.
+    """
+    target = target.contiguous()
+    weight = None if weight is None else weight.float().contiguous()
+    loss_terms = terms(label_smoothing, logits.shape[1], weight)
+    grad_value = grad_value.float().contiguous()
+    if logits.shape[2:] != target.shape[1:]:
+        raise NotImplementedError("upsampling")
+    return dense_gradient(
+        grad_value, logits, target, weight, losses, packed, ignore_index, loss_terms, norm(p)
+    )

@@ -1,0 +1,38 @@
+"""How many classes and pixels a program takes at once: a function of (C, dtype) alone."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+
+class Tile(NamedTuple):
+    """A block of classes by pixels, and the warps that share it."""
+
+    classes: int  # a power of two
+    full: int  # the classes that blocks of `classes` cover; the rest is the tail
+    tail: int  # a power of two >= C - full, or 0
+    pixels: int
+    warps: int
+
+
+def dense_tile(classes: int, dtype: torch.dtype) -> Tile:
+    """The tile of the kernels that stream dense logits.
+
+    A thread reads 16 bytes along the pixels, 4 or 8 of them, and keeps all classes of a block for
+    its pixels, so that no maximum or sum leaves it: pixels = 32 lanes x 16 bytes x warps. The
+    block is as many classes as keep 64 numbers per thread in flight. What is left of C is a
+    smaller block: C = 19 costs 16 + 4 rows of arithmetic, not 32.
+    """
+    vector = 16 // dtype.itemsize
+    warps = 512 // (32 * vector)
+    block = min(64 // vector, _power_of_two(classes))
+    full = classes // block * block
+    left = classes - full
+    return Tile(block, full, _power_of_two(left) if left else 0, 512, warps)
+
+
+def _power_of_two(x: int) -> int:
+    """The smallest power of two that is at least ``x``."""
+    return 1 << (x - 1).bit_length()
