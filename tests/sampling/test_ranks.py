@@ -1,0 +1,59 @@
+"""Two processes draw, count and decide as one does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch import Tensor
+from torch import distributed as dist
+
+from lossmaxpool.sampling import ClassIndex, Draw, DrawnCrops, PerformanceSampler, RunningIoU
+from tests.sampling.scenes import CLASSES, half_right, index_of, masks, pairs
+
+STEPS, BATCH = 30, 4
+
+
+def train() -> tuple[list[list[Draw]], Tensor]:
+    """What this process draws, and the confusion matrix in the end."""
+    sampler = PerformanceSampler(index_of(masks()), BATCH, 5, update_interval=4, steps=STEPS)
+    sampler.index.check_ranks()
+    running = RunningIoU(CLASSES, half_life=10)
+    crops = DrawnCrops(pairs(masks()), (10, 12))
+    batches = []
+    for batch in sampler:
+        batches.append(batch)
+        target = torch.stack([crops[draw][1] for draw in batch])
+        running.update(half_right(target), target)
+        sampler.update(running.iou())
+    return batches, running.matrix
+
+
+def work(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    batches, matrix = train()
+    refused = ""
+    try:
+        ClassIndex(torch.tensor([[rank + 1]])).check_ranks()
+    except ValueError as error:
+        refused = str(error)
+    drawn = [[tuple(draw) for draw in batch] for batch in batches]
+    torch.save((drawn, matrix, refused), Path(folder) / f"{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def test_two_ranks_equal_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    mp.spawn(work, args=(str(tmp_path),), nprocs=2)
+    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    batches, matrix = train()
+    for step, batch in enumerate(batches):
+        shares = [[Draw(*draw) for draw in drawn[step]] for drawn, _, _ in ranks]
+        assert shares == [batch[0::2], batch[1::2]]
+    for _, found, refused in ranks:
+        assert torch.equal(found, matrix)
+        assert "the ranks 1 see other masks than rank 0" in refused
