@@ -147,8 +147,20 @@ def test_an_update_that_is_forgotten_is_noticed() -> None:
         list(make())
 
 
-def test_uniform_draws_need_no_update() -> None:
-    assert len(list(make(blend=0.0))) == STEPS
+def test_uniform_draws_need_no_iou() -> None:
+    sampler, ahead = make(blend=0.0), list(make(blend=0.0))
+    for batch, expected in zip(sampler, ahead, strict=True):
+        assert batch == expected
+        sampler.update()
+    resumed = make(blend=0.0)
+    for _ in range(5):
+        resumed.update()
+    assert list(resumed) == ahead[5:]
+
+
+def test_draws_by_class_need_an_iou() -> None:
+    with pytest.raises(ValueError, match=r"blend is 0\.7: hand over RunningIoU\.iou\(\)"):
+        make().update()
 
 
 def test_without_a_number_of_steps_it_never_ends() -> None:

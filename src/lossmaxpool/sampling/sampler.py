@@ -63,8 +63,8 @@ class PerformanceSampler(Sampler[list[Draw]]):
         temperature: Above 0; 1 is the plain weighting.
         update_interval: K, steps between two changes of the probabilities.
         steps: The number of steps of the run; None never ends.
-        rank: This process; None asks the default process group. It takes the slots rank,
-            rank + world_size, ...
+        rank: This process, which takes the slots rank, rank + world_size, ...; None asks the
+            default process group when batches are drawn.
         world_size: The number of processes; None asks the default process group.
         class_names: For messages.
 
@@ -106,18 +106,6 @@ class PerformanceSampler(Sampler[list[Draw]]):
             raise ValueError(f"blend must be a probability in [0, 1], got {blend}")
         if update_interval < 1:
             raise ValueError(f"update_interval must be at least 1 step, got {update_interval}")
-        grouped = dist.is_available() and dist.is_initialized()
-        self.rank = (dist.get_rank() if grouped else 0) if rank is None else rank
-        self.world_size = (
-            (dist.get_world_size() if grouped else 1) if world_size is None else world_size
-        )
-        if not 0 <= self.rank < self.world_size:
-            raise ValueError(f"rank is {self.rank}: expected 0 to {self.world_size - 1}")
-        if batch_size < 1 or batch_size % self.world_size:
-            raise ValueError(
-                f"batch_size is {batch_size} over all ranks and there are {self.world_size} of "
-                "them: choose a positive multiple of their number"
-            )
         self.index = index
         self.batch_size = batch_size
         self.seed = seed
@@ -127,6 +115,9 @@ class PerformanceSampler(Sampler[list[Draw]]):
         self.temperature = temperature
         self.update_interval = update_interval
         self.steps = steps
+        self.rank = rank
+        self.world_size = world_size
+        self._slots()
         self._present = index.present
         self._step = 0
         # What was known after j * update_interval updates, by j: the newest and the one before.
@@ -139,24 +130,26 @@ class PerformanceSampler(Sampler[list[Draw]]):
         """The steps that are done: the number of updates."""
         return self._step
 
-    def update(self, iou: Tensor) -> None:
+    def update(self, iou: Tensor | None = None) -> None:
         """End a step.
 
         Args:
             iou: (C,) running IoU, in [0, 1], NaN where undefined; the same on every rank. It is
-                looked at in every ``update_interval``-th step only.
+                looked at in every ``update_interval``-th step only, and may be left out where
+                ``blend`` is 0.
 
         Raises:
-            ValueError: It is no IoU per class.
+            ValueError: It is no IoU per class, or is needed and missing.
         """
         done = self._step + 1
-        if done % self.update_interval == 0:
-            check_iou(iou, self.index.num_classes)
-            newest = done // self.update_interval
-            self._known = {
-                newest - 1: self._known[newest - 1],
-                newest: iou.detach().to("cpu", torch.float64).clone(),
-            }
+        if self.blend > 0:
+            if iou is None:
+                raise ValueError(
+                    f"update needs the IoU of the classes, since blend is {self.blend}: hand over "
+                    "RunningIoU.iou(), or set blend=0"
+                )
+            if done % self.update_interval == 0:
+                self._publish(iou, done // self.update_interval)
         self._step = done
 
     def probabilities(self, step: int) -> Tensor:
@@ -182,7 +175,7 @@ class PerformanceSampler(Sampler[list[Draw]]):
     def __iter__(self) -> Iterator[list[Draw]]:
         """The batches of this rank from the present step on."""
         step = self._step
-        slots = range(self.rank, self.batch_size, self.world_size)
+        slots = self._slots()
         cumulative: list[float] = []
         while self.steps is None or step < self.steps:
             if self.blend > 0 and (not cumulative or step % self.update_interval == 0):
@@ -224,6 +217,30 @@ class PerformanceSampler(Sampler[list[Draw]]):
         self._step = state["step"]
         self._known = {j: iou.clone() for j, iou in state["known"].items()}
 
+    def _publish(self, iou: Tensor, newest: int) -> None:
+        check_iou(iou, self.index.num_classes)
+        self._known = {
+            newest - 1: self._known[newest - 1],
+            newest: iou.detach().to("cpu", torch.float64).clone(),
+        }
+
+    def _slots(self) -> range:
+        """The slots of this rank: a group may come into being after the sampler."""
+        grouped = dist.is_available() and dist.is_initialized()
+        rank, world_size = self.rank, self.world_size
+        if rank is None:
+            rank = dist.get_rank() if grouped else 0
+        if world_size is None:
+            world_size = dist.get_world_size() if grouped else 1
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank is {rank}: expected 0 to {world_size - 1}")
+        if self.batch_size < 1 or self.batch_size % world_size:
+            raise ValueError(
+                f"batch_size is {self.batch_size} over all ranks and there are {world_size} of "
+                "them: choose a positive multiple of their number"
+            )
+        return range(rank, self.batch_size, world_size)
+
     def _plan(self) -> dict[str, Any]:
         """All that decides a draw besides step, slot and IoU."""
         return {
@@ -244,7 +261,7 @@ class PerformanceSampler(Sampler[list[Draw]]):
                 "no class has a pixel in the data: nothing can be drawn by class; look at the "
                 "masks, or set blend=0"
             )
-        if absent and self.rank == 0:
+        if absent and self._slots().start == 0:
             names = ", ".join(class_names[c] if class_names else str(c) for c in absent)
             warnings.warn(
                 f"{len(absent)} of {self.index.num_classes} classes have no pixel in the data and "
