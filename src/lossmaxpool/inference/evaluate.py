@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from lossmaxpool.data.dataset import SegmentationDataset
 from lossmaxpool.data.sample import IGNORE_INDEX, Sample
-from lossmaxpool.inference.logits import Precision, predict_logits
+from lossmaxpool.inference.config import InferenceConfig
+from lossmaxpool.inference.ids import FULL_IMAGE, predict_ids
+from lossmaxpool.inference.logits import Precision
 from lossmaxpool.metrics import ConfusionMatrix
 
 Transform = Callable[[Sample], tuple[Tensor, Tensor]]
@@ -24,11 +26,12 @@ def evaluate(
     precision: Precision = "fp32",
     batch_size: int = 4,
     progress: Progress | None = None,
+    config: InferenceConfig = FULL_IMAGE,
 ) -> ConfusionMatrix:
     """Predict every image once, at full size, and count.
 
     Consecutive images of one size share a batch, so sizes may differ and nothing is resized. The
-    model's mode is restored. Memory is bounded by one batch of full-size logits.
+    model's mode is restored. Memory is bounded as :func:`predict_ids` says.
 
     Args:
         model: (B, 3, H, W) -> (B, C, h, w), C the data set's classes; on ``device``.
@@ -38,6 +41,7 @@ def evaluate(
         precision: of the network's arithmetic.
         batch_size: the most images in a batch.
         progress: called with (images done, images in all) after each batch.
+        config: tiles, mirroring, scales.
 
     Returns:
         The counts; ``.iou()``, ``.miou()``, ``.pixel_accuracy()``.
@@ -56,9 +60,15 @@ def evaluate(
     done = 0
     try:
         for names, images, masks in _batches(dataset, transform, batch_size):
-            logits = predict_logits(model, images.to(device), precision)
-            _check_logits(logits, names, matrix.num_classes)
-            matrix.update(logits.argmax(1), masks.to(device), IGNORE_INDEX)
+            ids = predict_ids(
+                model,
+                images.to(device),
+                config,
+                precision,
+                names=names,
+                num_classes=matrix.num_classes,
+            )
+            matrix.update(ids, masks.to(device), IGNORE_INDEX)
             done += len(names)
             if progress is not None:
                 progress(done, len(dataset))
@@ -83,16 +93,3 @@ def _batches(
         images.append(image)
         masks.append(mask)
     yield names, torch.stack(images), torch.stack(masks)
-
-
-def _check_logits(logits: Tensor, names: list[str], num_classes: int) -> None:
-    if logits.shape[1] != num_classes:
-        raise ValueError(
-            f"the model gives {logits.shape[1]} classes, the data set has {num_classes}"
-        )
-    # The argmax of NaN is a class like any other: the matrix would be plausible and wrong.
-    if not bool(logits.isfinite().all()):
-        raise ValueError(
-            f"the logits of {', '.join(names)} are not finite; the weights are damaged, or the "
-            "precision is too low (try 'fp32')"
-        )

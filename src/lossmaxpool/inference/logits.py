@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -37,6 +38,18 @@ def predict_logits(model: nn.Module, images: Tensor, precision: Precision = "fp3
         >>> predict_logits(model, torch.zeros(1, 3, 90, 120)).shape
         torch.Size([1, 11, 90, 120])
     """
+    network = network_for(model, images, precision)
+    return full_size_logits(network, images, input_stride(model))
+
+
+def network_for(
+    model: nn.Module, images: Tensor, precision: Precision
+) -> Callable[[Tensor], Tensor]:
+    """The model in a precision, once it is sure that it may be applied to the images.
+
+    Raises:
+        ValueError: as :func:`predict_logits` says.
+    """
     if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
         raise ValueError(
             f"images is {tuple(images.shape)} {images.dtype}; expected normalised floats "
@@ -53,4 +66,4 @@ def predict_logits(model: nn.Module, images: Tensor, precision: Precision = "fp3
             logits: Tensor = model(padded)
         return logits
 
-    return full_size_logits(network, images, input_stride(model))
+    return network

@@ -15,7 +15,10 @@ from lossmaxpool.data import EvalTransform, Sample
 from lossmaxpool.data.decode import read_image
 from lossmaxpool.data.files import IMAGE_SUFFIXES
 from lossmaxpool.inference.checkpoint import TrainedModel
-from lossmaxpool.inference.logits import Precision, predict_logits
+from lossmaxpool.inference.config import InferenceConfig
+from lossmaxpool.inference.ids import FULL_IMAGE, predict_ids
+from lossmaxpool.inference.logits import Precision
+from lossmaxpool.inference.submission import check_cityscapes, cityscapes_submission_ids
 
 IDS = "ids"
 OVERLAYS = "overlays"
@@ -46,11 +49,13 @@ def predict_folder(
     precision: Precision = "fp32",
     opacity: float = 0.5,
     progress: Progress | None = None,
+    config: InferenceConfig = FULL_IMAGE,
+    submission: bool = False,
 ) -> list[Prediction]:
     """Predict every image below a folder at its own size.
 
-    Writes ``out/ids/NAME.png`` (class ids, 0 to C - 1) and ``out/overlays/NAME.png``; sub-folders
-    are kept. One image is in memory at a time.
+    Writes ``out/ids/NAME.png`` (class ids, 0 to C - 1, or Cityscapes' label ids) and
+    ``out/overlays/NAME.png``; sub-folders are kept. One image is in memory at a time.
 
     Args:
         trained: the network, as :func:`load_checkpoint` returns it.
@@ -60,16 +65,22 @@ def predict_folder(
         precision: of the network's arithmetic.
         opacity: share of the classes' colours in an overlay, in [0, 1].
         progress: called with (images done, images in all) after each.
+        config: tiles, mirroring, scales.
+        submission: write Cityscapes' original label ids, as its servers expect them.
 
     Returns:
         The files, in the order of the images' names.
 
     Raises:
         ValueError: no images, two images of one name, a non-empty ``out``, an unreadable image
-            (the file is named), or logits that are not finite.
+            (the file is named), one too narrow for the tiles, logits that are not finite, or a
+            submission of other classes than Cityscapes'.
     """
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity is {opacity}; expected 0 (image only) to 1 (colours only)")
+    classes = trained.description.classes
+    if submission:
+        check_cityscapes(classes)
     files = _images(images)
     if not overwrite and out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty; take another folder, or ask to overwrite")
@@ -80,9 +91,10 @@ def predict_folder(
     written = []
     for done, (name, file) in enumerate(files.items(), start=1):
         image = read_image(file)
-        ids = _predict(trained, image, device, precision, file)
+        ids = _predict(trained, image, device, precision, config, file)
         prediction = Prediction(file, out / IDS / f"{name}.png", out / OVERLAYS / f"{name}.png")
-        _save(prediction.ids, ids.numpy())
+        written_ids = cityscapes_submission_ids(ids, classes) if submission else ids
+        _save(prediction.ids, written_ids.numpy())
         painted = (1 - opacity) * image.permute(1, 2, 0) + opacity * palette[ids.long()]
         _save(prediction.overlay, painted.round().to(torch.uint8).numpy())
         written.append(prediction)
@@ -116,20 +128,20 @@ def _visible_files(folder: Path) -> Iterator[Path]:
 
 
 def _predict(
-    trained: TrainedModel, image: Tensor, device: torch.device, precision: Precision, file: Path
+    trained: TrainedModel,
+    image: Tensor,
+    device: torch.device,
+    precision: Precision,
+    config: InferenceConfig,
+    file: Path,
 ) -> Tensor:
     description = trained.description
     nothing = torch.zeros(image.shape[1:], dtype=torch.uint8)  # an image alone has no truth
     normalised, _ = EvalTransform(description.mean, description.std)(
         Sample(image, nothing, file.name)
     )
-    logits = predict_logits(trained.model, normalised[None].to(device), precision)[0]
-    if not bool(logits.isfinite().all()):
-        raise ValueError(
-            f"the logits of {file} are not finite; the weights are damaged, or the precision is "
-            "too low (try 'fp32')"
-        )
-    return logits.argmax(0).to("cpu", torch.uint8)
+    images = normalised[None].to(device)
+    return predict_ids(trained.model, images, config, precision, names=[str(file)])[0].cpu()
 
 
 def _save(path: Path, pixels: np.ndarray) -> None:

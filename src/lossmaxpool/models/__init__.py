@@ -9,6 +9,7 @@ from lossmaxpool.models.deeplabv2 import DeepLabV2
 from lossmaxpool.models.description import ModelDescription
 from lossmaxpool.models.full_size import full_size_logits
 from lossmaxpool.models.parameter_groups import parameter_groups
+from lossmaxpool.models.strips import full_size_ids
 from lossmaxpool.models.weights import load_encoder_weights
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ModelConfig",
     "ModelDescription",
     "build_model",
+    "full_size_ids",
     "full_size_logits",
     "input_stride",
     "load_caffe_weights",
