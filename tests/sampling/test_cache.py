@@ -94,6 +94,22 @@ def test_one_changed_pixel_is_noticed_where_size_and_time_are_not(files: Files) 
     assert torch.equal(second.counts, expected)
 
 
+def test_a_mask_that_changes_while_it_is_counted(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = files.mask
+
+    def meanwhile(number: int) -> torch.Tensor:
+        if number == 5:
+            files.paths[2].write_bytes(files.paths[3].read_bytes())
+        return count(number)
+
+    monkeypatch.setattr(files, "mask", meanwhile)
+    with pytest.raises(ValueError, match="masks of 1 images, image 2 first, changed while"):
+        files.index()
+    assert list(files.cache.iterdir()) == [], "nothing wrong is kept"
+
+
 def test_two_masks_that_change_places_are_noticed(files: Files) -> None:
     first, _ = files.index()
     a, b = files.paths[0].read_bytes(), files.paths[1].read_bytes()

@@ -42,6 +42,8 @@ def test_progress_is_told_of_every_mask() -> None:
     assert told == [(i, 5) for i in range(1, 6)]
 
 
+# Python 3.12 warns of every fork in a process with threads; nothing here holds a lock meanwhile.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_workers_count_the_same_and_no_random_state_changes() -> None:
     labels = masks()
     before = torch.get_rng_state()

@@ -15,6 +15,11 @@ from tests.sampling.scenes import CLASSES, half_right, index_of, masks, pairs
 
 STEPS, INTERVAL, BATCH = 60, 8, 4
 
+# Python 3.12 warns of every fork in a process with threads; nothing here holds a lock meanwhile.
+with_workers = pytest.mark.filterwarnings(
+    "ignore:This process .* is multi-threaded:DeprecationWarning"
+)
+
 
 def make(**options: Any) -> PerformanceSampler:
     settings = {"seed": 7, "blend": 0.7, "update_interval": INTERVAL, "steps": STEPS} | options
@@ -62,6 +67,7 @@ def uninterrupted() -> Training:
     return Training().run()
 
 
+@with_workers
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_number_of_workers_changes_nothing(workers: int, uninterrupted: Training) -> None:
     """Two workers with four batches each draw a whole interval ahead of the IoU."""
@@ -79,6 +85,7 @@ def test_a_resumed_run_sees_the_same(kill: int, uninterrupted: Training) -> None
     assert torch.equal(after.running.matrix, uninterrupted.running.matrix)
 
 
+@with_workers
 def test_a_run_with_workers_resumes_without_them(uninterrupted: Training) -> None:
     before = Training(workers=2).run(stop=19)
     after = Training().load(before.save()).run()
@@ -131,6 +138,7 @@ def test_what_is_handed_over_may_change_afterwards() -> None:
     assert sampler.probabilities(2).argmax() == 3
 
 
+@with_workers
 def test_a_loader_that_draws_too_far_ahead_is_stopped() -> None:
     loader = DataLoader(
         DrawnCrops(pairs(masks()), (4, 4)),

@@ -89,8 +89,8 @@ class ClassIndex:
         Raises:
             CacheError: The folder cannot be written and something has to be counted. Nothing has
                 been counted yet.
-            ValueError: A cache without a fingerprint, no image, or a mask with ids that are no
-                class.
+            ValueError: A cache without a fingerprint, no image, a mask with ids that are no class,
+                or one that changed while it was counted.
         """
         if num_images < 1 or num_classes < 1:
             raise ValueError(
@@ -113,6 +113,13 @@ class ClassIndex:
             store.check_writable(len(missing))
             counted = _count(masks, missing, workers, progress)
             known |= {keys[i]: row for i, row in zip(missing, counted, strict=True)}
+            # A file that is replaced in between would leave its counts under the old content.
+            changed = [i for i in missing if fingerprint(i) != keys[i]]
+            if changed:
+                raise ValueError(
+                    f"the masks of {len(changed)} images, image {changed[0]} first, changed while "
+                    "they were counted: build the index once nobody writes them"
+                )
             store.write(known)
         return cls(torch.stack([known[key] for key in keys]))
 

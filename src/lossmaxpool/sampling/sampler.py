@@ -39,13 +39,8 @@ class PerformanceSampler(Sampler[list[Draw]]):
     fixed steps alone. Steps come in intervals of ``update_interval``; what is drawn in one is
     decided by the IoU that was known *when the interval before it began*:
 
-    ========================  ===================================
-    steps                     IoU
-    ========================  ===================================
-    0 to 2K - 1               none: the classes are equally likely
-    2K to 3K - 1              after K updates
-    kK to (k + 1)K - 1        after (k - 1)K updates
-    ========================  ===================================
+    * steps 0 to 2K - 1: by none, the classes are equally likely;
+    * steps kK to (k + 1)K - 1, from k = 2 on: by the one after (k - 1)K updates.
 
     That leaves a loader K batches to draw ahead, and whatever it does within them changes nothing:
     the number of workers, of ranks, and where a run was resumed do not show. A loader that draws
