@@ -18,11 +18,18 @@ class InferenceConfig:
             "optimised": the same with an overlap, each half of which is decided by the tile on its
             side (Rota Bulò et al. 2017, Sect. 4.1).
         tiles: number of tiles. Five is the paper's for "efficient"; for "optimised" the paper gives
-            none, and five is our assumption.
+            none: five is an assumption.
         overlap: columns that neighbours share in "optimised".
         flip: also show the mirrored image; twice the time.
         scales: sizes at which to show the image; the time grows with the sum of their squares. With
             several views, the mean of the class probabilities decides.
+
+    Raises:
+        ValueError: a value outside its range.
+
+    Example:
+        >>> [tile.owned.width for tile in InferenceConfig("optimised").cut(1024, 2048, 8)]
+        [468, 368, 368, 368, 476]
     """
 
     tiling: Literal["full", "efficient", "optimised"] = "full"

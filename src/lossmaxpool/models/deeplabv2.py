@@ -30,6 +30,9 @@ class DeepLabV2(nn.Module):
         encoder_output_stride: of features and logits.
         rates: dilation of each convolution of the pyramid.
 
+    Raises:
+        ValueError: no rates or one below 1, or an encoder that cannot have this stride.
+
     Example:
         >>> import torch
         >>> model = DeepLabV2("tu-resnet18", None, 19)

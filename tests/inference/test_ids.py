@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from lossmaxpool.data import EvalTransform
+from lossmaxpool.inference import InferenceConfig, evaluate, predict_ids, predict_logits
+from lossmaxpool.models import ModelConfig, build_model
+
+from .conftest import Bands
+
+TILINGS = st.builds(
+    InferenceConfig,
+    tiling=st.just("optimised"),
+    tiles=st.integers(1, 4),
+    overlap=st.integers(48, 90),
+)
+
+
+class Whole(nn.Module):
+    """Strided convolutions of small whole numbers: float32 sums them exactly, in any order.
+
+    Stride 4; a pixel depends on those up to 21 columns away: upsampling looks one cell further, a
+    cell at 5 × 5 cells, and one of these at 4 × 4 pixels and, before that, at 3 × 3.
+    """
+
+    REACH = 21
+    requires_divisible_input_shape = True
+
+    def __init__(self, classes: int = 4, seed: int = 0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+
+        def weights(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.randint(-2, 3, shape, generator=generator).float())
+
+        self.encoder = nn.Module()
+        self.encoder.output_stride = 4  # type: ignore[assignment]
+        self.first = weights(4, 3, 3, 3)
+        self.second = weights(6, 4, 4, 4)
+        self.third = weights(classes, 6, 5, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.conv2d(images, self.first, padding=1)
+        x = F.conv2d(x, self.second, stride=4)
+        return F.conv2d(x, self.third, padding=2)
+
+
+def whole_image(height: int, width: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-3, 4, (1, 3, height, width), generator=generator).float()
+
+
+@settings(max_examples=60)
+@given(
+    height=st.integers(1, 24), width=st.integers(110, 260), seed=st.integers(0, 99), config=TILINGS
+)
+def test_tiles_predict_what_the_whole_image_does(
+    height: int, width: int, seed: int, config: InferenceConfig
+) -> None:
+    """Exactly, where half of the overlap is more than the network looks to the side."""
+    assert config.overlap // 2 > Whole.REACH
+    model, images = Whole(seed=seed).eval(), whole_image(height, width, seed)
+    assert torch.equal(predict_ids(model, images, config), predict_ids(model, images))
+
+
+def test_tiles_without_overlap_do_not() -> None:
+    """The theorem above is about the overlap: the network is one that needs it."""
+    model, images = Whole().eval(), whole_image(24, 200, 0)
+    whole = predict_ids(model, images)
+    wrong = predict_ids(model, images, InferenceConfig("efficient")) != whole
+    assert wrong.any()
+    near = torch.zeros_like(wrong)
+    for border in (40, 80, 120, 160):
+        near[..., border - Whole.REACH : border + Whole.REACH] = True
+    assert not wrong[~near].any(), "what is wrong is near a border"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        InferenceConfig("efficient", tiles=3),
+        InferenceConfig("optimised", tiles=2, overlap=17),
+        InferenceConfig("optimised", tiles=2, overlap=17, flip=True, scales=(0.75, 1.0, 1.3)),
+    ],
+)
+def test_a_tile_decides_what_it_owns(config: InferenceConfig) -> None:
+    """A network that answers with the number of its call leaves its signature."""
+
+    class Signature(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls = 0
+
+        def forward(self, images: Tensor) -> Tensor:
+            tile = self.calls // len(config.views)
+            self.calls += 1
+            return F.one_hot(torch.full(images[:, 0].shape, tile), 5).permute(0, 3, 1, 2).float()
+
+    model = Signature().eval()
+    ids = predict_ids(model, torch.zeros(2, 3, 7, 101), config)
+    tiles = config.cut(7, 101, 1)
+    assert model.calls == len(tiles) * len(config.views)
+    for number, tile in enumerate(tiles):
+        assert (ids[:, tile.owned.rows, tile.owned.columns] == number).all()
+
+
+def test_the_network_sees_the_tiles_that_are_promised(brightness: nn.Module) -> None:
+    seen: list[tuple[int, ...]] = []
+    brightness.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape[-2:])))
+    config = InferenceConfig("optimised", tiles=2, overlap=20, scales=(0.5, 1.0))
+    predict_ids(brightness.eval(), torch.zeros(1, 3, 30, 100), config)
+    assert seen == [(15, 30), (30, 60), (15, 30), (30, 60)]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("scales", [(1.0,), (1.0, 2.0)])
+@pytest.mark.parametrize("tiling", ["full", "efficient", "optimised"])
+def test_every_view_of_a_plain_truth_agrees(
+    brightness: nn.Module, tiling: str, scales: tuple[float, ...], flip: bool
+) -> None:
+    image = torch.zeros(1, 3, 20, 90)
+    image[..., 30:] = 0.5
+    image[..., 61:] = 1.0
+    config = InferenceConfig(tiling, 3, 9, flip, scales)  # type: ignore[arg-type]
+    ids = predict_ids(brightness.eval(), image, config)
+    assert torch.equal(ids, (image[:, 0] * 2).to(torch.uint8))
+
+
+def test_equals_the_largest_logit(small_model: nn.Module) -> None:
+    images = torch.rand(2, 3, 45, 61)
+    small_model.eval()
+    expected = predict_logits(small_model, images).argmax(1)
+    assert torch.equal(predict_ids(small_model, images).long(), expected)
+
+
+@pytest.mark.parametrize("architecture", ["DeepLabV2", "DeepLabV3Plus", "Unet"])
+def test_any_architecture_goes_through_any_tiling(architecture: str) -> None:
+    model = build_model(ModelConfig(architecture, "tu-test_resnet", weights="none"), 3).eval()
+    config = InferenceConfig("optimised", tiles=2, overlap=33, flip=True, scales=(0.7, 1.0))
+    ids = predict_ids(model, torch.rand(1, 3, 37, 150), config)
+    assert ids.shape == (1, 37, 150)
+    assert ids.dtype == torch.uint8
+    assert ids.max() < 3
+
+
+def test_evaluation_takes_a_tiling(brightness: nn.Module) -> None:
+    dataset = Bands([(8, 40), (8, 40), (5, 43)])
+    plain = EvalTransform((0.0,) * 3, (1.0,) * 3)
+    config = InferenceConfig("optimised", tiles=3, overlap=7, flip=True)
+    matrix = evaluate(brightness, dataset, plain, config=config)
+    assert matrix.miou() == 1.0
+    assert matrix.counts.sum() == sum(int((dataset.mask(i) != 255).sum()) for i in range(3))
+
+
+@pytest.mark.parametrize(
+    ("config", "names", "message"),
+    [
+        (InferenceConfig("efficient"), ["a/b"], r"a/b: an image 4 pixels wide is too narrow"),
+        (InferenceConfig("optimised", 2), (), r"the images: an image 4 .* at least 202"),
+    ],
+)
+def test_a_narrow_image_is_named(
+    brightness: nn.Module, config: InferenceConfig, names: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        predict_ids(brightness.eval(), torch.zeros(1, 3, 9, 4), config, names=names)
+
+
+def test_a_broken_view_is_not_outvoted(brightness: nn.Module) -> None:
+    class BrokenMirror(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images / (images[..., :1] > 0)  # 0 / 0 in the mirrored view only
+
+    images = torch.linspace(1, 0, 12).expand(1, 3, 4, 12)
+    model = BrokenMirror().eval()
+    predict_ids(model, images)
+    with pytest.raises(ValueError, match="the logits of the images are not finite"):
+        predict_ids(model, images, InferenceConfig(flip=True))
