@@ -41,10 +41,10 @@ def class_derivative(
     return slope
 
 
-@triton.jit(do_not_specialize=["ignore_index", "tiles", "rows"])
+@triton.jit(do_not_specialize=["ignore_index", "tiles", "pools", "images_per_pool"])
 def dense_gradient_kernel(
     grad_value, packed, logits, target, weight, weight_sum, losses, gradient,
-    ignore_index, keep, spread, exponent, rows,
+    ignore_index, keep, spread, exponent, pools, images_per_pool,
     stride_b, stride_c, stride_h, stride_w, out_b, out_c, out_h, out_w, width, height, tiles,
     C: tl.constexpr, UNIT: tl.constexpr, FLAT: tl.constexpr, NORM: tl.constexpr,
     HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
@@ -66,8 +66,8 @@ def dense_gradient_kernel(
     pixels = logits + image * stride_b * UNIT + place
     outputs = gradient + image * out_b * UNIT + out_place
 
-    pool = tl.where(rows == 1, 0, image)
-    threshold, cap, scale = load_pool(packed, pool, rows, exponent, NORM)
+    pool = image // images_per_pool
+    threshold, cap, scale = load_pool(packed, pool, pools, exponent, NORM)
     loss = tl.load(losses + row + n, mask=inside, other=0.0)
     share = tl.load(grad_value + pool) * pool_weight(loss, threshold, cap, scale, exponent, NORM)
 
@@ -137,7 +137,8 @@ def dense_gradient(
     with on_device_of(logits):
         dense_gradient_kernel[(tiles * logits.shape[0],)](
             grad_value, packed, logits, target, weight, loss_terms.weight_sum, losses, gradient,
-            ignore_index, loss_terms.keep, loss_terms.spread, shape.exponent, packed.shape[1],
+            ignore_index, loss_terms.keep, loss_terms.spread, shape.exponent,
+            packed.shape[1], logits.shape[0] // packed.shape[1],
             source.image // unit, source.channel // unit, source.row, source.column,
             out.image // unit, out.channel // unit, out.row, out.column,
             view.width // unit, view.height, tiles,

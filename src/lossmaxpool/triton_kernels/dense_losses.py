@@ -22,7 +22,7 @@ from lossmaxpool.triton_kernels.planes import Planes
 from lossmaxpool.triton_kernels.smoothing import Terms
 from lossmaxpool.triton_kernels.tiles import dense_tile
 
-IGNORED = tl.constexpr(-1.0)
+IGNORED = tl.constexpr(-1.0)  # no pixel loss is negative: the mark needs no mask beside it
 
 
 @triton.jit

@@ -9,6 +9,7 @@ from lossmaxpool.triton_kernels.dense_losses import dense_losses
 from lossmaxpool.triton_kernels.planes import planes
 from lossmaxpool.triton_kernels.pool_weight import norm
 from lossmaxpool.triton_kernels.smoothing import terms
+from lossmaxpool.triton_kernels.threshold import find_threshold
 
 
 def pixel_losses(
@@ -41,6 +42,40 @@ def pixel_losses(
     return dense_losses(logits, target, weight, ignore_index, loss_terms, view)
 
 
+def solve(
+    losses: Tensor,
+    valid: Tensor | None,
+    p: float,
+    fraction: float,
+    least: float,
+    marked: bool,
+) -> Tensor:
+    """The threshold and value of loss max-pooling, for every row.
+
+    Args:
+        losses: (R, N) float32. A NaN, an infinity or a negative among those that exist makes the
+            row's value NaN.
+        valid: (R, N) bool, or None where every pixel exists.
+        p: norm exponent in (1, inf].
+        fraction: m as a share of the existing pixels.
+        least: the smallest m. ``m = clip(fraction * n, least, n)``.
+        marked: a negative loss marks a pixel that does not exist.
+
+    Returns:
+        (6, R) float64: value, alpha, cap, tie, num_valid, support.
+
+    Raises:
+        NotImplementedError: p = 1, an order statistic.
+    """
+    if p == 1:
+        raise NotImplementedError(
+            "p = 1 is an order statistic, which these kernels do not find: take the solver in "
+            "lossmaxpool.solver, which does."
+        )
+    mask = None if valid is None else valid.contiguous()
+    return find_threshold(losses.contiguous(), mask, p, fraction, least, marked)
+
+
 def gradient(
     grad_value: Tensor,
     logits: Tensor,
@@ -60,7 +95,7 @@ def gradient(
             :func:`pixel_losses`.
         losses: (B, *spatial) what it returned.
         packed: (6, R) float64: value, alpha, cap, tie, num_valid, support of every pool;
-            R is 1 (one pool for the batch) or B (one per image).
+            R divides B, and a pool is B / R consecutive images.
         ignore_index: marks pixels that do not exist: their gradient is exactly 0.
         label_smoothing: as given to :func:`pixel_losses`.
         p: norm exponent in [1, inf].

@@ -16,6 +16,18 @@ _TARGETS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _DEVICES = ("cuda", "xpu")
 
 
+def absence() -> str | None:
+    """Why the kernels can take no input at all on this machine; None where they can."""
+    if find_spec("triton") is None:
+        return "triton is not installed"
+    accelerator = (
+        torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    )
+    if not interpreted() and (accelerator is None or accelerator.type not in _DEVICES):
+        return "this machine has no GPU that Triton can reach"
+    return None
+
+
 def supports(logits: Tensor, target: Tensor, spatial: torch.Size) -> str | None:
     """Why the kernels do not take these inputs, in words; None where they do.
 
@@ -25,10 +37,9 @@ def supports(logits: Tensor, target: Tensor, spatial: torch.Size) -> str | None:
         spatial: the size to which the logits are upsampled.
     """
     low = logits.shape[2:]
-    if find_spec("triton") is None:
-        return "triton is not installed"
-    if logits.device.type not in _DEVICES and not interpreted():
-        return f"Triton has no kernels for {logits.device.type} tensors"
+    refusal = absence() or _refuses_device(logits)
+    if refusal is not None:
+        return refusal
     if target.device != logits.device:
         return f"the target is on {target.device}, the logits on {logits.device}"
     if logits.dtype not in _LOGITS:
@@ -41,6 +52,33 @@ def supports(logits: Tensor, target: Tensor, spatial: torch.Size) -> str | None:
         return None
     if len(low) > 2:
         return f"the kernels upsample one or two dimensions, the logits have {len(low)}"
+    return None
+
+
+def supports_solve(losses: Tensor, p: float) -> str | None:
+    """Why the kernels do not find the thresholds of (R, N) losses; None where they do."""
+    if p == 1:
+        return "p = 1 is an order statistic, which the kernels do not find"
+    if losses.dtype != torch.float32:
+        return f"the kernels solve float32 losses, these are {_name(losses.dtype)}"
+    return absence() or _refuses_device(losses)
+
+
+def absence() -> str | None:
+    """Why the kernels take no tensors at all here; None where they take some."""
+    if find_spec("triton") is None:
+        return "triton is not installed"
+    return None
+
+
+def _refuses_device(tensor: Tensor) -> str | None:
+    kind = tensor.device.type
+    if kind == "cpu" and interpreted():
+        return None
+    if kind not in _DEVICES:
+        return f"Triton has no kernels for {kind} tensors"
+    if kind == "xpu" and not torch.xpu.get_device_properties(tensor.device).has_fp64:
+        return "this GPU has no float64, in which the kernels add up"
     return None
 
 
