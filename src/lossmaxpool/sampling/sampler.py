@@ -23,14 +23,13 @@ from lossmaxpool.sampling.weighting import (
 
 
 class PerformanceSampler(Sampler[list[Draw]]):
-    r"""Draws under-performing classes more often, blended with uniform draws.
+    """Draws under-performing classes more often, blended with uniform draws.
 
-    Each slot of a batch is filled with probability :math:`\beta` by class: a class with probability
-    :math:`\pi_c`, which falls with its running IoU (:func:`class_probabilities`); an image,
-    uniform over those that hold the class; a pixel, uniform over those of the class in it
-    (:meth:`Draw.pixel`, where the mask is at hand); a crop, uniform over those that contain the
-    pixel (:func:`random_span`). Otherwise by a walk through the images in random order, and a crop
-    anywhere.
+    Each slot of a batch is filled by class with probability ``blend``: a class, the more probable
+    the lower its running IoU (:func:`class_probabilities`); an image, uniform over those that
+    hold the class; a pixel, uniform over those of the class in it (:meth:`Draw.pixel`, where the
+    mask is at hand); a crop, uniform over those that contain the pixel (:func:`random_span`).
+    Otherwise by a walk through the images in random order, and a crop anywhere.
 
     It is the ``batch_sampler`` of a ``DataLoader`` over a data set that is addressed by draws, such
     as :class:`DrawnCrops`. Call :meth:`update` with the IoU once after every batch: a step.
