@@ -147,7 +147,7 @@ def bracket_kernel(
     low = tl.full([], -1, tl.int64)
     high = tl.full([], 0x7FFFFFFF, tl.int64)
     if PASS > 0:
-        n, m, largest = pool_size(
+        _, m, largest = pool_size(
             first_statistics, row, fraction, fraction_low, least, least_low, G, GP
         )
         alpha = bound(

@@ -38,8 +38,7 @@ def class_weights(weight, classes, known, WEIGHTED: tl.constexpr):
     """(classes,) weights, 1 where there are none, 0 beyond C."""
     if WEIGHTED:
         return tl.load(weight + classes, mask=known, other=0.0)
-    else:
-        return tl.where(known, 1.0, 0.0)
+    return tl.where(known, 1.0, 0.0)
 
 
 @triton.jit
@@ -60,8 +59,7 @@ def total_weight(weight_sum, C: tl.constexpr, WEIGHTED: tl.constexpr):
     """``sum_c w_c``."""
     if WEIGHTED:
         return tl.load(weight_sum)
-    else:
-        return C * 1.0
+    return C * 1.0
 
 
 @triton.jit

@@ -9,13 +9,11 @@ import triton.language as tl
 from torch import Tensor
 
 from lossmaxpool.triton_kernels.cross_entropy import (
-    absorb,
     class_weights,
     load_label,
-    log_sum_exp,
     total_weight,
 )
-from lossmaxpool.triton_kernels.dense_losses import load_block, pixel_places
+from lossmaxpool.triton_kernels.dense_losses import class_sums, load_block, pixel_places
 from lossmaxpool.triton_kernels.devices import on_device_of
 from lossmaxpool.triton_kernels.planes import planes
 from lossmaxpool.triton_kernels.pool_weight import Norm, load_pool, pool_weight
@@ -28,7 +26,7 @@ def class_derivative(
     x, lse, label, classes, weights, keep_own, steepness, spread,
     HARD: tl.constexpr, SMOOTH: tl.constexpr,
 ):  # fmt: skip
-    """d loss / d x for a block (classes, pixels).
+    """D loss / d x for a block (classes, pixels).
 
     ``softmax (keep_own + spread sum_c w_c) - keep_own [c == y] - spread w_c``, the bracket being
     ``steepness``.
@@ -39,6 +37,15 @@ def class_derivative(
     if SMOOTH:
         slope -= spread * weights[:, None]
     return slope
+
+
+@triton.jit
+def store_block(outputs, slope, share, exists, classes, known, stride_c, inside):
+    """Write a block (classes, pixels); selected, not multiplied, so that NaN * 0 is 0."""
+    slope = tl.where(exists[None, :], share[None, :] * slope, 0.0)
+    places = outputs[None, :] + (classes.to(tl.int64) * stride_c)[:, None]
+    mask = known[:, None] & inside[None, :]
+    tl.store(places, slope.to(outputs.dtype.element_ty), mask=mask)
 
 
 @triton.jit(do_not_specialize=["ignore_index", "tiles", "pools", "images_per_pool"])
@@ -60,7 +67,7 @@ def dense_gradient_kernel(
         program % tiles, out_h, out_w, width, height, UNIT, FLAT, BLOCK_N
     )
     row = image * (width * height) * UNIT
-    label, exists, known_label = load_label(target + row, n, inside, ignore_index, C)
+    label, exists, _ = load_label(target + row, n, inside, ignore_index, C)
     stride = stride_c.to(tl.int64) * UNIT
     out_stride = out_c.to(tl.int64) * UNIT
     pixels = logits + image * stride_b * UNIT + place
@@ -72,15 +79,10 @@ def dense_gradient_kernel(
     share = tl.load(grad_value + pool) * pool_weight(loss, threshold, cap, scale, exponent, NORM)
 
     if SMOOTH or WEIGHTED:
-        peak = tl.full([BLOCK_N], float("-inf"), tl.float32)
-        total = tl.zeros([BLOCK_N], tl.float32)
-        for first in range(0, FULL, BLOCK_C):
-            x, classes, known = load_block(pixels, first, stride, inside, FULL, BLOCK_C)
-            peak, total = absorb(x, peak, total)
-        if TAIL > 0:
-            x, classes, known = load_block(pixels, FULL, stride, inside, C, TAIL)
-            peak, total = absorb(x, peak, total)
-        lse = log_sum_exp(peak, total)
+        lse, _ = class_sums(
+            pixels, weight, loss, stride, inside,
+            C, False, False, BLOCK_C, FULL, TAIL, BLOCK_N,
+        )  # fmt: skip
     else:
         lse = loss + tl.load(pixels + label * stride, mask=inside, other=0.0).to(tl.float32)
     keep_own = tl.zeros([BLOCK_N], tl.float32)
@@ -98,19 +100,16 @@ def dense_gradient_kernel(
         slope = class_derivative(
             x, lse, label, classes, weights, keep_own, steepness, spread, HARD, SMOOTH
         )
-        slope = tl.where(exists[None, :], share[None, :] * slope, 0.0)
-        places = outputs[None, :] + (classes.to(tl.int64) * out_stride)[:, None]
-        tl.store(places, slope.to(gradient.dtype.element_ty), mask=inside[None, :])
+        store_block(outputs, slope, share, exists, classes, known, out_stride, inside)
     if TAIL > 0:
-        x, classes, known = load_block(pixels, FULL, stride, inside, C, TAIL)
-        weights = class_weights(weight, classes, known, WEIGHTED)
-        slope = class_derivative(
-            x, lse, label, classes, weights, keep_own, steepness, spread, HARD, SMOOTH
+        rest, classes_left, known_left = load_block(pixels, FULL, stride, inside, C, TAIL)
+        weights_left = class_weights(weight, classes_left, known_left, WEIGHTED)
+        slope_left = class_derivative(
+            rest, lse, label, classes_left, weights_left, keep_own, steepness, spread, HARD, SMOOTH
         )
-        slope = tl.where(exists[None, :], share[None, :] * slope, 0.0)
-        places = outputs[None, :] + (classes.to(tl.int64) * out_stride)[:, None]
-        mask = known[:, None] & inside[None, :]
-        tl.store(places, slope.to(gradient.dtype.element_ty), mask=mask)
+        store_block(
+            outputs, slope_left, share, exists, classes_left, known_left, out_stride, inside
+        )
 
 
 def dense_gradient(
@@ -124,7 +123,7 @@ def dense_gradient(
     loss_terms: Terms,
     shape: Norm,
 ) -> Tensor:
-    """d value / d logits in their shape, dtype and memory format; target, losses contiguous."""
+    """D value / d logits in their shape, dtype and memory format; target, losses contiguous."""
     gradient = torch.empty_like(logits)
     if gradient.numel() == 0:
         return gradient

@@ -34,8 +34,7 @@ def pixel_places(
     n = tile.to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
     if FLAT:
         return n, n * stride_w, n < width * UNIT
-    else:
-        return n, (n // width) * stride_h + (n % width) * stride_w, n < height * width
+    return n, (n // width) * stride_h + (n % width) * stride_w, n < height * width
 
 
 @triton.jit
@@ -46,6 +45,31 @@ def load_block(pixels, first, stride_c, inside, C: tl.constexpr, BLOCK_C: tl.con
     places = pixels[None, :] + (classes.to(tl.int64) * stride_c)[:, None]
     x = tl.load(places, mask=known[:, None] & inside[None, :], other=float("-inf"))
     return x.to(tl.float32), classes, known
+
+
+@triton.jit
+def class_sums(
+    pixels, weight, own, stride_c, inside,
+    C: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
+    BLOCK_C: tl.constexpr, FULL: tl.constexpr, TAIL: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """log-sum-exp of each pixel's logits, and what smoothing adds up of them."""
+    peak = tl.full([BLOCK_N], float("-inf"), tl.float32)
+    total = tl.zeros([BLOCK_N], tl.float32)
+    smoothed = tl.zeros([BLOCK_N], tl.float32)
+    for first in range(0, FULL, BLOCK_C):
+        x, classes, known = load_block(pixels, first, stride_c, inside, FULL, BLOCK_C)
+        peak, total = absorb(x, peak, total)
+        if SMOOTH:
+            weights = class_weights(weight, classes, known, WEIGHTED)
+            smoothed += spread_sum(x, known, weights, own)
+    if TAIL > 0:
+        rest, classes_left, known_left = load_block(pixels, FULL, stride_c, inside, C, TAIL)
+        peak, total = absorb(rest, peak, total)
+        if SMOOTH:
+            weights_left = class_weights(weight, classes_left, known_left, WEIGHTED)
+            smoothed += spread_sum(rest, known_left, weights_left, own)
+    return log_sum_exp(peak, total), smoothed
 
 
 @triton.jit(do_not_specialize=["ignore_index", "tiles"])
@@ -68,28 +92,15 @@ def dense_losses_kernel(
     stride = stride_c.to(tl.int64) * UNIT
     pixels = logits + image * stride_b * UNIT + place
     own = tl.load(pixels + label * stride, mask=inside, other=0.0).to(tl.float32)
-    peak = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    total = tl.zeros([BLOCK_N], tl.float32)
-    smoothed = tl.zeros([BLOCK_N], tl.float32)
-    for first in range(0, FULL, BLOCK_C):
-        x, classes, known = load_block(pixels, first, stride, inside, FULL, BLOCK_C)
-        peak, total = absorb(x, peak, total)
-        if SMOOTH:
-            weights = class_weights(weight, classes, known, WEIGHTED)
-            smoothed += spread_sum(x, known, weights, own)
-    if TAIL > 0:
-        x, classes, known = load_block(pixels, FULL, stride, inside, C, TAIL)
-        peak, total = absorb(x, peak, total)
-        if SMOOTH:
-            weights = class_weights(weight, classes, known, WEIGHTED)
-            smoothed += spread_sum(x, known, weights, own)
+    lse, smoothed = class_sums(
+        pixels, weight, own, stride, inside, C, SMOOTH, WEIGHTED, BLOCK_C, FULL, TAIL, BLOCK_N
+    )
     own_weight = 1.0
     if WEIGHTED:
         own_weight = tl.load(weight + label)
     weights_total = 0.0
     if SMOOTH:
         weights_total = total_weight(weight_sum, C, WEIGHTED)
-    lse = log_sum_exp(peak, total)
     loss = pixel_loss(lse, own, own_weight, smoothed, weights_total, keep, spread, HARD, SMOOTH)
     loss = tl.where(known_label, loss, float("nan"))
     tl.store(losses + row + n, tl.where(exists, loss, IGNORED), mask=inside)

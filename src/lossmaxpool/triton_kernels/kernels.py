@@ -91,8 +91,9 @@ def gradient(
 
     Args:
         grad_value: (R,) float32, the gradient with respect to the values.
-        logits: (B, C, *low), target (B, *spatial) and weight (C,): as given to
-            :func:`pixel_losses`.
+        logits: (B, C, *low), as given to :func:`pixel_losses`.
+        target: (B, *spatial), likewise.
+        weight: (C,), likewise.
         losses: (B, *spatial) what it returned.
         packed: (6, R) float64: value, alpha, cap, tie, num_valid, support of every pool;
             R divides B, and a pool is B / R consecutive images.

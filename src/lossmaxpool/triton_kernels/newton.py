@@ -54,7 +54,7 @@ def newton_kernel(
     """
     g = tl.program_id(0)
     row = tl.program_id(1).to(tl.int64)
-    n, m, largest = pool_size(
+    _, m, largest = pool_size(
         first_statistics, row, fraction, fraction_low, least, least_low, G, GP
     )
     capped_sum = tl.full([], 0.0, tl.float64)
@@ -99,7 +99,7 @@ def finish_kernel(
     n, m, largest = pool_size(
         first_statistics, row, fraction, fraction_low, least, least_low, G, GP
     )
-    alpha, capped_sum, room, settled = following(last_steps, row, m, q, q_low, G, GP)
+    alpha, capped_sum, room, _ = following(last_steps, row, m, q, q_low, G, GP)
     occupied = tl.maximum(n, 1.0)
     ratio = tl.where(n > 0, occupied / tl.maximum(m, 1e-300), 1.0)
     cap = tl.exp(joined(inverse_p, inverse_p_low) * tl.log(ratio)) / occupied

@@ -75,13 +75,12 @@ def load_pool(packed, pool, pools, EXPONENT, NORM: tl.constexpr):
     if NORM == TIES:
         tie = tl.load(packed + 3 * pools + pool).to(tl.float32)
         return threshold, cap, tl.where(sound, tie, float("nan"))
-    else:
-        # The part of alpha that its rounding lost, raised to the same power. It is at most one
-        # unit in the last place, so two terms of the logarithm are exact.
-        safe = tl.where(alpha > 0, alpha, 1.0)
-        lost = (tl.where(alpha > 0, threshold.to(tl.float64), 1.0) - safe) / safe
-        scale = tl.exp((EXPONENT * (lost - 0.5 * lost * lost)).to(tl.float32))
-        return threshold, cap, tl.where(threshold > 0, cap * scale, 0 * cap)
+    # The part of alpha that its rounding lost, raised to the same power. It is at most one
+    # unit in the last place, so two terms of the logarithm are exact.
+    safe = tl.where(alpha > 0, alpha, 1.0)
+    lost = (tl.where(alpha > 0, threshold.to(tl.float64), 1.0) - safe) / safe
+    scale = tl.exp((EXPONENT * (lost - 0.5 * lost * lost)).to(tl.float32))
+    return threshold, cap, tl.where(threshold > 0, cap * scale, 0 * cap)
 
 
 @triton.jit
@@ -89,9 +88,8 @@ def pool_weight(loss, threshold, cap, scale, EXPONENT, NORM: tl.constexpr):
     """w* of losses that exist: the cap above the threshold, a power up to it."""
     if NORM == UNIFORM:
         return tl.zeros_like(loss) + cap
-    elif NORM == TIES:
+    if NORM == TIES:
         return tl.where(loss > threshold, cap, tl.where(loss == threshold, scale, 0 * scale))
-    else:
-        anchor = tl.where(threshold > 0, threshold, 1.0)
-        below = tl.minimum(loss, anchor)
-        return tl.where(loss > threshold, cap, scale * tl.exp(EXPONENT * log_ratio(below, anchor)))
+    anchor = tl.where(threshold > 0, threshold, 1.0)
+    below = tl.minimum(loss, anchor)
+    return tl.where(loss > threshold, cap, scale * tl.exp(EXPONENT * log_ratio(below, anchor)))

@@ -64,13 +64,6 @@ def supports_solve(losses: Tensor, p: float) -> str | None:
     return absence() or _refuses_device(losses)
 
 
-def absence() -> str | None:
-    """Why the kernels take no tensors at all here; None where they take some."""
-    if find_spec("triton") is None:
-        return "triton is not installed"
-    return None
-
-
 def _refuses_device(tensor: Tensor) -> str | None:
     kind = tensor.device.type
     if kind == "cpu" and interpreted():
