@@ -15,8 +15,8 @@ help:
 	@echo "make bench-exactness  the operator against the float64 oracle, as a table"
 	@echo "make docs             the documentation, into site/"
 
-# The stamp is written last, so an interrupted install is repeated.
-$(STAMP): pyproject.toml
+# The stamp is written last, so an interrupted install is repeated. Installing compiles the kernel.
+$(STAMP): pyproject.toml hatch_build.py $(wildcard src/lossmaxpool/native/cpp/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'

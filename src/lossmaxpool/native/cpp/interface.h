@@ -1,0 +1,26 @@
+// The functions that Python calls. Plain C: they depend on no version of torch or Python.
+#pragma once
+
+#include <cstdint>
+
+#include "problem.h"
+
+// The only names that the library shows.
+#define LOSSMAXPOOL_API __attribute__((visibility("default")))
+
+extern "C" {
+
+// Logits as large as the target.
+LOSSMAXPOOL_API void lossmaxpool_dense_losses(const lossmaxpool::Problem* problem);
+LOSSMAXPOOL_API void lossmaxpool_dense_gradient(const lossmaxpool::Problem* problem);
+
+// Logits that are upsampled to the target's size.
+LOSSMAXPOOL_API void lossmaxpool_upsampled_losses(const lossmaxpool::Problem* problem);
+LOSSMAXPOOL_API void lossmaxpool_upsampled_gradient(const lossmaxpool::Problem* problem);
+
+// losses (rows, n) -> packed (6, rows). valid: (rows, n) of 0/1, or null. marked: a negative loss
+// does not exist.
+LOSSMAXPOOL_API void lossmaxpool_solve(const float* losses, const uint8_t* valid, int64_t rows,
+                                       int64_t n, double p, double fraction, double least,
+                                       int64_t marked, int64_t threads, double* packed);
+}

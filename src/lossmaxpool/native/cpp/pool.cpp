@@ -1,0 +1,83 @@
+#include "pool.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace lossmaxpool {
+
+namespace {
+
+// Fixed chunks, reduced in their order: the same bits for any number of threads.
+int64_t chunks_of(int64_t n) { return (n + kChunk - 1) / kChunk; }
+
+Mass add(const std::vector<Split>& parts, const Mass& start, double q) {
+  Mass total = start;
+  for (const Split& part : parts) total.anchor = std::max(total.anchor, part.below.anchor);
+  if (total.anchor == 0.0) return total;
+  const auto moved = [&](const Mass& mass) {
+    return mass.sum > 0 ? mass.sum * std::exp(q * std::log(mass.anchor / total.anchor)) : 0.0;
+  };
+  total.sum = moved(start);
+  for (const Split& part : parts) total.sum += moved(part.below);
+  return total;
+}
+
+}  // namespace
+
+std::vector<int64_t> Pool::histogram(int32_t low, int32_t high, int32_t shift,
+                                     Counts* counts) const {
+  const Kernels& K = kernels();
+  const int64_t size = ((high - low - 1) >> shift) + 1;
+  const int64_t chunks = chunks_of(n_);
+  std::vector<int64_t> total(size, 0);
+#pragma omp parallel num_threads(threads_)
+  {
+    std::vector<uint32_t> bins(size, 0);
+    Counts own{0, 0, true};
+#pragma omp for schedule(static) nowait
+    for (int64_t i = 0; i < chunks; ++i)
+      K.histogram(losses_ + i * kChunk, valid_ ? valid_ + i * kChunk : nullptr,
+                  std::min(kChunk, n_ - i * kChunk), marked_, low, shift, bins.data(), &own);
+    // Integers: the order of the threads does not matter.
+#pragma omp critical
+    {
+      for (int64_t k = 0; k < size; ++k) total[k] += bins[k];
+      counts->valid += own.valid;
+      counts->zeros += own.zeros;
+      counts->sound = counts->sound && own.sound;
+    }
+  }
+  return total;
+}
+
+void Pool::split(int32_t low, int32_t high, double q) {
+  const Kernels& K = kernels();
+  const int64_t chunks = chunks_of(n_);
+  std::vector<Split> parts(chunks);
+  std::vector<std::vector<float>> found(threads_);
+  // Threads take consecutive runs of chunks, so that what they keep can be joined in order.
+#pragma omp parallel for num_threads(threads_) schedule(static)
+  for (int64_t thread = 0; thread < threads_; ++thread) {
+    std::vector<float>& kept = found[thread];
+    std::vector<float> buffer(kChunk);
+    for (int64_t i = chunks * thread / threads_; i < chunks * (thread + 1) / threads_; ++i) {
+      K.split(losses_ + i * kChunk, valid_ ? valid_ + i * kChunk : nullptr,
+              std::min(kChunk, n_ - i * kChunk), low, high, q, buffer.data(), &parts[i]);
+      kept.insert(kept.end(), buffer.begin(), buffer.begin() + parts[i].inside);
+    }
+  }
+  for (const Split& part : parts) {
+    above += part.above;
+    above_sum += part.above_sum;
+  }
+  below = add(parts, below, q);
+  std::vector<float> joined = std::move(found[0]);
+  for (int thread = 1; thread < threads_; ++thread)
+    joined.insert(joined.end(), found[thread].begin(), found[thread].end());
+  undecided_ = std::move(joined);
+  losses_ = undecided_.data();
+  valid_ = nullptr;
+  n_ = static_cast<int64_t>(undecided_.size());
+}
+
+}  // namespace lossmaxpool

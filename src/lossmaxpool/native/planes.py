@@ -1,0 +1,51 @@
+"""(B, C, *spatial) tensors of any strides as planes of two dimensions, without a copy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from lossmaxpool.native.library import Strides
+
+
+class Planes(NamedTuple):
+    """Tensors of one shape (B, C, *spatial), seen as B x C planes of height x width."""
+
+    height: int
+    width: int
+    strides: tuple[Strides, ...]  # one per tensor
+
+
+def merged_planes(*tensors: Tensor) -> Planes | None:
+    """Merge neighbouring spatial dimensions as far as the strides of all tensors allow.
+
+    Returns:
+        The planes, or None where more than two dimensions are left.
+    """
+    left: list[tuple[int, list[int]]] = []  # size, the stride in every tensor
+    for dim, size in enumerate(tensors[0].shape[2:], start=2):
+        steps = [tensor.stride(dim) for tensor in tensors]
+        if size == 1:
+            continue  # of one element, any stride is right
+        if left and left[-1][1] == [size * step for step in steps]:
+            left[-1] = (left[-1][0] * size, steps)
+        else:
+            left.append((size, steps))
+    return _planes(left, tensors) if len(left) <= 2 else None
+
+
+def own_planes(*tensors: Tensor) -> Planes:
+    """Planes of (B, C, w) or (B, C, h, w) tensors in their own dimensions, to be upsampled."""
+    dims = range(2, tensors[0].dim())
+    left = [(tensors[0].shape[dim], [t.stride(dim) for t in tensors]) for dim in dims]
+    return _planes(left, tensors)
+
+
+def _planes(left: list[tuple[int, list[int]]], tensors: tuple[Tensor, ...]) -> Planes:
+    (height, rows), (width, columns) = [(1, [1] * len(tensors))] * (2 - len(left)) + left
+    strides = (
+        Strides(t.stride(0), t.stride(1), row, column)
+        for t, row, column in zip(tensors, rows, columns, strict=True)
+    )
+    return Planes(height, width, tuple(strides))
