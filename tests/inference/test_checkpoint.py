@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lossmaxpool.inference import load_checkpoint
-from lossmaxpool.models import ModelDescription
+from lossmaxpool.models import ModelConfig, ModelDescription, build_model
 
 
 @pytest.fixture
@@ -118,3 +118,30 @@ def test_a_checkpoint_that_would_execute_code_is_refused(
     with pytest.raises(ValueError, match=r"is refused: .*could execute code"):
         load_checkpoint(path)
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("encoder", ["tu-test_resnet", "caffe-resnet50"])
+def test_rebuilds_a_frozen_deeplab_without_the_file_it_began_with(
+    tmp_path: Path, description: ModelDescription, encoder: str
+) -> None:
+    config = ModelConfig("DeepLabV2", encoder, "none", frozen_batch_norm=True)
+    model = build_model(config, 3).eval()
+    first = replace(
+        config, weights="gone.pth", pretrained_head=encoder.startswith("caffe"), decoder_options={}
+    )
+    content = {
+        ModelDescription.KEY: replace(description, config=first).as_dict(),
+        "state_dict": {f"model.{name}": tensor for name, tensor in model.state_dict().items()},
+    }
+    trained = load_checkpoint(save(content, tmp_path))
+    images = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(trained.model(images), model(images))
+
+
+def test_a_description_from_before_these_options_is_read(
+    tmp_path: Path, checkpoint: dict[str, Any]
+) -> None:
+    config = checkpoint[ModelDescription.KEY]["config"]
+    del config["frozen_batch_norm"], config["pretrained_head"]
+    assert not load_checkpoint(save(checkpoint, tmp_path)).description.config.frozen_batch_norm
