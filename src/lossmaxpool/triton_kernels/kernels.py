@@ -6,10 +6,12 @@ from torch import Tensor
 
 from lossmaxpool.triton_kernels.dense_gradient import dense_gradient
 from lossmaxpool.triton_kernels.dense_losses import dense_losses
-from lossmaxpool.triton_kernels.planes import planes
+from lossmaxpool.triton_kernels.planes import grid, planes
 from lossmaxpool.triton_kernels.pool_weight import norm
 from lossmaxpool.triton_kernels.smoothing import terms
 from lossmaxpool.triton_kernels.threshold import find_threshold
+from lossmaxpool.triton_kernels.upsampled_gradient import upsampled_gradient
+from lossmaxpool.triton_kernels.upsampled_losses import upsampled_losses
 
 
 def pixel_losses(
@@ -35,7 +37,10 @@ def pixel_losses(
     weight = None if weight is None else weight.float().contiguous()
     loss_terms = terms(label_smoothing, logits.shape[1], weight)
     if logits.shape[2:] != target.shape[1:]:
-        raise NotImplementedError("upsampling")
+        return upsampled_losses(
+            logits, target, weight, ignore_index, loss_terms, grid(logits),
+            grid(target.unsqueeze(1)),
+        )  # fmt: skip
     view = planes(logits)
     if view is None:
         raise ValueError(f"strides {logits.stride()} do not merge into two spatial dimensions.")
@@ -108,8 +113,9 @@ def gradient(
     weight = None if weight is None else weight.float().contiguous()
     loss_terms = terms(label_smoothing, logits.shape[1], weight)
     grad_value = grad_value.float().contiguous()
-    if logits.shape[2:] != target.shape[1:]:
-        raise NotImplementedError("upsampling")
-    return dense_gradient(
+    shared = (
         grad_value, logits, target, weight, losses, packed, ignore_index, loss_terms, norm(p)
-    )
+    )  # fmt: skip
+    if logits.shape[2:] != target.shape[1:]:
+        return upsampled_gradient(*shared, grid(target.unsqueeze(1)))
+    return dense_gradient(*shared)

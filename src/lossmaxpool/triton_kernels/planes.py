@@ -67,3 +67,19 @@ def planes(*tensors: Tensor) -> Planes | None:
         for t, row, column in zip(tensors, rows, columns, strict=True)
     )
     return Planes(height, width, tuple(strides))
+
+
+class Grid(NamedTuple):
+    """One or two spatial dimensions as they are, to be upsampled."""
+
+    height: int
+    width: int
+    strides: Strides
+
+
+def grid(tensor: Tensor) -> Grid:
+    """(B, C, h, w) or (B, C, w) as a grid."""
+    if tensor.dim() == 3:
+        tensor = tensor.unsqueeze(2)
+    image, channel, row, column = tensor.stride()
+    return Grid(tensor.shape[2], tensor.shape[3], Strides(image, channel, row, column))

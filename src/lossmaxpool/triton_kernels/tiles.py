@@ -17,6 +17,20 @@ class Tile(NamedTuple):
     warps: int
 
 
+class Block(NamedTuple):
+    """A block of classes by pixels or cells of the upsampling kernels."""
+
+    classes: int
+    pixels: int
+    warps: int
+
+
+# Pixels a thread: 2, each with 8 interpolated classes in flight.
+UPSAMPLED = Block(8, 256, 4)
+# A cell a thread, its 8 classes with four corner logits and four corner sums each in registers.
+CELLS = Block(8, 128, 4)
+
+
 def dense_tile(classes: int, dtype: torch.dtype) -> Tile:
     """The tile of the kernels that stream dense logits.
 
