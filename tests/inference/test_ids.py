@@ -11,6 +11,7 @@ from lossmaxpool.data import EvalTransform
 from lossmaxpool.inference import InferenceConfig, evaluate, predict_ids, predict_logits
 from lossmaxpool.models import ModelConfig, build_model
 
+from ..models.largest import Largest
 from .conftest import Bands
 
 TILINGS = st.builds(
@@ -181,3 +182,16 @@ def test_a_broken_view_is_not_outvoted(brightness: nn.Module) -> None:
     predict_ids(model, images)
     with pytest.raises(ValueError, match="the logits of the images are not finite"):
         predict_ids(model, images, InferenceConfig(flip=True))
+
+
+@pytest.mark.parametrize(
+    "config", [InferenceConfig(), InferenceConfig("optimised", flip=True)], ids=["full", "tiles"]
+)
+def test_scores_of_all_classes_never_exist_at_full_size(config: InferenceConfig) -> None:
+    """2048 × 1024 pixels of 19 classes are 160 MB; nothing exceeds the image by itself, 25 MB."""
+    model = nn.Conv2d(3, 19, 8, stride=8).eval()
+    images = torch.rand(1, 3, 1024, 2048)
+    with Largest() as largest:
+        ids = predict_ids(model, images, config)
+    assert ids.shape == (1, 1024, 2048)
+    assert largest.bytes <= images.nbytes

@@ -6,10 +6,11 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from lossmaxpool.models import full_size_ids, full_size_logits
 from lossmaxpool.models.strips import STRIP_BYTES, SmallLogits, decide, small_logits
+
+from .largest import Largest
 
 SIDE = st.integers(1, 70)
 
@@ -24,20 +25,6 @@ def pooled(stride: int):  # type: ignore[no-untyped-def]
         return F.conv2d(F.avg_pool2d(images, stride), mixture.to(images.dtype).view(5, 3, 1, 1))
 
     return network
-
-
-class Largest(TorchDispatchMode):
-    """Remembers the size in bytes of the largest tensor that an operation made."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        result = func(*args, **(kwargs or {}))
-        if isinstance(result, Tensor):
-            self.bytes = max(self.bytes, result.nbytes)
-        return result
 
 
 @given(height=SIDE, width=SIDE, stride=st.sampled_from([1, 2, 4, 8, 16]), seed=st.integers(0, 99))

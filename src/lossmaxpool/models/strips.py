@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Full-size scores that exist at one time. A strip is at least one row high.
+# Scores of one strip, which is at least one row high; interpolating them takes a few times that.
 STRIP_BYTES = 16 * 2**20
 
 
@@ -88,7 +88,7 @@ def small_logits(
 def decide(versions: Sequence[SmallLogits], rows: range, columns: range) -> Tensor:
     """The class of each pixel: the largest logit, or the largest mean probability of several.
 
-    Strip by strip, so that the scores of all classes exist for :data:`STRIP_BYTES` of pixels only.
+    Strip by strip, so that no map of scores is larger than :data:`STRIP_BYTES`.
 
     Args:
         versions: logits of one image, seen in one or several ways.
