@@ -1,6 +1,6 @@
 """Where a pixel of the upsampled size lies between the low-resolution ones, in integers.
 
-``align_corners=False`` puts pixel o of ``out`` at ``src = (2 o + 1) in / (2 out) - 1 / 2`` of ``in``.
+``align_corners=False`` puts pixel o of ``out`` at ``(2 o + 1) in / (2 out) - 1 / 2`` of ``in``.
 The numerator is exact, so that cells have sharp borders and the fraction is off by one rounding.
 Cell j holds the pixels between low-resolution pixels j - 1 and j, for j = 0, ..., in; at both ends
 the missing neighbour is the border itself. For an integer scale s, an inner cell is s x s pixels.

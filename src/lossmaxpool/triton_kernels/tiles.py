@@ -25,9 +25,10 @@ class Block(NamedTuple):
     warps: int
 
 
-# Pixels a thread: 2, each with 8 interpolated classes in flight.
-UPSAMPLED = Block(8, 256, 4)
-# A cell a thread, its 8 classes with four corner logits and four corner sums each in registers.
+# A pixel a thread, 8 interpolated classes in flight: 96 registers, where two pixels take 174.
+UPSAMPLED = Block(8, 128, 4)
+# A cell a thread, 8 classes with four corner logits and four corner sums each: 178 registers. With
+# 16 they spill.
 CELLS = Block(8, 128, 4)
 
 

@@ -36,7 +36,7 @@ def cells_kernel(
     HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCK_M: tl.constexpr,
 ):  # fmt: skip
-    """Program (tile of cells of an image, block of classes) -> corners (B, C, 4, M)."""
+    """Program (tile of cells of an image, block of classes) -> corners (B, 4, C, M)."""
     program = tl.program_id(0)
     image = (program // tiles).to(tl.int64)
     cells = (tl.full([], low_h, tl.int64) + 1) * (low_w + 1)
@@ -72,13 +72,13 @@ def cells_kernel(
     to_b = tl.zeros([BLOCK_C, BLOCK_M], tl.float32)
     to_c = tl.zeros([BLOCK_C, BLOCK_M], tl.float32)
     to_d = tl.zeros([BLOCK_C, BLOCK_M], tl.float32)
-    for down in range(0, cell_h):
+    for down in range(cell_h):
         i = first_i + down
         y = axis_fraction(i, row, low_h, height)
         start, end = mix(a, c, y[None, :]), mix(b, d, y[None, :])
         to_start = tl.zeros([BLOCK_C, BLOCK_M], tl.float32)
         to_end = tl.zeros([BLOCK_C, BLOCK_M], tl.float32)
-        for along in range(0, cell_w):
+        for along in range(cell_w):
             j = first_j + along
             inside = present & (i < end_i) & (j < end_j)
             x = axis_fraction(j, column, low_w, width)
@@ -113,11 +113,13 @@ def cells_kernel(
         to_b += (1 - y)[None, :] * to_end
         to_c += y[None, :] * to_start
         to_d += y[None, :] * to_end
-    out = corners + ((image * C + classes) * 4 * cells)[:, None] + cell[None, :]
+    # No store is known to be aligned: one that were would have four cells a thread in its layout,
+    # and the pixels' numbers would change hands at every step of the loops above.
+    out = corners + ((image * 4 * C + classes) * cells)[:, None] + cell[None, :]
     tl.store(out, to_a, mask=mask)
-    tl.store(out + cells, to_b, mask=mask)
-    tl.store(out + 2 * cells, to_c, mask=mask)
-    tl.store(out + 3 * cells, to_d, mask=mask)
+    tl.store(out + C * cells, to_b, mask=mask)
+    tl.store(out + 2 * C * cells, to_c, mask=mask)
+    tl.store(out + 3 * C * cells, to_d, mask=mask)
 
 
 @triton.jit(do_not_specialize=["tiles", "low_w", "low_h"])
@@ -136,10 +138,10 @@ def gather_kernel(
     cells = (tl.full([], low_h, tl.int64) + 1) * across
     # Cell (row, column) has the pixel at its bottom right, the next ones at their other corners.
     cell = row * across + column
-    places = corners + ((image * C + classes) * 4 * cells)[:, None] + cell[None, :]
-    bottom_right = tl.load(places + 3 * cells, mask=mask, other=0.0)
-    bottom_left = tl.load(places + 2 * cells + 1, mask=mask, other=0.0)
-    top_right = tl.load(places + cells + across, mask=mask, other=0.0)
+    places = corners + ((image * 4 * C + classes) * cells)[:, None] + cell[None, :]
+    bottom_right = tl.load(places + 3 * C * cells, mask=mask, other=0.0)
+    bottom_left = tl.load(places + 2 * C * cells + 1, mask=mask, other=0.0)
+    top_right = tl.load(places + C * cells + across, mask=mask, other=0.0)
     top_left = tl.load(places + across + 1, mask=mask, other=0.0)
     total = (bottom_right + bottom_left) + (top_right + top_left)
     out = gradient + image * out_b + (row * out_h + column * out_w)[None, :]
@@ -159,7 +161,7 @@ def upsampled_gradient(
     shape: Norm,
     high: Grid,
 ) -> Tensor:
-    """d value / d low-resolution logits; scratch of four float32 per logit and border cell."""
+    """The gradient of (B, C, *low) logits; scratch of four float32 per logit and border cell."""
     gradient = torch.empty_like(logits)
     if gradient.numel() == 0:
         return gradient
@@ -168,7 +170,7 @@ def upsampled_gradient(
     low, out, tile = grid(logits), grid(gradient), CELLS
     batch, classes = logits.shape[:2]
     cells = (low.height + 1) * (low.width + 1)
-    corners = torch.empty(batch, classes, 4, cells, dtype=torch.float32, device=logits.device)
+    corners = torch.empty(batch, 4, classes, cells, dtype=torch.float32, device=logits.device)
     log_sums = None
     if not loss_terms.plain:
         log_sums = upsampled_losses(
