@@ -1,8 +1,8 @@
 """The build hook: compiles the native kernels where a C++ compiler is, and never needs one.
 
-``CXX`` names the compiler. ``LOSSMAXPOOL_BUILD_NATIVE=0`` leaves the kernels out, ``=1`` makes it an
-error if they cannot be built (as for released wheels); otherwise a pure Python wheel comes out, which
-says at run time why it has none.
+``CXX`` names the compiler. ``LOSSMAXPOOL_BUILD_NATIVE=0`` leaves the kernels out, ``=1`` makes it
+an error if they cannot be built (as for released wheels); otherwise a pure Python wheel comes out,
+which says at run time why it has none.
 """
 
 from __future__ import annotations

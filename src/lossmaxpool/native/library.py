@@ -16,13 +16,13 @@ SWITCH = "LOSSMAXPOOL_NATIVE"
 class Strides(ctypes.Structure):
     """``Strides`` of cpp/problem.h."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in ("image", "channel", "row", "column")]  # noqa: RUF012
+    _fields_ = [(name, ctypes.c_int64) for name in ("image", "channel", "row", "column")]
 
 
 class Problem(ctypes.Structure):
     """``Problem`` of cpp/problem.h, field by field."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         *[
             (name, ctypes.c_void_p)
             for name in ("logits", "target", "weight", "losses", "gradient", "grad_value", "packed")

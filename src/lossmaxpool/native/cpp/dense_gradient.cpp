@@ -17,7 +17,7 @@ extern "C" void lossmaxpool_dense_gradient(const Problem* problem) {
   const Strides& g = P.gradient_strides;
   prefer_large_pages(P.gradient,
                      P.batch * P.classes * size * format_bytes(P.logits_format));
-#pragma omp parallel num_threads(static_cast<int>(P.threads))
+#pragma omp parallel num_threads(team(P, P.batch * tiles))
   {
     std::vector<float> tile(pixels * P.classes), out(pixels * P.classes), work(5 * pixels);
     std::vector<int32_t> label(pixels);

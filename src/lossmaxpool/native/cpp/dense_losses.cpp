@@ -11,7 +11,7 @@ extern "C" void lossmaxpool_dense_losses(const Problem* problem) {
   const int64_t size = P.height * P.width;
   const int64_t pixels = tile_pixels(P.classes);
   const int64_t tiles = (size + pixels - 1) / pixels;
-#pragma omp parallel num_threads(static_cast<int>(P.threads))
+#pragma omp parallel num_threads(team(P, P.batch * tiles))
   {
     std::vector<float> tile(pixels * P.classes), work(2 * pixels);
     std::vector<int32_t> label(pixels);

@@ -30,7 +30,7 @@ std::vector<int64_t> Pool::histogram(int32_t low, int32_t high, int32_t shift,
   const int64_t size = ((high - low - 1) >> shift) + 1;
   const int64_t chunks = chunks_of(n_);
   std::vector<int64_t> total(size, 0);
-#pragma omp parallel num_threads(threads_)
+#pragma omp parallel num_threads(team())
   {
     std::vector<uint32_t> bins(size, 0);
     Counts own{0, 0, true};
@@ -53,14 +53,15 @@ std::vector<int64_t> Pool::histogram(int32_t low, int32_t high, int32_t shift,
 void Pool::split(int32_t low, int32_t high, double q) {
   const Kernels& K = kernels();
   const int64_t chunks = chunks_of(n_);
+  const int threads = team();
   std::vector<Split> parts(chunks);
-  std::vector<std::vector<float>> found(threads_);
+  std::vector<std::vector<float>> found(threads);
   // Threads take consecutive runs of chunks, so that what they keep can be joined in order.
-#pragma omp parallel for num_threads(threads_) schedule(static)
-  for (int64_t thread = 0; thread < threads_; ++thread) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t thread = 0; thread < threads; ++thread) {
     std::vector<float>& kept = found[thread];
     std::vector<float> buffer(kChunk);
-    for (int64_t i = chunks * thread / threads_; i < chunks * (thread + 1) / threads_; ++i) {
+    for (int64_t i = chunks * thread / threads; i < chunks * (thread + 1) / threads; ++i) {
       K.split(losses_ + i * kChunk, valid_ ? valid_ + i * kChunk : nullptr,
               std::min(kChunk, n_ - i * kChunk), low, high, q, buffer.data(), &parts[i]);
       kept.insert(kept.end(), buffer.begin(), buffer.begin() + parts[i].inside);
@@ -72,7 +73,7 @@ void Pool::split(int32_t low, int32_t high, double q) {
   }
   below = add(parts, below, q);
   std::vector<float> joined = std::move(found[0]);
-  for (int thread = 1; thread < threads_; ++thread)
+  for (int thread = 1; thread < threads; ++thread)
     joined.insert(joined.end(), found[thread].begin(), found[thread].end());
   undecided_ = std::move(joined);
   losses_ = undecided_.data();

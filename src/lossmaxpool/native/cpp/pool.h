@@ -1,6 +1,7 @@
 // One pool of losses during the solve: what is decided so far, and the losses that are not.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -24,6 +25,13 @@ class Pool {
   Mass below{0.0, 0.0};    // power sum of those that are not
 
  private:
+  // A team that has less than this each waits longer for its slowest member than it gains.
+  static constexpr int64_t kLossesPerThread = 1 << 18;
+  int team() const {
+    const int64_t worth = std::max<int64_t>(n_ / kLossesPerThread, 1);
+    return static_cast<int>(std::min<int64_t>(threads_, worth));
+  }
+
   const float* losses_;
   const uint8_t* valid_;
   int64_t n_;

@@ -17,6 +17,11 @@ inline int64_t tile_pixels(int64_t classes) {
   return std::min<int64_t>(std::max<int64_t>(fit, 16), 1024);
 }
 
+// No more threads than there are pieces of work.
+inline int team(const Problem& problem, int64_t pieces) {
+  return static_cast<int>(std::max<int64_t>(std::min(problem.threads, pieces), 1));
+}
+
 inline int64_t format_bytes(int64_t format) { return format == FLOAT32 ? 4 : 2; }
 
 inline const void* image_of(const void* data, const Strides& strides, int64_t image,

@@ -55,7 +55,7 @@ extern "C" void lossmaxpool_upsampled_gradient(const Problem* problem) {
   const int64_t row = P.classes * P.low_width;  // floats of one low-resolution row
   // (batch, bands, above and below, classes, low_width)
   std::vector<float> scratch(P.batch * P.low_height * 2 * row, 0.0f);
-#pragma omp parallel num_threads(static_cast<int>(P.threads))
+#pragma omp parallel num_threads(team(P, P.batch * P.low_height))
   {
     Band band(P, rows, columns);
     Gathered gathered(P.classes, pixels);

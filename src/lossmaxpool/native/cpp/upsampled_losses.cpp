@@ -10,7 +10,7 @@ extern "C" void lossmaxpool_upsampled_losses(const Problem* problem) {
   const Scoring scoring = scoring_of(P);
   const Axis rows(P.low_height, P.height), columns(P.low_width, P.width);
   const int64_t pixels = std::min(tile_pixels(P.classes), P.width);
-#pragma omp parallel num_threads(static_cast<int>(P.threads))
+#pragma omp parallel num_threads(team(P, P.batch * P.low_height))
   {
     Band band(P, rows, columns);
     std::vector<float> tile(pixels * P.classes), work(2 * pixels);
