@@ -8,10 +8,15 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
+from benchmarks.speed import page
+from benchmarks.speed.bars import bars
+from benchmarks.speed.pictures import COST, SCALING, cost_picture, scaling_picture
+from benchmarks.speed.results import read
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 COMPARISONS = sorted(path.stem for path in RESULTS.glob("camvid-*.json"))
+SPEED = sorted(path.stem.removeprefix("loss-") for path in RESULTS.glob("loss-*.json"))
 
 
 def test_the_comparisons_are_committed() -> None:
@@ -68,3 +73,41 @@ def test_a_result_says_how_and_where_it_was_measured(path: Path) -> None:
     for environment in environments:
         assert {"date", "device", "torch", "python", "lossmaxpool"} <= environment.keys()
     assert not re.search(r"/(home|root|tmp|work|Users)/", path.read_text())
+
+
+def test_the_speed_of_the_loss_is_committed() -> None:
+    assert "cpu" in SPEED
+    assert set(SPEED) <= set(page.DEVICES)
+
+
+@pytest.mark.parametrize("path", page.PAGES, ids=lambda path: path.stem)
+def test_the_pages_show_the_speed_that_was_measured(path: Path) -> None:
+    shown = path.read_text()
+    assert shown == page.rendered(shown), "run: python -m benchmarks.loss --render"
+
+
+@pytest.mark.parametrize("device", SPEED)
+def test_the_pictures_show_the_speed_that_was_measured(device: str) -> None:
+    results = read(device)
+    assert results is not None
+    images = ROOT / "docs" / "images"
+    assert (images / COST.format(device)).read_text() == cost_picture(results)
+    assert (images / SCALING.format(device)).read_text() == scaling_picture(results)
+
+
+@pytest.mark.parametrize("device", SPEED)
+def test_the_bars_of_a_result_are_those_of_its_figures(device: str) -> None:
+    results = read(device)
+    assert results is not None
+    written = results.content["bars"]
+    assert [bar["measured"] for bar in written] == [bar.measured for bar in bars(results)]
+    assert [bar["holds"] for bar in written] == [bar.holds for bar in bars(results)]
+
+
+def test_the_page_on_speed_has_every_section() -> None:
+    shown = (ROOT / "docs" / "speed.md").read_text()
+    asked = {name for _, name, _ in page.BLOCK.findall(shown)}
+    assert asked == {
+        *(f"{section}-cpu" for section in page.SECTIONS if section != "all"),
+        "all-cuda",
+    }

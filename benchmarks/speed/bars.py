@@ -1,0 +1,156 @@
+"""What the loss has to reach, beside what it reached: computed from a result, never typed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.speed.results import Measured, Results
+
+# Below, the time is in launches and caches; the exponent is fitted from here on.
+LINEAR_FROM = 2**20
+
+Figure = Callable[[Measured], float | None]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A promise, its limit and what was measured; None: not measured on this machine."""
+
+    text: str
+    limit: float
+    measured: float | None
+    at_most: bool = True
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the promise is kept; None where nothing was measured."""
+        if self.measured is None:
+            return None
+        return self.measured <= self.limit if self.at_most else self.measured >= self.limit
+
+
+def bars(results: Results) -> list[Bar]:
+    """The bars of the device that was measured."""
+    return _on_cuda(results) if results.content["device"] == "cuda" else _on_cpu(results)
+
+
+def exponent(scaling: Sequence[Measured], contender: str = "lmp") -> float | None:
+    """k of time ~ n^k from 2^20 losses on, by least squares; None for fewer than two sizes."""
+    points = [
+        (case.shape[3], time)
+        for case in scaling
+        if case.shape[3] >= LINEAR_FROM and (time := case.get(contender, "median_ms")) is not None
+    ]
+    if len(points) < 2:
+        return None
+    sizes, times = np.log(np.array(points)).T
+    return float(np.polyfit(sizes, times, 1)[0])
+
+
+def _on_cpu(results: Results) -> list[Bar]:
+    dense = results.of("dense", malloc="default")
+    pinned = results.of("dense", malloc="pinned")
+    found = [
+        Bar("dense, native kernel: time / cross-entropy", 0.75, _worst(dense, _over("lmp_native"))),
+        Bar(
+            "dense, native kernel: extra memory / cross-entropy",
+            0.6,
+            _worst(dense, _over("lmp_native", measure="extra_bytes")),
+        ),
+        Bar("dense, portable path: time / cross-entropy", 1.5, _worst(dense, _over("lmp_torch"))),
+        Bar(
+            "dense, native kernel, malloc pinned: time / cross-entropy",
+            1.05,
+            _worst(pinned, _over("lmp_native")),
+        ),
+        *_solver(results),
+    ]
+    for case in results.of("upsampling"):
+        classes = case.shape[1]
+        found += _upsampling(classes, [case], 2, 0.2 if classes == 19 else 0.05)
+    return found
+
+
+def _on_cuda(results: Results) -> list[Bar]:
+    """Every bar takes the worse of float32 and bfloat16."""
+    found = []
+    for shape in ([16, 19, 1024, 1024], [16, 150, 512, 512]):
+        dense = results.of("dense", shape=shape)
+        where = f"dense {'×'.join(map(str, shape))}"
+        found += [
+            Bar(
+                f"{where}: time / compiled",
+                1.10,
+                _worst(dense, _over(None, "cross_entropy_compiled")),
+            ),
+            Bar(f"{where}: time / cross-entropy", 0.55, _worst(dense, _over())),
+            Bar(f"{where}: time / by sort", 0.25, _worst(dense, _over(None, "lmp_by_sort"))),
+            Bar(
+                f"{where}: bandwidth of three passes / clone's",
+                0.85,
+                _worst(dense, lambda case: case.of_clone(case.ours), largest=False),
+                at_most=False,
+            ),
+        ]
+    small = results.of("dense", shape=[2, 19, 550, 550])
+    found.append(Bar("dense 2×19×550×550: time / cross-entropy", 1.0, _worst(small, _over())))
+    for classes, faster in ((19, 4), (150, 6)):
+        found += _upsampling(
+            classes, [c for c in results.of("upsampling") if c.shape[1] == classes], faster, 0.05
+        )
+    waits = _worst(
+        [case for case in results.cases if case.kind != "scaling"],
+        lambda case: case.get(case.ours, "synchronisations"),
+    )
+    return [*found, *_solver(results), Bar("synchronisations", 0, waits)]
+
+
+def _upsampling(classes: int, cases: Iterable[Measured], faster: float, memory: float) -> list[Bar]:
+    where = f"×8 upsampling, C = {classes}"
+    cases = list(cases)
+    return [
+        Bar(
+            f"{where}: times faster than cross-entropy",
+            faster,
+            _worst(cases, lambda case: case.ratio("cross_entropy", case.ours), largest=False),
+            at_most=False,
+        ),
+        Bar(
+            f"{where}: extra memory / cross-entropy",
+            memory,
+            _worst(cases, _over(measure="extra_bytes")),
+        ),
+    ]
+
+
+def _solver(results: Results) -> list[Bar]:
+    return [
+        Bar(
+            "solver, one image: times faster than by sort",
+            5,
+            _worst(
+                results.of("solver"), lambda case: case.ratio("lmp_by_sort", "lmp"), largest=False
+            ),
+            at_most=False,
+        ),
+        Bar("solver: k of time ~ n^k, from 2^20 losses on", 1.1, exponent(results.of("scaling"))),
+    ]
+
+
+def _over(
+    contender: str | None = None, rival: str = "cross_entropy", measure: str = "median_ms"
+) -> Figure:
+    """The ratio of a contender, or of what "auto" takes, to a rival."""
+    return lambda case: case.ratio(contender or case.ours, rival, measure)
+
+
+def _worst(cases: Iterable[Measured], figure: Figure, *, largest: bool = True) -> float | None:
+    """The worst figure of some cases; None if one of them is missing."""
+    figures = [figure(case) for case in cases]
+    known = [value for value in figures if value is not None]
+    if not known or len(known) < len(figures):
+        return None
+    return max(known) if largest else min(known)

@@ -1,0 +1,128 @@
+"""Fills the blocks of docs/speed.md, and of any other page that asks for one, from the results.
+
+A block stands between ``<!-- speed: name -->`` and ``<!-- end -->``; what is typed between the two
+is replaced. The words around the blocks are written by hand and hold no figure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.speed.pictures import COST, SCALING, cost_picture, scaling_picture
+from benchmarks.speed.results import Results, read
+from benchmarks.speed.tables import (
+    bar_table,
+    left_out,
+    logits_table,
+    megabytes,
+    scaling_table,
+    solver_table,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = (ROOT / "README.md", ROOT / "docs" / "speed.md")
+IMAGES = ROOT / "docs" / "images"
+DEVICES = ("cpu", "cuda")
+BLOCK = re.compile(r"(<!-- speed: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def render() -> None:
+    """Write the pictures and the blocks of all pages."""
+    for device in DEVICES:
+        results = read(device)
+        if results is not None:
+            (IMAGES / COST.format(device)).write_text(cost_picture(results))
+            (IMAGES / SCALING.format(device)).write_text(scaling_picture(results))
+    for page in PAGES:
+        page.write_text(rendered(page.read_text()))
+
+
+def rendered(page: str) -> str:
+    """A page with its blocks as the results have them."""
+
+    def block(found: re.Match[str]) -> str:
+        opening, name, end = found.groups()
+        section, _, device = name.rpartition("-")
+        results = read(device)
+        body = "**Not measured yet.**" if results is None else SECTIONS[section](results)
+        return f"{opening}\n{body}\n\n{end}"
+
+    return BLOCK.sub(block, page)
+
+
+def _setting(results: Results) -> str:
+    setting = results.content["environment"]
+    versions = ", ".join(
+        f"{name} {setting[name]}"
+        for name in ("lossmaxpool", "torch", "triton", "liger-kernel", "python")
+        if name in setting
+    )
+    lines = [
+        f"`{results.content['command']}` on {setting['date'][:10]}: {setting['device']}, "
+        f"{setting['threads']} threads, {versions}."
+    ]
+    missing = left_out(results.cases)
+    return "\n\n".join([*lines, missing] if missing else lines)
+
+
+def _dense(results: Results) -> str:
+    return _logits(results, "dense")
+
+
+def _upsampling(results: Results) -> str:
+    return _logits(results, "upsampling")
+
+
+def _logits(results: Results, kind: str) -> str:
+    """One table per shape and dtype; the allocators of one shape share a table."""
+    parts = []
+    for case in results.of(kind, malloc="default"):
+        content = case.content
+        same = results.of(kind, shape=case.shape, dtype=content["dtype"])
+        shape = "×".join(map(str, case.shape))
+        low = "×".join(map(str, content["low"][2:]))
+        source = f" from {low}" if kind == "upsampling" else ""
+        parts.append(
+            f"**{shape}{source}, {content['dtype']}**: logits of "
+            f"{megabytes(content['logits_bytes'])} MB, floor {megabytes(content['floor_bytes'])} MB"
+        )
+        parts.append(logits_table(same))
+    return "\n\n".join(parts)
+
+
+def _solver(results: Results) -> str:
+    return solver_table(results.of("solver")[0])
+
+
+def _scaling(results: Results) -> str:
+    return scaling_table(results.of("scaling"))
+
+
+def _all(results: Results) -> str:
+    """Everything of one device, for a page that tells about it in one place."""
+    device = results.content["device"]
+    return "\n\n".join(
+        [
+            _setting(results),
+            f"![Time and memory over those of cross-entropy](images/{COST.format(device)})",
+            bar_table(results),
+            _dense(results),
+            _upsampling(results),
+            _solver(results),
+            f"![Time against the number of losses](images/{SCALING.format(device)})",
+            _scaling(results),
+        ]
+    )
+
+
+SECTIONS: dict[str, Callable[[Results], str]] = {
+    "setting": _setting,
+    "bars": bar_table,
+    "dense": _dense,
+    "upsampling": _upsampling,
+    "solver": _solver,
+    "scaling": _scaling,
+    "all": _all,
+}

@@ -1,0 +1,159 @@
+"""Bars, tables, pictures and page, from results whose numbers are made up."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from benchmarks.speed import page
+from benchmarks.speed.bars import Bar, bars, exponent
+from benchmarks.speed.cases import Case, cases
+from benchmarks.speed.pictures import cost_picture, scaling_picture
+from benchmarks.speed.results import Results
+from benchmarks.speed.tables import bar_table, megabytes, number, scaling_table, table
+
+LOGITS = {"cross_entropy": 10.0, "cross_entropy_compiled": 5.0, "lmp_by_sort": 30.0, "clone": 2.0}
+SOLVER = {"lmp": 1.0, "lmp_by_sort": 8.0, "top_k": 4.0}
+
+
+def made_up(device: str, ours: str | None, ms: float = 5.0) -> Results:
+    """Every case of a device; ours takes `ms`, cross-entropy 10; memory is a MB per ms."""
+    measured = [case_result(case, device, ours, ms) for case in cases(device, quick=False)]
+    environment = {"date": "2026-01-02T03:04:05+00:00", "device": "a chip", "threads": 2}
+    content = {
+        "command": "python x",
+        "device": device,
+        "environment": environment,
+        "cases": measured,
+    }
+    return Results(json.loads(json.dumps(content)))
+
+
+def case_result(case: Case, device: str, ours: str | None, ms: float) -> dict[str, Any]:
+    if case.kind in ("dense", "upsampling"):
+        times = LOGITS | ({ours: ms} if ours else {})
+    else:
+        times = {name: time * case.shape[3] / 302_500 for name, time in SOLVER.items()}
+    waits = {"synchronisations": 0} if device == "cuda" else {}
+    return {
+        **asdict(case),
+        "low": case.low,
+        "logits_bytes": case.logits_bytes,
+        "floor_bytes": case.floor_bytes,
+        "auto": ours if case.kind in ("dense", "upsampling") else None,
+        "left_out": {"liger": "needs a GPU"},
+        "contenders": {
+            name: {
+                "median_ms": time,
+                "q20_ms": time,
+                "q80_ms": time,
+                "extra_bytes": 1e6 * time,
+                **waits,
+            }
+            for name, time in times.items()
+        },
+    }
+
+
+def verdicts(results: Results) -> dict[str, tuple[float | None, bool | None]]:
+    return {bar.text: (bar.measured, bar.holds) for bar in bars(results)}
+
+
+def test_a_bar_holds_on_its_own_side() -> None:
+    assert Bar("", 0.75, 0.75).holds is True
+    assert Bar("", 0.75, 0.76).holds is False
+    assert Bar("", 5, 5.0, at_most=False).holds is True
+    assert Bar("", 5, 4.9, at_most=False).holds is False
+    assert Bar("", 5, None).holds is None
+
+
+def test_the_bars_of_a_cpu_are_computed() -> None:
+    found = verdicts(made_up("cpu", "lmp_native", 5.0))
+    assert found["dense, native kernel: time / cross-entropy"] == (0.5, True)
+    assert found["dense, native kernel: extra memory / cross-entropy"] == (0.5, True)
+    assert found["dense, portable path: time / cross-entropy"] == (None, None)
+    assert found["×8 upsampling, C = 19: times faster than cross-entropy"] == (2.0, True)
+    assert found["×8 upsampling, C = 150: extra memory / cross-entropy"] == (0.5, False)
+    assert found["solver, one image: times faster than by sort"] == (8.0, True)
+    k, holds = found["solver: k of time ~ n^k, from 2^20 losses on"]
+    assert holds
+    assert k == pytest.approx(1.0)
+
+
+def test_the_bars_of_a_gpu_are_computed() -> None:
+    found = verdicts(made_up("cuda", "lmp_triton", 4.0))
+    where = "dense 16×19×1024×1024"
+    assert found[f"{where}: time / compiled"] == (0.8, True)
+    assert found[f"{where}: time / cross-entropy"] == (0.4, True)
+    assert found[f"{where}: bandwidth of three passes / clone's"] == (0.75, False)
+    assert found["synchronisations"][1] is True
+    assert len(found) == 16
+
+
+def test_a_figure_that_is_missing_in_one_dtype_is_missing() -> None:
+    results = made_up("cuda", "lmp_triton", 4.0)
+    del results.of("dense", shape=[16, 19, 1024, 1024])[0].contenders["lmp_triton"]
+    assert verdicts(results)["dense 16×19×1024×1024: time / compiled"] == (None, None)
+
+
+def test_the_exponent_tells_a_square_from_a_line() -> None:
+    scaling = made_up("cpu", "lmp_native").of("scaling")
+    for case in scaling:
+        case.contenders["top_k"]["median_ms"] = float(case.shape[3]) ** 2
+    assert exponent(scaling, "top_k") == pytest.approx(2.0)
+    assert exponent(scaling[:3], "top_k") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (0, "0"), (0.054, "0.05"), (9.996, "10.00"), (12.34, "12.3"), (1234.5, "1234")],
+)
+def test_numbers(value: float | None, shown: str) -> None:
+    assert number(value) == shown
+
+
+def test_tables() -> None:
+    assert megabytes(45_980_000) == "46.0"
+    written = table(("what", "ms"), [("a", "1"), ("b", "2")], left=1)
+    assert written == "| what | ms |\n| :-- | --: |\n| a | 1 |\n| b | 2 |"
+    results = made_up("cpu", "lmp_native", 9.0)
+    assert "| dense, native kernel: time / cross-entropy | ≤ 0.75 | 0.90 | **no** |" in (
+        bar_table(results)
+    )
+    assert scaling_table(results.of("scaling")).splitlines()[2].startswith("| 2^16 | 3.31 |")
+
+
+@pytest.mark.parametrize(("device", "ours"), [("cpu", "lmp_native"), ("cuda", "lmp_triton")])
+def test_pictures_are_sound_and_read_aloud(device: str, ours: str) -> None:
+    results = made_up(device, ours)
+    for drawing in (cost_picture(results), scaling_picture(results)):
+        root = ET.fromstring(drawing)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert "nan" not in drawing
+        assert "loss max-pooling" in root.attrib["aria-label"]
+
+
+def test_a_page_is_filled_between_its_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = {"cpu": made_up("cpu", "lmp_native"), "cuda": None}
+    monkeypatch.setattr(page, "read", results.__getitem__)
+    marked = "<!-- speed: {} -->\ntyped\n<!-- end -->\n"
+    typed = f"before\n\n{marked.format('bars-cpu')}\nafter\n\n{marked.format('all-cuda')}"
+    filled = page.rendered(typed)
+    assert "typed" not in filled
+    assert bar_table(results["cpu"]) in filled  # type: ignore[arg-type]
+    assert "**Not measured yet.**" in filled
+    assert filled.startswith("before\n")
+    assert page.rendered(filled) == filled
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_every_section_is_written(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = made_up(device, "lmp_native")
+    monkeypatch.setattr(page, "read", lambda _: results)
+    for section in page.SECTIONS:
+        filled = page.rendered(f"<!-- speed: {section}-{device} -->\n<!-- end -->")
+        assert len(filled.splitlines()) > 4
+    assert "`F.cross_entropy`" in page.rendered("<!-- speed: all-cuda -->\n<!-- end -->")
