@@ -31,7 +31,9 @@ _FLAGS = [
     "-fno-math-errno",
     "-fno-trapping-math",
 ]
+# Threads, and without them at least vectors.
 _THREADS = "-fopenmp"
+_VECTORS = "-fopenmp-simd"
 _X86 = {
     "plain": [],
     "avx2": ["-mavx2", "-mfma"],
@@ -68,12 +70,12 @@ class NativeKernels(BuildHookInterface):  # type: ignore[type-arg]
 
 def _build(sources: Path, library: Path) -> None:
     compiler = _compiler()
-    threads = [_THREADS] if _has_threads(compiler) else []
+    parallel = _THREADS if _has_threads(compiler) else _VECTORS
     with tempfile.TemporaryDirectory() as folder:
         objects = []
         for name, source, flags in _units(sources):
             unit = str(Path(folder, f"{name}.o"))
-            _run([*compiler, *_FLAGS, *threads, *flags, "-c", str(source), "-o", unit])
+            _run([*compiler, *_FLAGS, parallel, *flags, "-c", str(source), "-o", unit])
             objects.append(unit)
         # No OpenMP runtime is named: the one that torch brings serves (see native/library.py).
         undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
@@ -106,12 +108,17 @@ def _compiler() -> list[str]:
 
 
 def _has_threads(compiler: list[str]) -> bool:
-    """Apple's compiler has no OpenMP: one thread, then."""
+    """Whether the compiler's threads are those of GNU's OpenMP, which torch brings on Linux.
+
+    Apple's compiler has none; clang's need a runtime of their own, which would fight with torch's.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "probe.cpp")
-        source.write_text("#include <omp.h>\nint main() { return omp_get_max_threads() < 1; }\n")
-        command = [*compiler, _THREADS, "-c", str(source), "-o", str(Path(folder, "probe.o"))]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        source, unit = Path(folder, "probe.cpp"), Path(folder, "probe.o")
+        source.write_text("void f(int *x) {\n#pragma omp parallel\n  ++*x;\n}\n")
+        command = [*compiler, _THREADS, "-c", str(source), "-o", str(unit)]
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            return False
+        return b"GOMP_parallel" in unit.read_bytes()
 
 
 def _run(command: list[str]) -> None:
