@@ -40,3 +40,6 @@ PADDING = 1e-6
 # Gradients with respect to float32 logits, where the two ways round before the pixel losses: a loss
 # of margin 10 is off by 1e-6, and its weight, a power of it, by a few times that.
 FROM_LOGITS = 1e-5
+
+# Gradients written in the logits' own dtype: half a unit in its last place, of the largest entry.
+HALF_GRADIENT = {torch.float64: 1e-12, torch.float16: 5e-4, torch.bfloat16: 4e-3}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossmaxpool._version import __version__
 from lossmaxpool.functional import Solution, loss_max_pool, solve
+from lossmaxpool.fused.choice import Explanation, explain_implementation
 from lossmaxpool.losses import (
     BootstrappedCrossEntropyLoss,
     MaxPoolingBCEWithLogitsLoss,
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BootstrappedCrossEntropyLoss",
+    "Explanation",
     "MaxPoolingBCEWithLogitsLoss",
     "MaxPoolingCrossEntropyLoss",
     "MaxPoolingLoss",
     "Solution",
     "__version__",
+    "explain_implementation",
     "loss_max_pool",
     "median_frequency_weights",
     "paper",

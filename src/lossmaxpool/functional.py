@@ -195,6 +195,11 @@ def pool_losses(
     rows, mask = _rows(losses, valid, pool)
     value: Tensor
     value, packed = MaxPool.apply(rows, mask, p, fraction, least, pool == "world")
+    return reduce_pools(value, packed, reduction)
+
+
+def reduce_pools(value: Tensor, packed: Tensor, reduction: Reduction) -> Tensor:
+    """From (R,) values and their (6, R) thresholds to what the caller asked for."""
     if reduction == "none":
         return value
     if reduction == "sum":

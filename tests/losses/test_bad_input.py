@@ -76,11 +76,26 @@ def test_a_smoothing_outside_its_range(build: Build, smoothing: float) -> None:
         build(label_smoothing=smoothing)
 
 
-@pytest.mark.parametrize("build", POOLED[:2])
-def test_an_implementation_that_cannot_run(build: Build) -> None:
+@pytest.mark.parametrize("build", WITH_LOGITS)
+def test_a_word_that_is_no_implementation(build: Build) -> None:
     with pytest.raises(ValueError, match=r"implementation must be one of .* mean 'triton'\?"):
         build(implementation="tritn")
-    with pytest.raises(RuntimeError, match=r'no Triton kernels\. Use "auto" or "torch"'):
+
+
+@pytest.mark.parametrize("implementation", ["native", "triton"])
+def test_kernels_that_a_loss_does_not_have(implementation: str) -> None:
+    message = rf'"{implementation}" cannot run: this loss is computed by torch alone\. Use "auto"'
+    with pytest.raises(RuntimeError, match=message):
+        MaxPoolingBCEWithLogitsLoss(implementation=implementation)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="Triton can run here")
+@pytest.mark.parametrize("build", MULTICLASS)
+def test_kernels_that_no_device_here_can_run(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(
+        RuntimeError, match=r'"triton" cannot run: (triton is not|this machine has)'
+    ):
         build(implementation="triton")
 
 

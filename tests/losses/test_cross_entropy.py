@@ -159,7 +159,7 @@ def test_low_resolution_logits_are_upsampled_first(
     def upsampled(logits: Tensor, target: Tensor) -> Tensor:
         return criterion(F.interpolate(logits, size=high, mode=mode, align_corners=False), target)
 
-    assert_agree(criterion, upsampled, (logits, scores.softmax(1) if soft else target), 0.0)
+    assert_agree(criterion, upsampled, (logits, scores.softmax(1) if soft else target), FROM_LOGITS)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from torch import Tensor
 
-from torch import Tensor, nn
-
-from lossmaxpool.checks import check_choice
-from lossmaxpool.functional import Pool, Reduction, pool_losses
-from lossmaxpool.losses.options import (
-    Weight,
-    as_weight,
-    check_ignore_index,
-    check_smoothing,
-)
-from lossmaxpool.losses.pixel import pixel_cross_entropy
+from lossmaxpool.functional import Pool, Reduction
+from lossmaxpool.fused.choice import Implementation
+from lossmaxpool.losses.cross_entropy import PooledCrossEntropyLoss
+from lossmaxpool.losses.options import Weight
 
 
-class BootstrappedCrossEntropyLoss(nn.Module):
+class BootstrappedCrossEntropyLoss(PooledCrossEntropyLoss):
     """The mean of the k highest pixel losses of every image.
 
     It is loss max-pooling at p = 1 with m = k (Theorem 2), so it needs no sort either; losses
@@ -31,6 +24,7 @@ class BootstrappedCrossEntropyLoss(nn.Module):
         label_smoothing: in [0, 1], as in torch.
         pool: what k pixels are drawn from: each "image", the "batch", or all ranks ("world").
         reduction: over images with a valid pixel: "mean", "sum" or "none".
+        implementation: "auto", "torch", "native" or "triton", as there.
 
     Shapes:
         As :class:`~lossmaxpool.losses.MaxPoolingCrossEntropyLoss`.
@@ -46,8 +40,6 @@ class BootstrappedCrossEntropyLoss(nn.Module):
         Wu, Shen, van den Hengel 2016, Sect. 3.3 ([43] in Rota Bulò et al. 2017).
     """
 
-    weight: Tensor | None
-
     def __init__(
         self,
         k: int = 512,
@@ -57,39 +49,16 @@ class BootstrappedCrossEntropyLoss(nn.Module):
         label_smoothing: float = 0.0,
         pool: Pool = "image",
         reduction: Reduction = "mean",
+        implementation: Implementation = "auto",
     ) -> None:
-        super().__init__()
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise ValueError(f"k must be a number of pixels, an integer >= 1, got {k!r}.")
-        check_ignore_index(ignore_index)
-        check_smoothing(label_smoothing)
-        check_choice("pool", pool, get_args(Pool))
-        check_choice("reduction", reduction, get_args(Reduction))
-        self.register_buffer("weight", as_weight("weight", weight))
+        super().__init__(weight, ignore_index, label_smoothing, pool, reduction, implementation)
         self.k = k
-        self.ignore_index = ignore_index
-        self.label_smoothing = label_smoothing
-        self.pool: Pool = pool
-        self.reduction: Reduction = reduction
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the bootstrapped loss of logits (B, C, ...) and target (B, ...)."""
-        losses, valid = pixel_cross_entropy(
-            logits,
-            target,
-            weight=self.weight,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-        )
-        return pool_losses(
-            losses,
-            valid,
-            p=1.0,
-            fraction=0.0,
-            least=float(self.k),
-            pool=self.pool,
-            reduction=self.reduction,
-        )
+        return self._pooled(logits, target, p=1.0, fraction=0.0, least=float(self.k))
 
-    def extra_repr(self) -> str:
-        return f"k={self.k}, pool={self.pool!r}, reduction={self.reduction!r}"
+    def _shown(self) -> tuple[str, ...]:
+        return ("k",)

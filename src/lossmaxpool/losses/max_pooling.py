@@ -3,61 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import get_args
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from lossmaxpool.checks import check_choice, check_norm, check_share
 from lossmaxpool.functional import Pool, Reduction, loss_max_pool
+from lossmaxpool.fused.choice import Implementation
+from lossmaxpool.losses.cross_entropy import PooledCrossEntropyLoss
 from lossmaxpool.losses.options import (
-    Implementation,
+    LabelledLoss,
+    PooledLoss,
     Weight,
     as_weight,
-    check_ignore_index,
-    check_implementation,
-    check_smoothing,
+    check_weighting_set,
 )
-from lossmaxpool.losses.pixel import (
-    exists,
-    pixel_binary_cross_entropy,
-    pixel_cross_entropy,
-)
+from lossmaxpool.losses.pixel import exists, pixel_binary_cross_entropy
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
 
 
-class _Pooled(nn.Module):
-    """What the three losses share: the weighting set and how pools become one number."""
-
-    def __init__(self, p: float, min_support: float, pool: Pool, reduction: Reduction) -> None:
-        super().__init__()
-        check_norm(p)
-        check_share("min_support", min_support)
-        check_choice("pool", pool, get_args(Pool))
-        check_choice("reduction", reduction, get_args(Reduction))
-        self.p = p
-        self.min_support = min_support
-        self.pool: Pool = pool
-        self.reduction: Reduction = reduction
-
-    def _max_pool(self, losses: Tensor, valid: Tensor | None) -> Tensor:
-        return loss_max_pool(
-            losses,
-            p=self.p,
-            min_support=self.min_support,
-            valid=valid,
-            pool=self.pool,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        return (
-            f"p={self.p}, min_support={self.min_support}, pool={self.pool!r}, "
-            f"reduction={self.reduction!r}"
-        )
-
-
-class MaxPoolingLoss(_Pooled):
+class MaxPoolingLoss(PooledLoss):
     """Max-pool the pixel losses of any criterion.
 
     ``L_W = max w . l`` over the weighting set of Eq. 5: see
@@ -96,7 +60,9 @@ class MaxPoolingLoss(_Pooled):
         pool: Pool = "image",
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(p, min_support, pool, reduction)
+        check_weighting_set(p, min_support)
+        super().__init__(pool, reduction)
+        self.p, self.min_support = p, min_support
         self.pixel_loss = pixel_loss
         self.ignore_index = ignore_index
 
@@ -109,10 +75,10 @@ class MaxPoolingLoss(_Pooled):
                 'Build it with reduction="none".'
             )
         valid = None if self.ignore_index is None else exists(target, self.ignore_index)
-        return self._max_pool(losses, valid)
+        return _max_pool(self, losses, valid)
 
 
-class MaxPoolingCrossEntropyLoss(_Pooled):
+class MaxPoolingCrossEntropyLoss(PooledCrossEntropyLoss):
     """Drop-in for ``nn.CrossEntropyLoss`` that weighs pixels by what the model gets wrong.
 
     Every image's pixel losses l are pooled to ``max w . l`` over ``||w||_p <= n^(-1/q)``,
@@ -130,7 +96,9 @@ class MaxPoolingCrossEntropyLoss(_Pooled):
         label_smoothing: in [0, 1], as in torch.
         pool: "image" (the paper), "batch", or "world" (all ranks, exactly).
         reduction: over images with a valid pixel: "mean", "sum", or "none" (B,).
-        implementation: "auto" takes the fastest that can run here; "torch" and "triton" insist.
+        implementation: "auto" takes the fastest that can run, and
+            :func:`~lossmaxpool.explain_implementation` says which; "torch" (every device), "native"
+            (the compiled CPU kernel) and "triton" (GPUs) insist.
 
     Shapes:
         logits (B, C, *spatial), up to three spatial dimensions (tokens, images, volumes), any
@@ -141,7 +109,8 @@ class MaxPoolingCrossEntropyLoss(_Pooled):
     Raises:
         RuntimeError: an implementation that cannot run here.
         ValueError, TypeError: parameters or tensors that do not fit, with what to change. On the
-            CPU labels outside [0, C) are named; on a GPU torch's device assertion stops them.
+            CPU labels outside [0, C) are named; on a GPU, where a look would make the host wait,
+            they make the loss NaN.
 
     Example:
         >>> criterion = MaxPoolingCrossEntropyLoss(ignore_index=255)
@@ -152,8 +121,6 @@ class MaxPoolingCrossEntropyLoss(_Pooled):
     References:
         Rota Bulò et al. 2017, Eq. 4 and 5, Theorems 1 and 2; defaults of Sect. 5.2.
     """
-
-    weight: Tensor | None
 
     def __init__(
         self,
@@ -167,28 +134,17 @@ class MaxPoolingCrossEntropyLoss(_Pooled):
         reduction: Reduction = "mean",
         implementation: Implementation = "auto",
     ) -> None:
-        super().__init__(p, min_support, pool, reduction)
-        check_ignore_index(ignore_index)
-        check_smoothing(label_smoothing)
-        check_implementation(implementation)
-        self.register_buffer("weight", as_weight("weight", weight))
-        self.ignore_index = ignore_index
-        self.label_smoothing = label_smoothing
-        self.implementation: Implementation = implementation
+        check_weighting_set(p, min_support)
+        super().__init__(weight, ignore_index, label_smoothing, pool, reduction, implementation)
+        self.p, self.min_support = p, min_support
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the pooled cross-entropy of logits (B, C, ...) and target (B, ...)."""
-        losses, valid = pixel_cross_entropy(
-            logits,
-            target,
-            weight=self.weight,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-        )
-        return self._max_pool(losses, valid)
+        check_weighting_set(self.p, self.min_support)
+        return self._pooled(logits, target, p=self.p, fraction=self.min_support, least=1.0)
 
 
-class MaxPoolingBCEWithLogitsLoss(_Pooled):
+class MaxPoolingBCEWithLogitsLoss(LabelledLoss):
     """Drop-in for ``nn.BCEWithLogitsLoss``: binary and multilabel segmentation.
 
     Every entry of the logits has its own loss and its own weight; the entries of an image, over
@@ -223,7 +179,7 @@ class MaxPoolingBCEWithLogitsLoss(_Pooled):
         Rota Bulò et al. 2017, Eq. 4; the binary pixel loss takes the place of the softmax loss.
     """
 
-    weight: Tensor | None
+    _has_kernels = False
     pos_weight: Tensor | None
 
     def __init__(
@@ -239,15 +195,10 @@ class MaxPoolingBCEWithLogitsLoss(_Pooled):
         reduction: Reduction = "mean",
         implementation: Implementation = "auto",
     ) -> None:
-        super().__init__(p, min_support, pool, reduction)
-        check_ignore_index(ignore_index)
-        check_smoothing(label_smoothing)
-        check_implementation(implementation)
-        self.register_buffer("weight", as_weight("weight", weight))
+        check_weighting_set(p, min_support)
+        super().__init__(weight, ignore_index, label_smoothing, pool, reduction, implementation)
+        self.p, self.min_support = p, min_support
         self.register_buffer("pos_weight", as_weight("pos_weight", pos_weight))
-        self.ignore_index = ignore_index
-        self.label_smoothing = label_smoothing
-        self.implementation: Implementation = implementation
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the pooled binary cross-entropy of logits and 0/1 targets."""
@@ -259,4 +210,17 @@ class MaxPoolingBCEWithLogitsLoss(_Pooled):
             ignore_index=self.ignore_index,
             label_smoothing=self.label_smoothing,
         )
-        return self._max_pool(losses, valid)
+        return _max_pool(self, losses, valid)
+
+
+def _max_pool(
+    loss: MaxPoolingLoss | MaxPoolingBCEWithLogitsLoss, losses: Tensor, valid: Tensor | None
+) -> Tensor:
+    return loss_max_pool(
+        losses,
+        p=loss.p,
+        min_support=loss.min_support,
+        valid=valid,
+        pool=loss.pool,
+        reduction=loss.reduction,
+    )

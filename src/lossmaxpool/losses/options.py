@@ -3,25 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lossmaxpool.checks import check_choice
+from lossmaxpool.checks import check_choice, check_norm, check_share
+from lossmaxpool.functional import Pool, Reduction
+from lossmaxpool.fused.choice import Implementation, absence
 
-Implementation = Literal["auto", "torch", "triton"]
 Weight = Tensor | Sequence[float] | None
 
 
-def check_implementation(implementation: Implementation) -> None:
-    """Refuse a word that is no implementation, and one that cannot run here."""
+class PooledLoss(nn.Module):
+    """A loss of pixels that are pooled: what shares one weighting, and how pools are reduced."""
+
+    def __init__(self, pool: Pool, reduction: Reduction) -> None:
+        super().__init__()
+        check_choice("pool", pool, get_args(Pool))
+        check_choice("reduction", reduction, get_args(Reduction))
+        self.pool: Pool = pool
+        self.reduction: Reduction = reduction
+
+    def extra_repr(self) -> str:
+        shown = [f"{name}={getattr(self, name)!r}" for name in self._shown()]
+        return ", ".join([*shown, f"pool={self.pool!r}, reduction={self.reduction!r}"])
+
+    def _shown(self) -> tuple[str, ...]:
+        """The parameters of the weighting set."""
+        return ("p", "min_support")
+
+
+class LabelledLoss(PooledLoss):
+    """A pooled loss of logits and labels, and the options that such losses share."""
+
+    weight: Tensor | None
+    _has_kernels = True
+
+    def __init__(
+        self,
+        weight: Weight,
+        ignore_index: int,
+        label_smoothing: float,
+        pool: Pool,
+        reduction: Reduction,
+        implementation: Implementation,
+    ) -> None:
+        super().__init__(pool, reduction)
+        check_ignore_index(ignore_index)
+        check_smoothing(label_smoothing)
+        check_implementation(implementation, kernels=self._has_kernels)
+        self.register_buffer("weight", as_weight("weight", weight))
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+        self.implementation: Implementation = implementation
+
+
+def check_implementation(implementation: Implementation, *, kernels: bool) -> None:
+    """Refuse a word that is no implementation, and one that can never run here."""
     check_choice("implementation", implementation, get_args(Implementation))
-    if implementation == "triton":
+    if implementation in ("auto", "torch"):
+        return
+    reason = absence(implementation) if kernels else "this loss is computed by torch alone"
+    if reason is not None:
         raise RuntimeError(
-            'implementation="triton" cannot run: this version has no Triton kernels. '
-            'Use "auto" or "torch".'
+            f'implementation="{implementation}" cannot run: {reason}. Use "auto" or "torch".'
         )
+
+
+def check_weighting_set(p: float, min_support: float) -> None:
+    """Refuse parameters of no weighting set; again at every call, for schedules change them."""
+    check_norm(p)
+    check_share("min_support", min_support)
 
 
 def check_smoothing(label_smoothing: float) -> None:

@@ -1,4 +1,4 @@
-"""From logits and target to one loss per pixel and the mask of the pixels that exist."""
+"""Pixel losses by torch's own operations, and what every loss asks of its target."""
 
 from __future__ import annotations
 
@@ -22,75 +22,37 @@ class PixelLosses(NamedTuple):
     valid: Tensor | None  # (B, *spatial) bool; None: all of them
 
 
-def pixel_cross_entropy(
-    logits: Tensor,
-    target: Tensor,
-    *,
-    weight: Tensor | None,
-    ignore_index: int,
-    label_smoothing: float,
-) -> PixelLosses:
-    """Cross-entropy of every pixel, upsampling low-resolution logits to the target first.
+def probability_cross_entropy(
+    logits: Tensor, target: Tensor, *, weight: Tensor | None, label_smoothing: float
+) -> Tensor:
+    """Cross-entropy of every pixel with target probabilities, by torch's own operations.
 
     Args:
-        logits: (B, C, *spatial) unnormalised scores, any floating dtype.
-        target: (B, *spatial) class ids of any integer dtype, or (B, C, *spatial) probabilities.
-            Its spatial size may be larger than that of the logits.
+        logits: (B, C, *low) unnormalised scores, any floating dtype.
+        target: (B, C, *spatial) probabilities.
         weight: (C,) class weights, or None.
-        ignore_index: the id that marks pixels which do not exist.
         label_smoothing: share of the target spread evenly over the classes, in [0, 1].
 
+    Returns:
+        (B, *spatial) losses.
+
     Raises:
-        TypeError: logits that are not floating, or class ids that are not integers.
-        ValueError: shapes that do not match, a weight of another length, or, on the CPU, class
-            ids outside [0, C) (on a GPU torch's own device-side assertion stops them).
+        ValueError: shapes that do not match, or, on the CPU, probabilities that are none.
     """
-    _check_logits(logits)
-    classes = logits.shape[1]
-    soft = target.is_floating_point() and target.dim() == logits.dim()
-    if target.is_floating_point() and not soft:
-        raise TypeError(
-            f"target has dtype {target.dtype} and shape {tuple(target.shape)}: expected integer "
-            f"class ids (B, *spatial), or probabilities (B, {classes}, *spatial)."
-        )
-    spatial = target.shape[2:] if soft else target.shape[1:]
-    if soft and target.shape[:2] != logits.shape[:2]:
+    if target.shape[:2] != logits.shape[:2]:
         raise ValueError(
             f"target probabilities have shape {tuple(target.shape)}, logits "
             f"{tuple(logits.shape)}: batch and classes must agree."
         )
-    if not soft:
-        target = _drop_channel(target, logits)
-        spatial = target.shape[1:]
-    if weight is not None and weight.shape != (classes,):
-        raise ValueError(
-            f"weight has shape {tuple(weight.shape)}, but the logits have {classes} classes: "
-            "one weight per class is expected."
-        )
-    scores = upsample_to(_at_least_float32(logits), spatial)
-    weight = None if weight is None else weight.to(scores.dtype)
-    if soft:
-        _refuse_no_distribution(target)
-        losses = F.cross_entropy(
-            scores,
-            target.to(scores.dtype),
-            weight=weight,
-            reduction="none",
-            label_smoothing=label_smoothing,
-        )
-        return PixelLosses(losses, None)
-    valid = exists(target, ignore_index)
-    ids = target.long()  # torch's kernel reads int64 only
-    _refuse_unknown_labels(ids, valid, classes, ignore_index)
-    losses = F.cross_entropy(
+    scores = upsample_to(_at_least_float32(logits), target.shape[2:])
+    _refuse_no_distribution(target)
+    return F.cross_entropy(
         scores,
-        ids,
-        weight=weight,
-        ignore_index=ignore_index,
+        target.to(scores.dtype),
+        weight=None if weight is None else weight.to(scores.dtype),
         reduction="none",
         label_smoothing=label_smoothing,
     )
-    return PixelLosses(losses, valid)
 
 
 def pixel_binary_cross_entropy(
@@ -169,54 +131,22 @@ def upsample_to(logits: Tensor, spatial: torch.Size) -> Tensor:
     low = logits.shape[2:]
     if low == spatial:
         return logits
+    check_spatial(low, spatial)
+    return F.interpolate(logits, size=spatial, mode=_LINEAR_MODES[len(low)], align_corners=False)
+
+
+def check_spatial(low: torch.Size, spatial: torch.Size) -> None:
+    """Refuse a target that logits of spatial size ``low`` cannot be upsampled to."""
     if len(low) != len(spatial) or any(a > b for a, b in zip(low, spatial, strict=True)):
         raise ValueError(
             f"logits have spatial size {tuple(low)}, target {tuple(spatial)}: they must be equal, "
             "or the logits smaller, to be upsampled bilinearly."
         )
-    return F.interpolate(logits, size=spatial, mode=_LINEAR_MODES[len(low)], align_corners=False)
-
-
-def _check_logits(logits: Tensor) -> None:
-    if not logits.is_floating_point():
-        raise TypeError(f"logits must be floating, got {logits.dtype}: pass scores, not labels.")
-    if not 2 <= logits.dim() <= 5:
-        raise ValueError(
-            f"logits must be (B, C, *spatial) with up to three spatial dimensions, "
-            f"got shape {tuple(logits.shape)}."
-        )
-
-
-def _drop_channel(target: Tensor, logits: Tensor) -> Tensor:
-    """Class ids (B, *spatial); a channel of one, (B, 1, *spatial), is dropped."""
-    if target.dim() == logits.dim() and target.shape[1] == 1:
-        target = target.squeeze(1)
-    if target.dim() != logits.dim() - 1 or target.shape[:1] != logits.shape[:1]:
-        raise ValueError(
-            f"target has shape {tuple(target.shape)}, logits {tuple(logits.shape)}: expected "
-            "class ids of shape (B, *spatial)."
-        )
-    return target
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:
     """Half precision loses the loss of confident pixels, and their order with it."""
     return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
-
-
-def _refuse_unknown_labels(target: Tensor, valid: Tensor, classes: int, ignore: int) -> None:
-    """Name labels outside [0, classes), where looking does not make the host wait."""
-    if target.device.type != "cpu" or torch.compiler.is_compiling() or target.numel() == 0:
-        return
-    outside = valid & ((target < 0) | (target >= classes))
-    if bool(outside.any()):
-        found = sorted(set(target[outside].tolist()))
-        raise ValueError(
-            f"target holds {int(outside.sum())} labels outside [0, {classes}): "
-            f"{found[:8]}{'...' if len(found) > 8 else ''}. Expected class ids below {classes} "
-            f"or ignore_index ({ignore}). Pass ignore_index={found[-1]} if that marks unlabelled "
-            "pixels, or check the number of classes."
-        )
 
 
 def _refuse_no_distribution(target: Tensor) -> None:

@@ -10,6 +10,13 @@ from torch import Tensor
 from lossmaxpool.solver.operators import pool, weigh
 from lossmaxpool.solver.ranks import ranks
 
+SECOND_DERIVATIVE = (
+    "loss max-pooling has no second derivative here: w* was differentiated with respect "
+    "to the losses (create_graph=True, gradgradcheck, a Hessian or a gradient penalty "
+    "through this loss). Hold the weights fixed instead: "
+    "(solve(losses).weights * losses).sum() is differentiable as often as the losses are."
+)
+
 
 class MaxPool(torch.autograd.Function):
     """(B, N) losses -> (B,) values, (6, B) packed threshold; the latter is a constant.
@@ -59,9 +66,4 @@ class _Weigh(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_weights: Tensor) -> tuple[None, ...]:
-        raise NotImplementedError(
-            "loss max-pooling has no second derivative here: w* was differentiated with respect "
-            "to the losses (create_graph=True, gradgradcheck, a Hessian or a gradient penalty "
-            "through this loss). Hold the weights fixed instead: "
-            "(solve(losses).weights * losses).sum() is differentiable as often as the losses are."
-        )
+        raise NotImplementedError(SECOND_DERIVATIVE)

@@ -12,10 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossmaxpool.solver.ranks import ranks, wide
+from lossmaxpool.solver.ranks import wide
+from lossmaxpool.solver.rows import solve_rows
 from lossmaxpool.solver.soundness import refuse_negative
-from lossmaxpool.solver.threshold import Threshold, find_threshold
+from lossmaxpool.solver.threshold import Threshold
 from lossmaxpool.solver.weights import optimal_weights
+
+WORLD_UNDER_VMAP = (
+    'pool="world" does not run under vmap: every call is a collective over the ranks. '
+    'Use pool="batch" or "image" inside vmap.'
+)
 
 
 @torch.library.custom_op("lossmaxpool::pool", mutates_args=())
@@ -26,10 +32,8 @@ def pool(
     if losses.device.type == "cpu" and not world:
         # On a GPU this look would synchronise; in the world it would leave the other ranks waiting.
         refuse_negative(losses, valid)
-    threshold = find_threshold(
-        losses, valid, p=p, fraction=fraction, least=least, ranks=ranks(world)
-    )
-    return threshold.value.to(losses.dtype), torch.stack(threshold)
+    packed = solve_rows(losses, valid, p=p, fraction=fraction, least=least, world=world)
+    return packed[0].to(losses.dtype, copy=True), packed
 
 
 @pool.register_fake
@@ -37,8 +41,7 @@ def _(
     losses: Tensor, valid: Tensor | None, p: float, fraction: float, least: float, world: bool
 ) -> tuple[Tensor, Tensor]:
     rows = losses.shape[0]
-    packed = losses.new_empty(len(Threshold._fields), rows, dtype=wide(losses.device))
-    return losses.new_empty(rows), packed
+    return losses.new_empty(rows), packed_like(losses, rows)
 
 
 @torch.library.custom_op("lossmaxpool::weigh", mutates_args=())
@@ -50,6 +53,11 @@ def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, p: float) -> Ten
 @weigh.register_fake
 def _(losses: Tensor, valid: Tensor | None, packed: Tensor, p: float) -> Tensor:
     return torch.empty_like(losses, memory_format=torch.contiguous_format)
+
+
+def packed_like(losses: Tensor, rows: int) -> Tensor:
+    """An empty (6, rows) threshold for the losses: what the compiler is told of one."""
+    return losses.new_empty(len(Threshold._fields), rows, dtype=wide(losses.device))
 
 
 def unpack(packed: Tensor) -> Threshold:
@@ -69,12 +77,9 @@ def _(
     world: bool,
 ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
     if world:
-        raise NotImplementedError(
-            'pool="world" does not run under vmap: every call is a collective over the ranks. '
-            'Use pool="batch" or "image" inside vmap.'
-        )
+        raise NotImplementedError(WORLD_UNDER_VMAP)
     size = info.batch_size
-    rows, mask = _rows(losses, in_dims[0], size), _mask_rows(valid, in_dims[1], size)
+    rows, mask = fold(losses, in_dims[0], size), _fold_mask(valid, in_dims[1], size)
     value, packed = pool(rows, mask, p, fraction, least, world)
     return (value.unflatten(0, (size, -1)), packed.unflatten(1, (size, -1))), (0, 1)
 
@@ -89,20 +94,25 @@ def _(
     p: float,
 ) -> tuple[Tensor, int]:
     size = info.batch_size
-    rows, mask = _rows(losses, in_dims[0], size), _mask_rows(valid, in_dims[1], size)
-    packed = (
-        packed.unsqueeze(1).expand(-1, size, -1)
-        if in_dims[2] is None
-        else (packed.movedim(in_dims[2], 1))
-    )
-    return weigh(rows, mask, packed.flatten(1, 2), p).unflatten(0, (size, -1)), 0
+    rows, mask = fold(losses, in_dims[0], size), _fold_mask(valid, in_dims[1], size)
+    packed = fold_columns(packed, in_dims[2], size)
+    return weigh(rows, mask, packed, p).unflatten(0, (size, -1)), 0
 
 
-def _mask_rows(valid: Tensor | None, dim: int | None, size: int) -> Tensor | None:
-    return None if valid is None else _rows(valid, dim, size)
-
-
-def _rows(x: Tensor, dim: int | None, size: int) -> Tensor:
-    """A vmapped (B, N) operand as (size * B, N) rows: pools never look beyond their row."""
+def fold(x: Tensor, dim: int | None, size: int) -> Tensor:
+    """A vmapped (B, ...) operand as (size * B, ...): pools never look beyond their images."""
     stacked = x.expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
     return stacked.flatten(0, 1)
+
+
+def fold_columns(packed: Tensor, dim: int | None, size: int) -> Tensor:
+    """A vmapped (6, R) threshold as (6, size * R)."""
+    if dim is None:
+        stacked = packed.unsqueeze(1).expand(-1, size, -1)
+    else:
+        stacked = packed.movedim(dim, 1)
+    return stacked.flatten(1, 2)
+
+
+def _fold_mask(valid: Tensor | None, dim: int | None, size: int) -> Tensor | None:
+    return None if valid is None else fold(valid, dim, size)

@@ -1,0 +1,67 @@
+"""Rows of losses to packed thresholds, by the fastest solver that can run."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from lossmaxpool.native import support as native_support
+from lossmaxpool.solver.ranks import ranks
+from lossmaxpool.solver.threshold import find_threshold
+from lossmaxpool.triton_kernels import support as triton_support
+
+
+def solve_rows(
+    losses: Tensor,
+    valid: Tensor | None,
+    *,
+    p: float,
+    fraction: float,
+    least: float,
+    world: bool,
+    marked: bool = False,
+    implementation: str = "auto",
+) -> Tensor:
+    """The threshold of every row, as one tensor.
+
+    Args:
+        losses: (R, N) float32 or float64.
+        valid: (R, N) bool, or None.
+        p: norm exponent in [1, inf].
+        fraction: m as a share of the valid pixels.
+        least: the smallest m.
+        world: one pool over all ranks.
+        marked: a negative loss marks a pixel that does not exist; it is unsound otherwise.
+        implementation: "torch" keeps to torch's own operations; "native" and "triton" take the
+            kernels where they can solve (the Triton kernels leave p = 1 to torch); "auto" takes
+            those of the losses' device.
+
+    Returns:
+        (6, R) the fields of :class:`~lossmaxpool.solver.threshold.Threshold`, in the wide dtype.
+    """
+    kernels = None if world else _kernels(losses, p, implementation)
+    if kernels is not None:
+        packed: Tensor = kernels.solve(losses, valid, p, fraction, least, marked)
+        return packed
+    if marked:
+        valid = ~(losses < 0)  # a NaN exists
+        if losses.device.type == "cpu" and bool(valid.all()):
+            valid = None
+    threshold = find_threshold(
+        losses, valid, p=p, fraction=fraction, least=least, ranks=ranks(world)
+    )
+    return torch.stack(threshold)
+
+
+def _kernels(losses: Tensor, p: float, implementation: str) -> ModuleType | None:
+    """The module whose ``solve`` takes these losses; None: torch's own operations do."""
+    if implementation == "auto":
+        implementation = "native" if losses.device.type == "cpu" else "triton"
+    if implementation == "native" and native_support.supports_solve(losses) is None:
+        return import_module("lossmaxpool.native.calls")
+    if implementation == "triton" and triton_support.supports_solve(losses, p) is None:
+        return import_module("lossmaxpool.triton_kernels.kernels")
+    return None
