@@ -44,7 +44,7 @@ _X86 = {
 }
 
 
-class NativeKernels(BuildHookInterface):  # type: ignore[type-arg]
+class NativeKernels(BuildHookInterface[Any]):
     """Adds the compiled kernels to a wheel, or to the source tree of an editable install."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
