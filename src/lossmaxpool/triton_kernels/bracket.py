@@ -6,7 +6,7 @@ is a few sums over bins. alpha* grows with every loss and scales with all of the
 above alpha* by at most the ratio of a bin's edges, and the next bracket is that narrow.
 """
 
-# mypy: allow-untyped-decorators, allow-untyped-defs
+# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs
 from __future__ import annotations
 
 import triton

@@ -1,6 +1,6 @@
 """One pixel's cross-entropy and its derivative: what dense and upsampled kernels share."""
 
-# mypy: allow-untyped-decorators, allow-untyped-defs
+# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs
 from __future__ import annotations
 
 import triton
@@ -29,8 +29,9 @@ def absorb(x, peak, total):
 
 
 @triton.jit
-def log_sum_exp(peak, total):
-    return tl.where(peak == float("-inf"), peak, peak + tl.log(total))
+def margin(peak, total, origin):
+    """``lse - origin``, without lse: a common offset of the logits would cost its last places."""
+    return tl.log(total) + (peak - origin)
 
 
 @triton.jit
@@ -64,12 +65,13 @@ def total_weight(weight_sum, C: tl.constexpr, WEIGHTED: tl.constexpr):
 
 @triton.jit
 def pixel_loss(
-    lse, own, own_weight, smoothed, weights, keep, spread, HARD: tl.constexpr, SMOOTH: tl.constexpr
-):
+    peak, total, own, own_weight, smoothed, all_weights, keep, spread,
+    HARD: tl.constexpr, SMOOTH: tl.constexpr,
+):  # fmt: skip
     """The loss from its sums, never -0.0: the solver orders losses by their bits."""
-    loss = tl.zeros_like(lse)
+    loss = tl.zeros_like(own)
     if HARD:
-        loss = keep * own_weight * (lse - own)
+        loss = keep * own_weight * margin(peak, total, own)
     if SMOOTH:
-        loss += spread * (weights * (lse - reference(own)) - smoothed)
+        loss += spread * (all_weights * margin(peak, total, reference(own)) - smoothed)
     return tl.where(loss <= 0, 0.0, loss)  # NaN stays

@@ -1,6 +1,6 @@
 """Losses and threshold to the gradient of dense logits: each logit read once, written once."""
 
-# mypy: allow-untyped-decorators, allow-untyped-defs, allow-untyped-calls
+# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
 from __future__ import annotations
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from lossmaxpool.triton_kernels.cross_entropy import (
     class_weights,
     load_label,
+    margin,
     total_weight,
 )
 from lossmaxpool.triton_kernels.dense_losses import class_sums, load_block, pixel_places
@@ -23,7 +24,7 @@ from lossmaxpool.triton_kernels.tiles import dense_tile
 
 @triton.jit
 def class_derivative(
-    x, lse, label, classes, weights, keep_own, steepness, spread,
+    x, own, gap, label, classes, weights, keep_own, steepness, spread,
     HARD: tl.constexpr, SMOOTH: tl.constexpr,
 ):  # fmt: skip
     """D loss / d x for a block (classes, pixels).
@@ -31,7 +32,7 @@ def class_derivative(
     ``softmax (keep_own + spread sum_c w_c) - keep_own [c == y] - spread w_c``, the bracket being
     ``steepness``.
     """
-    slope = tl.exp(x - lse[None, :]) * steepness[None, :]
+    slope = tl.exp((x - own[None, :]) - gap[None, :]) * steepness[None, :]
     if HARD:
         slope -= tl.where(classes[:, None] == label[None, :], keep_own[None, :], 0.0)
     if SMOOTH:
@@ -78,13 +79,14 @@ def dense_gradient_kernel(
     loss = tl.load(losses + row + n, mask=inside, other=0.0)
     share = tl.load(grad_value + pool) * pool_weight(loss, threshold, cap, scale, exponent, NORM)
 
+    own = tl.load(pixels + label * stride, mask=inside, other=0.0).to(tl.float32)
     if SMOOTH or WEIGHTED:
-        lse, _ = class_sums(
-            pixels, weight, loss, stride, inside,
-            C, False, False, BLOCK_C, FULL, TAIL, BLOCK_N,
-        )  # fmt: skip
+        peak, total, _ = class_sums(
+            pixels, weight, own, stride, inside, C, False, False, BLOCK_C, FULL, TAIL, BLOCK_N
+        )
+        gap = margin(peak, total, own)
     else:
-        lse = loss + tl.load(pixels + label * stride, mask=inside, other=0.0).to(tl.float32)
+        gap = loss
     keep_own = tl.zeros([BLOCK_N], tl.float32)
     if HARD:
         keep_own += keep
@@ -98,14 +100,24 @@ def dense_gradient_kernel(
         x, classes, known = load_block(pixels, first, stride, inside, FULL, BLOCK_C)
         weights = class_weights(weight, classes, known, WEIGHTED)
         slope = class_derivative(
-            x, lse, label, classes, weights, keep_own, steepness, spread, HARD, SMOOTH
+            x, own, gap, label, classes, weights, keep_own, steepness, spread, HARD, SMOOTH
         )
         store_block(outputs, slope, share, exists, classes, known, out_stride, inside)
     if TAIL > 0:
         rest, classes_left, known_left = load_block(pixels, FULL, stride, inside, C, TAIL)
         weights_left = class_weights(weight, classes_left, known_left, WEIGHTED)
         slope_left = class_derivative(
-            rest, lse, label, classes_left, weights_left, keep_own, steepness, spread, HARD, SMOOTH
+            rest,
+            own,
+            gap,
+            label,
+            classes_left,
+            weights_left,
+            keep_own,
+            steepness,
+            spread,
+            HARD,
+            SMOOTH,
         )
         store_block(
             outputs, slope_left, share, exists, classes_left, known_left, out_stride, inside

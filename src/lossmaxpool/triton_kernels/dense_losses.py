@@ -1,6 +1,6 @@
 """Logits of the target's size to one loss per pixel: one pass, each logit read once."""
 
-# mypy: allow-untyped-decorators, allow-untyped-defs, allow-untyped-calls
+# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
 from __future__ import annotations
 
 import torch
@@ -12,7 +12,6 @@ from lossmaxpool.triton_kernels.cross_entropy import (
     absorb,
     class_weights,
     load_label,
-    log_sum_exp,
     pixel_loss,
     spread_sum,
     total_weight,
@@ -53,7 +52,7 @@ def class_sums(
     C: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
     BLOCK_C: tl.constexpr, FULL: tl.constexpr, TAIL: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """log-sum-exp of each pixel's logits, and what smoothing adds up of them."""
+    """Maximum and sum of exponentials of each pixel's logits, and what smoothing adds up."""
     peak = tl.full([BLOCK_N], float("-inf"), tl.float32)
     total = tl.zeros([BLOCK_N], tl.float32)
     smoothed = tl.zeros([BLOCK_N], tl.float32)
@@ -69,7 +68,7 @@ def class_sums(
         if SMOOTH:
             weights_left = class_weights(weight, classes_left, known_left, WEIGHTED)
             smoothed += spread_sum(rest, known_left, weights_left, own)
-    return log_sum_exp(peak, total), smoothed
+    return peak, total, smoothed
 
 
 @triton.jit(do_not_specialize=["ignore_index", "tiles"])
@@ -92,16 +91,18 @@ def dense_losses_kernel(
     stride = stride_c.to(tl.int64) * UNIT
     pixels = logits + image * stride_b * UNIT + place
     own = tl.load(pixels + label * stride, mask=inside, other=0.0).to(tl.float32)
-    lse, smoothed = class_sums(
+    peak, total, smoothed = class_sums(
         pixels, weight, own, stride, inside, C, SMOOTH, WEIGHTED, BLOCK_C, FULL, TAIL, BLOCK_N
     )
     own_weight = 1.0
     if WEIGHTED:
         own_weight = tl.load(weight + label)
-    weights_total = 0.0
+    all_weights = 0.0
     if SMOOTH:
-        weights_total = total_weight(weight_sum, C, WEIGHTED)
-    loss = pixel_loss(lse, own, own_weight, smoothed, weights_total, keep, spread, HARD, SMOOTH)
+        all_weights = total_weight(weight_sum, C, WEIGHTED)
+    loss = pixel_loss(
+        peak, total, own, own_weight, smoothed, all_weights, keep, spread, HARD, SMOOTH
+    )
     loss = tl.where(known_label, loss, float("nan"))
     tl.store(losses + row + n, tl.where(exists, loss, IGNORED), mask=inside)
 

@@ -1,6 +1,6 @@
 """Newton's iteration for alpha*, from the right, one launch a step."""
 
-# mypy: allow-untyped-decorators, allow-untyped-defs
+# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs
 from __future__ import annotations
 
 import triton

@@ -5,7 +5,7 @@ registers while it walks over the cell's pixels, and so do the four sums of what
 to the corners. A low-resolution pixel is a corner of four cells.
 """
 
-# mypy: allow-untyped-decorators, allow-untyped-defs, allow-untyped-calls
+# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
 from __future__ import annotations
 
 import torch
@@ -29,7 +29,7 @@ from lossmaxpool.triton_kernels.upsampled_losses import mixed, upsampled_losses
     "cell_h", "cell_w",
 ])  # fmt: skip
 def cells_kernel(
-    grad_value, packed, logits, target, weight, weight_sum, losses, log_sums, corners,
+    grad_value, packed, logits, target, weight, weight_sum, losses, margins, corners,
     ignore_index, keep, spread, exponent, pools, images_per_pool,
     stride_b, stride_c, stride_h, stride_w, low_h, low_w, height, width, cell_h, cell_w, tiles,
     C: tl.constexpr, NORM: tl.constexpr,
@@ -85,14 +85,11 @@ def cells_kernel(
             n = i * width + j
             label, exists, _ = load_label(target + image * size, n, inside, ignore_index, C)
             loss = tl.load(losses + image * size + n, mask=inside, other=0.0)
-            if SMOOTH or WEIGHTED:
-                lse = tl.load(log_sums + image * size + n, mask=inside, other=0.0)
-            else:
-                own = mixed(
-                    top + left, top + right, bottom + left, bottom + right, label * stride,
-                    inside, y, x,
-                )  # fmt: skip
-                lse = loss + own
+            gap = tl.load(margins + image * size + n, mask=inside, other=0.0)
+            own = mixed(
+                top + left, top + right, bottom + left, bottom + right, label * stride,
+                inside, y, x,
+            )  # fmt: skip
             keep_own = tl.zeros([BLOCK_M], tl.float32)
             if HARD:
                 keep_own += keep
@@ -104,7 +101,7 @@ def cells_kernel(
             share = outer * pool_weight(loss, threshold, cap, scale, exponent, NORM)
             scores = mix(start, end, x[None, :])
             slope = class_derivative(
-                scores, lse, label, classes, weights, keep_own, steepness, spread, HARD, SMOOTH
+                scores, own, gap, label, classes, weights, keep_own, steepness, spread, HARD, SMOOTH
             )
             slope = tl.where(exists[None, :], share[None, :] * slope, 0.0)
             to_start += (1 - x)[None, :] * slope
@@ -171,17 +168,17 @@ def upsampled_gradient(
     batch, classes = logits.shape[:2]
     cells = (low.height + 1) * (low.width + 1)
     corners = torch.empty(batch, 4, classes, cells, dtype=torch.float32, device=logits.device)
-    log_sums = None
+    margins = losses
     if not loss_terms.plain:
-        log_sums = upsampled_losses(
-            logits, target, weight, ignore_index, loss_terms, low, high, only_log_sum_exp=True
+        margins = upsampled_losses(
+            logits, target, weight, ignore_index, loss_terms, low, high, only_margins=True
         )
     tiles = triton.cdiv(cells, tile.pixels)
     blocks = triton.cdiv(classes, tile.classes)
     low_tiles = triton.cdiv(low.height * low.width, tile.pixels)
     with on_device_of(logits):
         cells_kernel[(tiles * batch, blocks)](
-            grad_value, packed, logits, target, weight, loss_terms.weight_sum, losses, log_sums,
+            grad_value, packed, logits, target, weight, loss_terms.weight_sum, losses, margins,
             corners, ignore_index, loss_terms.keep, loss_terms.spread, shape.exponent,
             packed.shape[1], batch // packed.shape[1],
             *low.strides, low.height, low.width, high.height, high.width,

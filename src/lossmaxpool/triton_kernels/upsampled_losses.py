@@ -1,6 +1,6 @@
 """Low-resolution logits to one loss per pixel: upsampled in registers, never in memory."""
 
-# mypy: allow-untyped-decorators, allow-untyped-defs, allow-untyped-calls
+# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
 from __future__ import annotations
 
 import torch
@@ -12,7 +12,7 @@ from lossmaxpool.triton_kernels.cross_entropy import (
     absorb,
     class_weights,
     load_label,
-    log_sum_exp,
+    margin,
     pixel_loss,
     spread_sum,
     total_weight,
@@ -41,9 +41,9 @@ def upsampled_losses_kernel(
     ignore_index, keep, spread,
     stride_b, stride_c, stride_h, stride_w, low_h, low_w, height, width, tiles,
     C: tl.constexpr, HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
-    LSE: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
+    MARGIN: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """Program: one tile of one image's pixels. With LSE, writes log-sum-exp instead of losses."""
+    """Program: one tile of one image's pixels. With MARGIN, writes lse - own logit."""
     program = tl.program_id(0)
     image = (program // tiles).to(tl.int64)
     n = (program % tiles).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -78,17 +78,18 @@ def upsampled_losses_kernel(
         if SMOOTH:
             weights = class_weights(weight, classes, known, WEIGHTED)
             smoothed += spread_sum(scores, known, weights, own)
-    lse = log_sum_exp(peak, total)
-    if LSE:
-        tl.store(losses + image * size + n, lse, mask=inside)
+    if MARGIN:
+        tl.store(losses + image * size + n, margin(peak, total, own), mask=inside)
     else:
         own_weight = 1.0
         if WEIGHTED:
             own_weight = tl.load(weight + label)
-        weights_total = 0.0
+        all_weights = 0.0
         if SMOOTH:
-            weights_total = total_weight(weight_sum, C, WEIGHTED)
-        loss = pixel_loss(lse, own, own_weight, smoothed, weights_total, keep, spread, HARD, SMOOTH)
+            all_weights = total_weight(weight_sum, C, WEIGHTED)
+        loss = pixel_loss(
+            peak, total, own, own_weight, smoothed, all_weights, keep, spread, HARD, SMOOTH
+        )
         loss = tl.where(known_label, loss, float("nan"))
         tl.store(losses + image * size + n, tl.where(exists, loss, IGNORED), mask=inside)
 
@@ -102,7 +103,7 @@ def upsampled_losses(
     low: Grid,
     high: Grid,
     *,
-    only_log_sum_exp: bool = False,
+    only_margins: bool = False,
 ) -> Tensor:
     """(B, C, *low) logits, contiguous (B, *spatial) target -> (B, *spatial) float32."""
     losses = torch.empty(target.shape, dtype=torch.float32, device=logits.device)
@@ -116,7 +117,7 @@ def upsampled_losses(
             ignore_index, loss_terms.keep, loss_terms.spread,
             *low.strides, low.height, low.width, high.height, high.width, tiles,
             C=classes, HARD=loss_terms.hard,
-            SMOOTH=loss_terms.smooth and not only_log_sum_exp, WEIGHTED=loss_terms.weighted,
-            LSE=only_log_sum_exp, BLOCK_C=tile.classes, BLOCK_N=tile.pixels, num_warps=tile.warps,
+            SMOOTH=loss_terms.smooth and not only_margins, WEIGHTED=loss_terms.weighted,
+            MARGIN=only_margins, BLOCK_C=tile.classes, BLOCK_N=tile.pixels, num_warps=tile.warps,
         )  # fmt: skip
     return losses

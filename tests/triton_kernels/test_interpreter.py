@@ -1,0 +1,32 @@
+"""Every test in ``kernels`` in Triton's interpreter, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lossmaxpool.triton_kernels.support import absence
+
+FILES = sorted((Path(__file__).parent / "kernels").glob("test_*.py"))
+ROOT = Path(__file__).resolve().parents[2]
+# The interpreter computes with NumPy, which warns of the infinities and NaN that tests put in.
+ITS_ARITHMETIC = "ignore::RuntimeWarning:triton.runtime.interpreter"
+
+
+@pytest.mark.skipif(absence() is not None, reason="triton is not installed")
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_kernels(file: Path) -> None:
+    command = [sys.executable, "-m", "pytest", str(file), "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "-p", "no:xdist", "-W", ITS_ARITHMETIC],
+        env=os.environ | {"TRITON_INTERPRET": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
