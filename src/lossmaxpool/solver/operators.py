@@ -29,11 +29,13 @@ def pool(
     losses: Tensor, valid: Tensor | None, p: float, fraction: float, least: float, world: bool
 ) -> tuple[Tensor, Tensor]:
     """(B, N) losses -> (B,) values in their dtype, (6, B) threshold (see :func:`unpack`)."""
-    if losses.device.type == "cpu" and not world:
-        # On a GPU this look would synchronise; in the world it would leave the other ranks waiting.
-        refuse_negative(losses, valid)
     packed = solve_rows(losses, valid, p=p, fraction=fraction, least=least, world=world)
-    return packed[0].to(losses.dtype, copy=True), packed
+    value = packed[0].to(losses.dtype, copy=True)
+    # A negative loss made its pool NaN: only then is it worth looking for. On a GPU the look would
+    # synchronise; in the world it would leave the other ranks waiting.
+    if losses.device.type == "cpu" and not world and bool(value.isnan().any()):
+        refuse_negative(losses, valid)
+    return value, packed
 
 
 @pool.register_fake
