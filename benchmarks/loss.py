@@ -94,8 +94,8 @@ def main() -> None:
 
 
 def _versions() -> dict[str, str]:
-    """Versions of the libraries that only this benchmark uses."""
-    found = {}
+    """Versions of what only this benchmark uses."""
+    found = {"cuda": torch.version.cuda} if torch.cuda.is_available() else {}
     for name in LIBRARIES:
         try:
             found[name] = version(name)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 
-FEWEST, MOST = 3, 51
+FEWEST, MOST = 3, 101
 WARM_UP = 2  # rounds, one where it takes all the time; the last says how many more there are
 
 Call = Callable[[], object]

@@ -7,16 +7,17 @@ is replaced. The words around the blocks are written by hand and hold no figure.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.speed.pictures import COST, SCALING, cost_picture, scaling_picture
-from benchmarks.speed.results import Results, read
+from benchmarks.speed.results import Measured, Results, read
 from benchmarks.speed.tables import (
     bar_table,
     left_out,
     logits_table,
     megabytes,
+    number,
     scaling_table,
     solver_table,
 )
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", ROOT / "docs" / "speed.md")
 IMAGES = ROOT / "docs" / "images"
 DEVICES = ("cpu", "cuda")
+UNKNOWN = "**Not measured yet: there is no figure, and none is claimed.**"
 BLOCK = re.compile(r"(<!-- speed: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -46,7 +48,7 @@ def rendered(page: str) -> str:
         opening, name, end = found.groups()
         section, _, device = name.rpartition("-")
         results = read(device)
-        body = "**Not measured yet.**" if results is None else SECTIONS[section](results)
+        body = UNKNOWN if results is None else SECTIONS[section](results)
         return f"{opening}\n{body}\n\n{end}"
 
     return BLOCK.sub(block, page)
@@ -56,7 +58,7 @@ def _setting(results: Results) -> str:
     setting = results.content["environment"]
     versions = ", ".join(
         f"{name} {setting[name]}"
-        for name in ("lossmaxpool", "torch", "triton", "liger-kernel", "python")
+        for name in ("lossmaxpool", "torch", "cuda", "triton", "liger-kernel", "python")
         if name in setting
     )
     lines = [
@@ -87,9 +89,20 @@ def _logits(results: Results, kind: str) -> str:
         parts.append(
             f"**{shape}{source}, {content['dtype']}**: logits of "
             f"{megabytes(content['logits_bytes'])} MB, floor {megabytes(content['floor_bytes'])} MB"
+            + _at_clone(same)
         )
         parts.append(logits_table(same))
     return "\n\n".join(parts)
+
+
+def _at_clone(cases: Sequence[Measured]) -> str:
+    """How long the floor takes at the clone's bandwidth, allocator by allocator."""
+    times = [
+        f"{number(case.floor_ms)} ms" + f" ({case.content['malloc']})" * (len(cases) > 1)
+        for case in cases
+        if case.floor_ms is not None
+    ]
+    return f", which at the bandwidth of `clone` take {' or '.join(times)}" if times else ""
 
 
 def _solver(results: Results) -> str:

@@ -65,6 +65,13 @@ class Measured:
         mine, other = self.get(contender, measure), self.get(rival, measure)
         return mine / other if mine is not None and other else None
 
+    @property
+    def floor_ms(self) -> float | None:
+        """How long the floor's bytes take at the bandwidth of the clone, which moves two passes."""
+        clone = self.get("clone", "median_ms")
+        passes: float = self.content["floor_bytes"] / self.content["logits_bytes"]
+        return None if clone is None else clone * passes / 2
+
     def of_clone(self, contender: str) -> float | None:
         """Bandwidth of three passes over the logits, as a share of the clone's (two passes)."""
         ratio = self.ratio("clone", contender)

@@ -32,7 +32,7 @@ def sorted_max_pool(losses: Tensor, p: float = P, share: float = SHARE) -> Tenso
     # In float64 and relative to the largest loss: the powers of small losses underflow otherwise.
     power = (order / largest).double() ** q
     mass = power.cumsum(1)
-    room = m - n + torch.arange(1, n + 1, device=losses.device)
+    room = m - n + torch.arange(1, n + 1, dtype=torch.float64, device=losses.device)
     capped = room * power > mass
     first = torch.where(capped.any(1), capped.int().argmax(1), n).unsqueeze(1)
     below = torch.cat([torch.zeros_like(mass[:, :1]), mass], dim=1).gather(1, first)

@@ -9,6 +9,7 @@ from benchmarks.speed.bars import bars, exponent
 from benchmarks.speed.results import Measured, Results
 
 NOT_MEASURED = "–"
+TIME = "ms (20–80 %)"
 LABELS = {
     "cross_entropy": "`F.cross_entropy`",
     "cross_entropy_compiled": "`F.cross_entropy`, compiled",
@@ -42,14 +43,12 @@ def bar_table(results: Results) -> str:
 def logits_table(cases: Sequence[Measured]) -> str:
     """Contenders of one shape; several cases of it (allocators) stand side by side.
 
-    Time, its 20 and 80 % quantiles and its ratio to cross-entropy for each; the memory and the
-    bandwidth are those of the first case.
+    Time and its ratio to cross-entropy for each; memory and bandwidth are those of the first.
     """
     first = cases[0]
-    names = [f" ({case.content['malloc']})" if len(cases) > 1 else "" for case in cases]
     header = ["loss"]
-    for name in names:
-        header += [f"ms{name}", "20–80 %", "× CE"]
+    for case in cases:
+        header += [f"{case.content['malloc']}: {TIME}" if len(cases) > 1 else TIME, "× CE"]
     header += ["extra MB", "× CE"]
     waits = any("synchronisations" in figures for figures in first.contenders.values())
     dense = first.kind == "dense"
@@ -59,7 +58,7 @@ def logits_table(cases: Sequence[Measured]) -> str:
     for contender in _in_order(first):
         cells = [LABELS[contender]]
         for case in cases:
-            cells += [*_times(case, contender), number(case.ratio(contender))]
+            cells += [_time(case, contender), number(case.ratio(contender))]
         cells.append(megabytes(first.get(contender, "extra_bytes")))
         cells.append(number(first.ratio(contender, measure="extra_bytes")))
         if dense:
@@ -74,10 +73,10 @@ def logits_table(cases: Sequence[Measured]) -> str:
 def solver_table(case: Measured) -> str:
     """The contenders on the losses of one image."""
     rows = [
-        (LABELS[name], *_times(case, name), number(case.ratio(name, "lmp")))
+        (LABELS[name], _time(case, name), number(case.ratio(name, "lmp")))
         for name in _in_order(case)
     ]
-    return table(("of the losses of one image", "ms", "20–80 %", "× ours"), rows, left=1)
+    return table(("of the losses of one image", TIME, "× ours"), rows, left=1)
 
 
 def scaling_table(scaling: Sequence[Measured]) -> str:
@@ -124,7 +123,8 @@ def _in_order(case: Measured) -> list[str]:
     return [name for name in LABELS if name in case.contenders]
 
 
-def _times(case: Measured, contender: str) -> tuple[str, str]:
+def _time(case: Measured, contender: str) -> str:
+    """Median and quantiles of milliseconds."""
     figures = (case.get(contender, quantile) for quantile in ("median_ms", "q20_ms", "q80_ms"))
     median, low, high = (number(figure) for figure in figures)
-    return median, f"{low}–{high}"
+    return f"{median} ({low}–{high})"

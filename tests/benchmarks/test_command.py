@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -17,3 +18,16 @@ def test_both_forms_start(form: list[str]) -> None:
         [sys.executable, *form, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert "--quick" in done.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to measure")
+def test_without_a_gpu_none_is_measured() -> None:
+    done = subprocess.run(
+        [sys.executable, "benchmarks/loss.py", "--device", "cuda"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "torch sees no GPU on this machine" in done.stderr

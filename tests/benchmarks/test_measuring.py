@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import sys
 
 import pytest
 import torch
 from benchmarks.speed.cases import SIZES, Case, cases
 from benchmarks.speed.clock import FEWEST, MOST, WARM_UP, quantiles, take_turns
 from benchmarks.speed.measure import measured
-from benchmarks.speed.memory import extra_peak
+from benchmarks.speed.memory import can_tell, extra_peak
 
 CPU = torch.device("cpu")
 MB = 10**6
@@ -68,7 +67,7 @@ def test_quantiles() -> None:
     assert spread == {"median_ms": 3.5, "q20_ms": 2.0, "q80_ms": 5.0, "rounds": 6}
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is told on Linux only")
+@pytest.mark.skipif(not can_tell(CPU), reason="memory is told on Linux only")
 class TestMemory:
     def test_a_temporary_counts_although_it_is_gone_at_the_end(self) -> None:
         def call() -> None:
@@ -122,7 +121,7 @@ def test_a_case_is_measured_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result["auto"] in result["contenders"]
     for figures in result["contenders"].values():
         assert 0 < figures["q20_ms"] <= figures["median_ms"] <= figures["q80_ms"]
-        assert figures["extra_bytes"] is not None or not sys.platform.startswith("linux")
+        assert (figures["extra_bytes"] is not None) is can_tell(CPU)
 
 
 @pytest.mark.cuda
