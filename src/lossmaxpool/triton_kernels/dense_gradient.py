@@ -143,7 +143,8 @@ def dense_gradient(
     if view is None:
         raise ValueError(f"strides {logits.stride()} do not merge into two spatial dimensions.")
     classes, (source, out) = logits.shape[1], view.strides
-    tile, unit = dense_tile(classes, logits.dtype), view.unit
+    unit = view.unit
+    tile = dense_tile(classes, logits.dtype, unit)
     tiles = triton.cdiv(view.height * view.width, tile.pixels)
     with on_device_of(logits):
         dense_gradient_kernel[(tiles * logits.shape[0],)](

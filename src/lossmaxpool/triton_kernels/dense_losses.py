@@ -120,7 +120,8 @@ def dense_losses(
     if losses.numel() == 0:
         return losses
     classes, (strides,) = logits.shape[1], view.strides
-    tile, unit = dense_tile(classes, logits.dtype), view.unit
+    unit = view.unit
+    tile = dense_tile(classes, logits.dtype, unit)
     tiles = triton.cdiv(view.height * view.width, tile.pixels)
     with on_device_of(logits):
         dense_losses_kernel[(tiles * logits.shape[0],)](

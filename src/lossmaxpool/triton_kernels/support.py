@@ -12,7 +12,7 @@ from lossmaxpool.triton_kernels.planes import planes
 
 _LOGITS = (torch.float32, torch.bfloat16, torch.float16)
 _TARGETS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-# Tested: CUDA and the interpreter. ROCm is torch's "cuda" too.
+# ROCm is torch's "cuda" too.
 _DEVICES = ("cuda", "xpu")
 
 

@@ -32,20 +32,25 @@ UPSAMPLED = Block(8, 128, 4)
 CELLS = Block(8, 128, 4)
 
 
-def dense_tile(classes: int, dtype: torch.dtype) -> Tile:
+def dense_tile(classes: int, dtype: torch.dtype, unit: int) -> Tile:
     """The tile of the kernels that stream dense logits.
 
-    A thread reads 16 bytes along the pixels, 4 or 8 of them, and keeps all classes of a block for
-    its pixels, so that no maximum or sum leaves it: pixels = 32 lanes x 16 bytes x warps. The
-    block is as many classes as keep 64 numbers per thread in flight. What is left of C is a
-    smaller block: C = 19 costs 16 + 4 rows of arithmetic, not 32.
+    A thread reads up to 16 bytes along the pixels and keeps all classes of a block for them, so
+    that no maximum or sum leaves it: pixels = 32 lanes x pixels a thread x warps. The block is as
+    many classes as keep up to 64 numbers a thread in flight. What is left of C is a smaller block:
+    C = 19 costs 16 + 4 rows of arithmetic, not 32.
+
+    Args:
+        classes: C.
+        dtype: of the logits.
+        unit: how many neighbouring pixels the layout lets a thread read at once.
     """
-    vector = 16 // dtype.itemsize
-    warps = 512 // (32 * vector)
-    block = min(64 // vector, _power_of_two(classes))
+    vector = min(16 // dtype.itemsize, unit)
+    warps = 4 if vector <= 4 else 2
+    block = min(16, 64 // vector, _power_of_two(classes))
     full = classes // block * block
     left = classes - full
-    return Tile(block, full, _power_of_two(left) if left else 0, 512, warps)
+    return Tile(block, full, _power_of_two(left) if left else 0, 32 * vector * warps, warps)
 
 
 def _power_of_two(x: int) -> int:
