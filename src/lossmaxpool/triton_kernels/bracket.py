@@ -6,7 +6,7 @@ is a few sums over bins. alpha* grows with every loss and scales with all of the
 above alpha* by at most the ratio of a bin's edges, and the next bracket is that narrow.
 """
 
-# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import triton
@@ -129,21 +129,21 @@ def ceil_bits(x):
     return tl.where(below.to(tl.float64) < x, bits + 1, bits).to(tl.int64)
 
 
-@triton.jit(do_not_specialize=["rows"])
+@triton.jit
 def bracket_kernel(
     losses, valid, first_statistics, last_counts, last_statistics, counts, statistics,
-    rows, pixels, fraction, fraction_low, least, least_low, q, q_low,
+    pixels, fraction, fraction_low, least, least_low, q, q_low,
     G, GP: tl.constexpr, MASKED: tl.constexpr, MARKED: tl.constexpr, BLOCK: tl.constexpr,
     LAST_SHIFT: tl.constexpr, SHIFT: tl.constexpr, PASS: tl.constexpr,
 ):  # fmt: skip
-    """Program (g, row): one share of a row's losses, counted by bins of the row's bracket.
+    """Program g of a row: one share of a row's losses, counted by bins of the row's bracket.
 
     Leaves (BINS,) counts and, in the first pass, n, the largest loss and whether one is unsound;
     later, how many lie above the bracket, and anchor and sum of the powers below it. All programs
     of a row compute the same bracket from what the last pass left.
     """
-    g = tl.program_id(0)
-    row = tl.program_id(1).to(tl.int64)
+    g = tl.program_id(0) % G
+    row = (tl.program_id(0) // G).to(tl.int64)
     low = tl.full([], -1, tl.int64)
     high = tl.full([], 0x7FFFFFFF, tl.int64)
     if PASS > 0:

@@ -1,6 +1,6 @@
 """One pixel's cross-entropy and its derivative: what dense and upsampled kernels share."""
 
-# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import triton

@@ -1,6 +1,6 @@
 """Losses and threshold to the gradient of dense logits: each logit read once, written once."""
 
-# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import torch

@@ -1,6 +1,6 @@
 """Logits of the target's size to one loss per pixel: one pass, each logit read once."""
 
-# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import torch

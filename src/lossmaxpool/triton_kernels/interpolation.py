@@ -6,7 +6,6 @@ Cell j holds the pixels between low-resolution pixels j - 1 and j, for j = 0, ..
 the missing neighbour is the border itself. For an integer scale s, an inner cell is s x s pixels.
 """
 
-# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs
 from __future__ import annotations
 
 import triton

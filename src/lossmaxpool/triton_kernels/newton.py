@@ -1,6 +1,6 @@
 """Newton's iteration for alpha*, from the right, one launch a step."""
 
-# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import triton
@@ -40,20 +40,20 @@ def following(steps, row, m, q, q_low, G, GP: tl.constexpr):
     return alpha, capped_sum, room, tl.where(done, 1.0, settled)
 
 
-@triton.jit(do_not_specialize=["rows"])
+@triton.jit
 def newton_kernel(
     losses, valid, first_statistics, last_counts, last_statistics, last_steps, steps,
-    rows, pixels, fraction, fraction_low, least, least_low, q, q_low,
+    pixels, fraction, fraction_low, least, least_low, q, q_low,
     G, GP: tl.constexpr, MASKED: tl.constexpr, MARKED: tl.constexpr, BLOCK: tl.constexpr,
     LAST_SHIFT: tl.constexpr, FIRST: tl.constexpr,
 ):  # fmt: skip
-    """Program (g, row): one share of a row's losses, split at the row's threshold.
+    """Program g of a row: one share of a row's losses, split at the row's threshold.
 
     Leaves the number and sum of the losses above it and anchor and sum of the powers below it; of
     a row that has settled, a mark and its solution instead.
     """
-    g = tl.program_id(0)
-    row = tl.program_id(1).to(tl.int64)
+    g = tl.program_id(0) % G
+    row = (tl.program_id(0) // G).to(tl.int64)
     _, m, largest = pool_size(
         first_statistics, row, fraction, fraction_low, least, least_low, G, GP
     )

@@ -1,6 +1,6 @@
 """What the passes over a pool's losses share: reading them, and how the pool is shared out."""
 
-# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 from typing import NamedTuple

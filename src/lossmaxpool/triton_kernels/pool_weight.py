@@ -1,6 +1,6 @@
 """w*, elementwise, from a loss and the six numbers of its pool."""
 
-# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import math

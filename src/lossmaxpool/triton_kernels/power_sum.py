@@ -1,6 +1,5 @@
 """Sums of q-th powers, relative to the largest of them: neither overflow nor underflow."""
 
-# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs
 from __future__ import annotations
 
 import triton

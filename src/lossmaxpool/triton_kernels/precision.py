@@ -1,6 +1,5 @@
 """float64 arguments of kernels, which take Python floats in float32 only."""
 
-# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs
 from __future__ import annotations
 
 from ctypes import c_float

@@ -4,7 +4,6 @@ No launch waits for another within itself: every program of a launch adds up, in
 what the programs of the launch before left, so nothing depends on which of them came last.
 """
 
-# mypy: allow-untyped-calls
 from __future__ import annotations
 
 import math
@@ -42,19 +41,19 @@ def find_threshold(
     steps = torch.empty(_STEPS, *left, FIELDS.value, dtype=torch.float64, device=device)
     numbers = (*split(fraction), *split(least), *split(q))
     options = {"MASKED": valid is not None, "MARKED": marked, "BLOCK": BLOCK, "GP": share.padded}
-    grid = (share.programs, rows)
+    grid = (share.programs * rows,)  # the second axis of a grid ends at 65535
     with on_device_of(losses):
         for i in range(brackets):
             last = max(i - 1, 0)
             bracket_kernel[grid](
                 losses, valid, statistics[0], counts[last], statistics[last], counts[i],
-                statistics[i], rows, pixels, *numbers, share.programs,
+                statistics[i], pixels, *numbers, share.programs,
                 LAST_SHIFT=SHIFTS[last], SHIFT=SHIFTS[i], PASS=i, num_warps=WARPS, **options,
             )  # fmt: skip
         for i in range(_STEPS):
             newton_kernel[grid](
                 losses, valid, statistics[0], counts[-1], statistics[-1], steps[max(i - 1, 0)],
-                steps[i], rows, pixels, *numbers, share.programs,
+                steps[i], pixels, *numbers, share.programs,
                 LAST_SHIFT=SHIFTS[brackets - 1], FIRST=i == 0, num_warps=WARPS, **options,
             )  # fmt: skip
         finish_kernel[(rows,)](

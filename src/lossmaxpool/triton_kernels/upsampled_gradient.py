@@ -5,7 +5,7 @@ registers while it walks over the cell's pixels, and so do the four sums of what
 to the corners. A low-resolution pixel is a corner of four cells.
 """
 
-# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import torch

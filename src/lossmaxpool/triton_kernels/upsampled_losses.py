@@ -1,6 +1,6 @@
 """Low-resolution logits to one loss per pixel: upsampled in registers, never in memory."""
 
-# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import torch
