@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossmaxpool.native.calls import solve
+from lossmaxpool.native.calls import solve, weigh
 from lossmaxpool.paper import theorems
 from lossmaxpool.solver.operators import unpack
 from lossmaxpool.solver.weights import optimal_weights
@@ -109,3 +109,25 @@ def test_same_bits_for_any_number_of_threads(
             found.append(solve(losses, None, p, 0.25, 1.0, False))
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("p", P_VALUES)
+@pytest.mark.parametrize("masked", [False, True])
+def test_weights_of_given_losses_are_those_of_torch(p: float, masked: bool) -> None:
+    losses = torch.stack([drawn("trained_ce", 5000, seed) for seed in range(3)])
+    valid = None
+    if masked:
+        valid = torch.rand(losses.shape, generator=torch.Generator().manual_seed(0)) < 0.7
+        losses[~valid] = math.nan
+    packed = solve(losses, valid, p, 0.25, 1.0, False)
+    ours = weigh(losses, valid, packed, p)
+    truth = optimal_weights(losses, valid, unpack(packed), p=p)
+    torch.testing.assert_close(ours, truth, rtol=0, atol=TOLERANCE * float(truth.max()))
+    losses[1, 7] = math.nan
+    if valid is not None:
+        valid[1, 7] = True
+    broken = weigh(losses, valid, solve(losses, valid, p, 0.25, 1.0, False), p)
+    exists = torch.ones(losses.shape[1], dtype=torch.bool) if valid is None else valid[1]
+    assert broken[1][exists].isnan().all()
+    assert not broken[1][~exists].any()
+    assert torch.equal(broken[0], ours[0])

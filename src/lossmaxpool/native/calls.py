@@ -67,6 +67,10 @@ def gradient(
         The gradient in the shape, dtype and memory format of the logits.
     """
     grad = torch.empty_like(logits)
+    low = (1, *logits.shape[2:])[-2:]
+    upsampled = logits.shape[2:] != target.shape[1:]
+    # What every band of output rows gives to the low-resolution row above and to the one below it.
+    scratch = torch.zeros(len(logits), low[0], 2, logits.shape[1], low[1]) if upsampled else None
     # Held here while the library has their addresses.
     grad_value, packed = grad_value.float().contiguous(), packed.contiguous()
     _run(
@@ -80,8 +84,9 @@ def gradient(
         grad=grad,
         grad_value=grad_value.data_ptr(),
         packed=packed.data_ptr(),
+        scratch=None if scratch is None else scratch.data_ptr(),
         rows=packed.shape[1],
-        exponent=math.inf if p == 1 else 1 / (p - 1),
+        exponent=_exponent(p),
     )
     return grad
 
@@ -106,6 +111,8 @@ def solve(
     losses = losses.contiguous()
     valid = None if valid is None else valid.contiguous()
     packed = torch.empty(6, rows, dtype=torch.float64)
+    # What the library works in is torch's to allocate, so that too little memory is torch's error.
+    room = torch.empty_like(losses)
     _library().lossmaxpool_solve(
         losses.data_ptr(),
         None if valid is None else valid.data_ptr(),
@@ -116,9 +123,39 @@ def solve(
         least,
         marked,
         torch.get_num_threads(),
+        room.data_ptr(),
         packed.data_ptr(),
     )
     return packed
+
+
+def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, p: float) -> Tensor:
+    """w* of every loss, once the thresholds are known.
+
+    Args:
+        losses: (R, N) float32 on the CPU, none negative.
+        valid: (R, N) bool, or None.
+        packed: (6, R) what :func:`solve` returned.
+        p: norm exponent in [1, inf].
+
+    Returns:
+        (R, N) float32, 0 where a pixel is not valid.
+    """
+    rows, size = losses.shape
+    losses, packed = losses.contiguous(), packed.contiguous()
+    valid = None if valid is None else valid.contiguous()
+    weights = torch.empty_like(losses)
+    _library().lossmaxpool_weigh(
+        losses.data_ptr(),
+        None if valid is None else valid.data_ptr(),
+        rows,
+        size,
+        packed.data_ptr(),
+        _exponent(p),
+        torch.get_num_threads(),
+        weights.data_ptr(),
+    )
+    return weights
 
 
 def _run(
@@ -166,6 +203,11 @@ def _run(
     )
     kernel = getattr(_library(), f"lossmaxpool_{'dense' if dense else 'upsampled'}_{stage}")
     kernel(ctypes.byref(problem))
+
+
+def _exponent(p: float) -> float:
+    """``q - 1``: inf for p = 1, 0 for p = inf."""
+    return math.inf if p == 1 else 1 / (p - 1)
 
 
 def _library() -> ctypes.CDLL:

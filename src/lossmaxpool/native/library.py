@@ -25,7 +25,16 @@ class Problem(ctypes.Structure):
     _fields_ = [
         *[
             (name, ctypes.c_void_p)
-            for name in ("logits", "target", "weight", "losses", "gradient", "grad_value", "packed")
+            for name in (
+                "logits",
+                "target",
+                "weight",
+                "losses",
+                "gradient",
+                "scratch",
+                "grad_value",
+                "packed",
+            )
         ],
         *[
             (name, ctypes.c_int64)
@@ -88,17 +97,10 @@ def _open() -> ctypes.CDLL:
         function.argtypes = [problem]
         function.restype = None
     solve = opened.lossmaxpool_solve
-    solve.argtypes = [
-        pointer,
-        pointer,
-        integer,
-        integer,
-        real,
-        real,
-        real,
-        integer,
-        integer,
-        pointer,
-    ]
+    rows_of_losses = (pointer, pointer, integer, integer)  # losses, valid, rows, n
+    solve.argtypes = [*rows_of_losses, real, real, real, integer, integer, pointer, pointer]
     solve.restype = None
+    weigh = opened.lossmaxpool_weigh
+    weigh.argtypes = [*rows_of_losses, pointer, real, integer, pointer]
+    weigh.restype = None
     return opened

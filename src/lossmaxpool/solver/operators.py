@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from lossmaxpool.solver.ranks import wide
-from lossmaxpool.solver.rows import solve_rows
+from lossmaxpool.solver.rows import solve_rows, weigh_rows
 from lossmaxpool.solver.soundness import refuse_negative
 from lossmaxpool.solver.threshold import Threshold
-from lossmaxpool.solver.weights import optimal_weights
 
 WORLD_UNDER_VMAP = (
     'pool="world" does not run under vmap: every call is a collective over the ranks. '
@@ -49,7 +48,7 @@ def _(
 @torch.library.custom_op("lossmaxpool::weigh", mutates_args=())
 def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, p: float) -> Tensor:
     """(B, N) losses and the threshold of :func:`pool` -> (B, N) weights w*."""
-    return optimal_weights(losses, valid, unpack(packed), p=p)
+    return weigh_rows(losses, valid, packed, p=p)
 
 
 @weigh.register_fake

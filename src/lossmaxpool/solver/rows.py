@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lossmaxpool.native import support as native_support
 from lossmaxpool.solver.ranks import ranks
-from lossmaxpool.solver.threshold import find_threshold
+from lossmaxpool.solver.threshold import Threshold, find_threshold
+from lossmaxpool.solver.weights import optimal_weights
 from lossmaxpool.triton_kernels import support as triton_support
 
 
@@ -54,6 +55,15 @@ def solve_rows(
         losses, valid, p=p, fraction=fraction, least=least, ranks=ranks(world)
     )
     return torch.stack(threshold)
+
+
+def weigh_rows(losses: Tensor, valid: Tensor | None, packed: Tensor, *, p: float) -> Tensor:
+    """(R, N) losses and their (6, R) thresholds -> (R, N) weights w*, by the fastest that can."""
+    if native_support.supports_solve(losses) is None:
+        calls = import_module("lossmaxpool.native.calls")
+        weights: Tensor = calls.weigh(losses, valid, packed, p)
+        return weights
+    return optimal_weights(losses, valid, Threshold(*packed), p=p)
 
 
 def _kernels(losses: Tensor, p: float, implementation: str) -> ModuleType | None:

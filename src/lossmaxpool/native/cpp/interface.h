@@ -19,8 +19,15 @@ LOSSMAXPOOL_API void lossmaxpool_upsampled_losses(const lossmaxpool::Problem* pr
 LOSSMAXPOOL_API void lossmaxpool_upsampled_gradient(const lossmaxpool::Problem* problem);
 
 // losses (rows, n) -> packed (6, rows). valid: (rows, n) of 0/1, or null. marked: a negative loss
-// does not exist.
+// does not exist. room: (rows, n) floats to work in.
 LOSSMAXPOOL_API void lossmaxpool_solve(const float* losses, const uint8_t* valid, int64_t rows,
                                        int64_t n, double p, double fraction, double least,
-                                       int64_t marked, int64_t threads, double* packed);
+                                       int64_t marked, int64_t threads, float* room,
+                                       double* packed);
+
+// losses (rows, n) and their packed thresholds -> weights w* (rows, n), 0 where not valid.
+// exponent: q - 1.
+LOSSMAXPOOL_API void lossmaxpool_weigh(const float* losses, const uint8_t* valid, int64_t rows,
+                                       int64_t n, const double* packed, double exponent,
+                                       int64_t threads, float* weights);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace lossmaxpool {
 
@@ -30,7 +31,7 @@ std::vector<int64_t> Pool::histogram(int32_t low, int32_t high, int32_t shift,
   const int64_t size = ((high - low - 1) >> shift) + 1;
   const int64_t chunks = chunks_of(n_);
   std::vector<int64_t> total(size, 0);
-#pragma omp parallel num_threads(team())
+#pragma omp parallel num_threads(team_for(n_, threads_))
   {
     std::vector<uint32_t> bins(size, 0);
     Counts own{0, 0, true};
@@ -53,18 +54,21 @@ std::vector<int64_t> Pool::histogram(int32_t low, int32_t high, int32_t shift,
 void Pool::split(int32_t low, int32_t high, double q) {
   const Kernels& K = kernels();
   const int64_t chunks = chunks_of(n_);
-  const int threads = team();
+  const int threads = team_for(n_, threads_);
   std::vector<Split> parts(chunks);
-  std::vector<std::vector<float>> found(threads);
-  // Threads take consecutive runs of chunks, so that what they keep can be joined in order.
+  // Threads take consecutive runs of chunks and keep what is undecided at the front of their own
+  // run: never ahead of what they read, so that the room may hold the losses themselves.
+  std::vector<int64_t> kept(threads, 0);
+  const auto first_chunk = [&](int64_t thread) { return chunks * thread / threads; };
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t thread = 0; thread < threads; ++thread) {
-    std::vector<float>& kept = found[thread];
-    std::vector<float> buffer(kChunk);
-    for (int64_t i = chunks * thread / threads; i < chunks * (thread + 1) / threads; ++i) {
+    float buffer[kChunk];
+    float* const front = room_ + first_chunk(thread) * kChunk;
+    for (int64_t i = first_chunk(thread); i < first_chunk(thread + 1); ++i) {
       K.split(losses_ + i * kChunk, valid_ ? valid_ + i * kChunk : nullptr,
-              std::min(kChunk, n_ - i * kChunk), low, high, q, buffer.data(), &parts[i]);
-      kept.insert(kept.end(), buffer.begin(), buffer.begin() + parts[i].inside);
+              std::min(kChunk, n_ - i * kChunk), low, high, q, buffer, &parts[i]);
+      std::copy(buffer, buffer + parts[i].inside, front + kept[thread]);
+      kept[thread] += parts[i].inside;
     }
   }
   for (const Split& part : parts) {
@@ -72,13 +76,15 @@ void Pool::split(int32_t low, int32_t high, double q) {
     above_sum += part.above_sum;
   }
   below = add(parts, below, q);
-  std::vector<float> joined = std::move(found[0]);
-  for (int thread = 1; thread < threads; ++thread)
-    joined.insert(joined.end(), found[thread].begin(), found[thread].end());
-  undecided_ = std::move(joined);
-  losses_ = undecided_.data();
+  int64_t size = 0;
+  for (int64_t thread = 0; thread < threads; ++thread) {
+    const float* front = room_ + first_chunk(thread) * kChunk;
+    std::memmove(room_ + size, front, static_cast<size_t>(kept[thread]) * sizeof(float));
+    size += kept[thread];
+  }
+  losses_ = room_;
   valid_ = nullptr;
-  n_ = static_cast<int64_t>(undecided_.size());
+  n_ = size;
 }
 
 }  // namespace lossmaxpool

@@ -11,8 +11,9 @@ namespace lossmaxpool {
 
 class Pool {
  public:
-  Pool(const float* losses, const uint8_t* valid, int64_t n, bool marked, int threads)
-      : losses_(losses), valid_(valid), n_(n), marked_(marked), threads_(threads) {}
+  // room: n floats of the caller's, where the undecided losses are kept.
+  Pool(const float* losses, const uint8_t* valid, int64_t n, bool marked, int threads, float* room)
+      : losses_(losses), valid_(valid), n_(n), marked_(marked), threads_(threads), room_(room) {}
 
   // The undecided losses, counted by the bits above `shift`, from low + 1 to high.
   std::vector<int64_t> histogram(int32_t low, int32_t high, int32_t shift, Counts* counts) const;
@@ -25,19 +26,12 @@ class Pool {
   Mass below{0.0, 0.0};    // power sum of those that are not
 
  private:
-  // A team that has less than this each waits longer for its slowest member than it gains.
-  static constexpr int64_t kLossesPerThread = 1 << 18;
-  int team() const {
-    const int64_t worth = std::max<int64_t>(n_ / kLossesPerThread, 1);
-    return static_cast<int>(std::min<int64_t>(threads_, worth));
-  }
-
   const float* losses_;
   const uint8_t* valid_;
   int64_t n_;
   bool marked_;
   int threads_;
-  std::vector<float> undecided_;
+  float* room_;
 };
 
 }  // namespace lossmaxpool

@@ -19,6 +19,7 @@ struct Problem {
   const float* weight;   // (C,) or null
   float* losses;         // (B, height, width) contiguous: written forward, read backward
   void* gradient;        // like logits, with strides of its own; null forward
+  float* scratch;  // upsampled gradient: (batch, low_height, 2, C, low_width) zeros; else null
   const float* grad_value;  // (rows,)
   const double* packed;     // (6, rows): value, alpha, cap, tie, num_valid, support
   int64_t logits_format, target_format;

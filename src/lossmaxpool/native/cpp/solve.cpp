@@ -126,9 +126,9 @@ struct Request {
 };
 
 void solve_row(const float* losses, const uint8_t* valid, int64_t size, const Request& request,
-               double* packed, int64_t stride) {
+               float* room, double* packed, int64_t stride) {
   const double p = request.p;
-  Pool pool(losses, valid, size, request.marked, request.threads);
+  Pool pool(losses, valid, size, request.marked, request.threads, room);
   Counts counts{0, 0, true};
   std::vector<int64_t> bins = pool.histogram(0, kLargestBits, kCoarseShift, &counts);
   const double n = static_cast<double>(counts.valid);
@@ -158,10 +158,12 @@ void solve_row(const float* losses, const uint8_t* valid, int64_t size, const Re
 
 extern "C" void lossmaxpool_solve(const float* losses, const uint8_t* valid, int64_t rows,
                                   int64_t n, double p, double fraction, double least,
-                                  int64_t marked, int64_t threads, double* packed) {
+                                  int64_t marked, int64_t threads, float* room,
+                                  double* packed) {
   const bool by_row = rows >= threads;  // else the threads share a row
   const Request request{p, fraction, least, marked != 0, by_row ? 1 : static_cast<int>(threads)};
 #pragma omp parallel for num_threads(by_row ? static_cast<int>(threads) : 1) schedule(dynamic)
   for (int64_t row = 0; row < rows; ++row)
-    solve_row(losses + row * n, valid ? valid + row * n : nullptr, n, request, packed + row, rows);
+    solve_row(losses + row * n, valid ? valid + row * n : nullptr, n, request, room + row * n,
+              packed + row, rows);
 }

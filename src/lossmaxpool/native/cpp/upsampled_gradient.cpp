@@ -53,8 +53,6 @@ extern "C" void lossmaxpool_upsampled_gradient(const Problem* problem) {
   const Axis rows(P.low_height, P.height), columns(P.low_width, P.width);
   const int64_t pixels = std::min(tile_pixels(P.classes), P.width);
   const int64_t row = P.classes * P.low_width;  // floats of one low-resolution row
-  // (batch, bands, above and below, classes, low_width)
-  std::vector<float> scratch(P.batch * P.low_height * 2 * row, 0.0f);
 #pragma omp parallel num_threads(team(P, P.batch * P.low_height))
   {
     Band band(P, rows, columns);
@@ -66,7 +64,7 @@ extern "C" void lossmaxpool_upsampled_gradient(const Problem* problem) {
     for (int64_t index = 0; index < P.batch * P.low_height; ++index) {
       const int64_t image = index / P.low_height, low = index % P.low_height;
       const Weighing weighing = weighing_of(P, image);
-      float* const top = scratch.data() + index * 2 * row;
+      float* const top = P.scratch + index * 2 * row;
       band.load(image, low);
       for (int64_t first = 0; first < P.width; first += pixels) {
         const int64_t n = std::min(pixels, P.width - first);
@@ -88,7 +86,7 @@ extern "C" void lossmaxpool_upsampled_gradient(const Problem* problem) {
 #pragma omp for schedule(static)
     for (int64_t index = 0; index < P.batch * P.low_height; ++index) {
       const int64_t image = index / P.low_height, low = index % P.low_height;
-      const float* own = scratch.data() + index * 2 * row;
+      const float* own = P.scratch + index * 2 * row;
       std::copy(own, own + row, sum.begin());
       const auto add = [&](const float* other) {
         for (int64_t i = 0; i < row; ++i) sum[i] += other[i];
