@@ -1,6 +1,9 @@
 """Readers, the embedded street scenes, transforms and inspection of labelled images."""
 
+from lossmaxpool.data.ade20k import ADE20K
 from lossmaxpool.data.camvid import CamVid
+from lossmaxpool.data.cityscapes import CITYSCAPES_LABEL_IDS, Cityscapes
+from lossmaxpool.data.coco_stuff import COCOStuff
 from lossmaxpool.data.dataset import SegmentationDataset
 from lossmaxpool.data.errors import DataError
 from lossmaxpool.data.folders import Folders
@@ -12,16 +15,23 @@ from lossmaxpool.data.inspection import (
     format_report,
     inspect_data,
 )
+from lossmaxpool.data.mapillary import MapillaryVistas
 from lossmaxpool.data.open import DataConfig, open_dataset
 from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet, Sample
 from lossmaxpool.data.street_scenes import StreetScenes
 from lossmaxpool.data.transforms import EvalTransform, TrainTransform
 from lossmaxpool.data.views import AugmentedDataset, EvaluationDataset, collate_padded
+from lossmaxpool.data.voc import PascalVOC
+from lossmaxpool.data.wrapped import WrappedDataset
 
 __all__ = [
+    "ADE20K",
+    "CITYSCAPES_LABEL_IDS",
     "IGNORE_INDEX",
     "AugmentedDataset",
+    "COCOStuff",
     "CamVid",
+    "Cityscapes",
     "ClassStatistics",
     "DataConfig",
     "DataError",
@@ -30,11 +40,14 @@ __all__ = [
     "Folders",
     "Inspection",
     "LabelSet",
+    "MapillaryVistas",
+    "PascalVOC",
     "Problem",
     "Sample",
     "SegmentationDataset",
     "StreetScenes",
     "TrainTransform",
+    "WrappedDataset",
     "class_statistics",
     "collate_padded",
     "format_report",

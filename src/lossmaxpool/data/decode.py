@@ -17,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from lossmaxpool.data.errors import DataError
+from lossmaxpool.data.sbd import read_sbd_ids
 
 # What Pillow raises for a damaged or truncated file depends on the format.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
@@ -59,7 +60,18 @@ def read_image(path: Path) -> Tensor:
     Raises:
         DataError: naming the file, if it is missing, damaged or truncated.
     """
-    picture = _decode(path, "image")
+    return image_tensor(_decode(path, "image"))
+
+
+def image_tensor(picture: Image.Image) -> Tensor:
+    """A picture as RGB, upright; see :func:`read_image`.
+
+    Args:
+        picture: of any mode; turned in place where a tag says so.
+
+    Returns:
+        (3, H, W) uint8.
+    """
     ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode.startswith("I"):
         # Pillow would clip 16-bit grey at 255 instead of scaling it.
@@ -69,22 +81,40 @@ def read_image(path: Path) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def read_ids(path: Path) -> NDArray[np.int64]:
+def read_ids(path: Path) -> NDArray[np.integer]:
     """The ids of a mask file as they stand there.
 
     Args:
-        path: a single-channel or palette picture of 1, 8 or 16 bits.
+        path: a single-channel or palette picture of 1, 8 or 16 bits, or a .mat file of SBD.
 
     Returns:
-        (H, W) int64.
+        (H, W), in the integers of the file: bytes stay bytes, which is quick.
 
     Raises:
         DataError: naming the file, if it is missing or damaged, or holds colours instead of ids.
     """
-    picture = _decode(path, "mask")
+    if path.suffix == ".mat":
+        return read_sbd_ids(path)
+    return picture_ids(_decode(path, "mask"), f"The mask {path}")
+
+
+def picture_ids(picture: Image.Image, subject: str) -> NDArray[np.integer]:
+    """The ids of a mask picture; see :func:`read_ids`.
+
+    Args:
+        picture: of one channel or with a palette.
+        subject: the mask, for the message.
+
+    Returns:
+        (H, W) integers.
+
+    Raises:
+        DataError: it holds colours instead of ids.
+    """
     if picture.mode not in {"1", "L", "P", "I", "I;16", "I;16B", "I;16L"}:
         raise DataError(
-            f"The mask {path} holds colours (mode {picture.mode}), but a mask must hold one class "
-            "id per pixel. Save it as a single-channel or palette PNG of ids."
+            f"{subject} holds colours (mode {picture.mode}), but a mask must hold one class id per "
+            "pixel. Save it as a single-channel or palette PNG of ids."
         )
-    return np.asarray(picture).astype(np.int64)
+    ids = np.asarray(picture)
+    return ids.astype(np.uint8) if picture.mode == "1" else ids

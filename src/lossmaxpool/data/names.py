@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from lossmaxpool.data.errors import DataError
 from lossmaxpool.spelling import did_you_mean
 
 
@@ -21,3 +22,19 @@ def unknown_choice(what: str, given: str, choices: Iterable[str]) -> str:
         f"There are: {', '.join(known)}.",
     )
     return " ".join(filter(None, sentences))
+
+
+def check_split(what: str, given: str, choices: Iterable[str]) -> None:
+    """Refuses a split that a data set does not have.
+
+    Args:
+        what: the data set.
+        given: the split.
+        choices: the splits that there are.
+
+    Raises:
+        DataError: naming the splits that there are.
+    """
+    known = list(choices)
+    if given not in known:
+        raise DataError(unknown_choice(f"split of {what}", given, known))

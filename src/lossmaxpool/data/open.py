@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
+from lossmaxpool.data.ade20k import ADE20K
 from lossmaxpool.data.camvid import CamVid
+from lossmaxpool.data.cityscapes import Cityscapes
+from lossmaxpool.data.coco_stuff import COCOStuff
 from lossmaxpool.data.dataset import SegmentationDataset
 from lossmaxpool.data.errors import DataError
 from lossmaxpool.data.folders import Folders
+from lossmaxpool.data.mapillary import MapillaryVistas, VistasVersion
 from lossmaxpool.data.names import unknown_choice
 from lossmaxpool.data.street_scenes import StreetScenes
+from lossmaxpool.data.voc import PascalVOC
 
-DataName = Literal["street-scenes", "camvid", "folders"]
+DataName = Literal[
+    "street-scenes", "camvid", "cityscapes", "voc", "ade20k", "mapillary-vistas", "coco-stuff",
+    "folders",
+]  # fmt: skip
 
 
 @dataclass
@@ -21,10 +31,15 @@ class DataConfig:
     """Which data set, and where.
 
     Attributes:
-        name: "street-scenes" (drawn on the fly), "camvid" or "folders" (your own images and masks).
+        name: "street-scenes" (drawn on the fly), "folders" (your own images and masks), or a
+            published set: "camvid", "cityscapes", "voc", "ade20k", "mapillary-vistas",
+            "coco-stuff".
         root: folder of the data set; not for street-scenes.
-        train_split: images to train on. CamVid: "train" or "sequence-train".
+        train_split: images to train on. CamVid: "train" or "sequence-train". VOC: "train",
+            "trainval" or "train_aug" (10,582 images).
         val_split: images to evaluate on. CamVid: "val" or "sequence-val".
+        sbd: folder of SBD, for "train_aug" of "voc"; SegmentationClassAug of the root where absent.
+        vistas_version: labels of "mapillary-vistas", "v1.2" or "v2.0".
         classes: classes file of "folders"; classes.json or classes.txt of the root where absent.
         scene_size: height and width of a street scene in pixels.
         train_scenes: number of street scenes to train on.
@@ -36,6 +51,8 @@ class DataConfig:
     root: Path | None = None
     train_split: str = "train"
     val_split: str = "val"
+    sbd: Path | None = None
+    vistas_version: VistasVersion = "v1.2"
     classes: Path | None = None
     scene_size: tuple[int, int] = (128, 192)
     train_scenes: int = 512
@@ -68,6 +85,13 @@ def open_dataset(config: DataConfig, split: str) -> SegmentationDataset:
         raise DataError(unknown_choice("data set", config.name, get_args(DataName)))
     if config.root is None:
         raise DataError(f"The data set '{config.name}' needs a root: the folder that holds it.")
-    if config.name == "camvid":
-        return CamVid(config.root, split)
-    return Folders(config.root, split, config.classes)
+    readers: dict[str, Callable[[Path, str], SegmentationDataset]] = {
+        "camvid": CamVid,
+        "cityscapes": Cityscapes,
+        "voc": partial(PascalVOC, sbd=config.sbd),
+        "ade20k": ADE20K,
+        "mapillary-vistas": partial(MapillaryVistas, version=config.vistas_version),
+        "coco-stuff": COCOStuff,
+        "folders": partial(Folders, classes=config.classes),
+    }
+    return readers[config.name](config.root, split)
