@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_FILE = 400
 
 # What every floor stands on: single files that know nothing of losses, images or runs.
-GROUND = frozenset({"_version", "checks", "environment", "rarity", "spelling"})
+GROUND = frozenset({"_version", "checks", "environment", "rarity", "spans", "spelling"})
 # The rooms of the house, floor by floor. A room sees the floors below its own, never its
 # neighbours: what two neighbours share belongs to a floor below them.
 FLOORS: tuple[frozenset[str], ...] = (
@@ -41,6 +41,7 @@ THIRD_PARTY = {
     "checks": frozenset[str](),
     "environment": frozenset({"torch"}),
     "rarity": frozenset[str](),
+    "spans": frozenset[str](),
     "spelling": frozenset[str](),
     "native": frozenset({"torch"}),
     "triton_kernels": frozenset({"torch", "triton"}),
@@ -113,9 +114,9 @@ def test_imports_run_downwards(module: str) -> None:
     assert not wrong, f"{module} (floor {FLOOR[here]}) may not import {wrong}"
 
 
-def test_the_package_itself_shows_the_losses_and_nothing_above() -> None:
+def test_the_package_itself_shows_losses_and_sampler_and_nothing_above() -> None:
     seen = {room(name) for name in own(PACKAGE / "__init__.py")}
-    assert seen == {"_version", "functional", "fused", "losses", "paper"}
+    assert seen == {"_version", "functional", "fused", "losses", "paper", "sampling"}
 
 
 def test_no_module_is_imported_in_a_circle() -> None:

@@ -25,6 +25,7 @@ PACKAGES = (
     "lossmaxpool",
     "lossmaxpool.losses",
     "lossmaxpool.paper",
+    "lossmaxpool.sampling",
     "lossmaxpool.data",
     "lossmaxpool.models",
     "lossmaxpool.training",

@@ -15,6 +15,7 @@ from lossmaxpool.losses import (
     MaxPoolingLoss,
     median_frequency_weights,
 )
+from lossmaxpool.sampling import PerformanceSampler
 
 if TYPE_CHECKING:
     from lossmaxpool import paper
@@ -25,6 +26,7 @@ __all__ = [
     "MaxPoolingBCEWithLogitsLoss",
     "MaxPoolingCrossEntropyLoss",
     "MaxPoolingLoss",
+    "PerformanceSampler",
     "Solution",
     "__version__",
     "explain_implementation",

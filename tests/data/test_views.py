@@ -13,13 +13,14 @@ from lossmaxpool.data import (
     TrainTransform,
     collate_padded,
 )
+from lossmaxpool.sampling import Draw
 
 SCENES = StreetScenes(num_images=6, size=(48, 64))
-ADDRESSES = [(4, 7), (0, 7), (4, 8), (1, 9), (5, 2), (4, 7)]
+ADDRESSES = [Draw(*a) for a in [(4, 7), (0, 7), (4, 8), (1, 9), (5, 2), (4, 7)]]
 
 
 def test_items() -> None:
-    item = AugmentedDataset(SCENES, TrainTransform((32, 40)))[4, 7]
+    item = AugmentedDataset(SCENES, TrainTransform((32, 40)))[Draw(4, 7)]
     assert item["image"].shape == (3, 32, 40)
     assert item["mask"].shape == (32, 40)
     assert item["index"] == 4
@@ -44,8 +45,8 @@ def test_crops_do_not_depend_on_the_number_of_workers(workers: int) -> None:
 
 def test_one_address_gives_one_crop() -> None:
     dataset = AugmentedDataset(SCENES, TrainTransform((32, 40)))
-    assert torch.equal(dataset[4, 7]["image"], dataset[4, 7]["image"])
-    assert not torch.equal(dataset[4, 7]["image"], dataset[4, 8]["image"])
+    assert torch.equal(dataset[Draw(4, 7)]["image"], dataset[Draw(4, 7)]["image"])
+    assert not torch.equal(dataset[Draw(4, 7)]["image"], dataset[Draw(4, 8)]["image"])
 
 
 def test_evaluation_items_are_whole() -> None:

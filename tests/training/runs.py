@@ -16,12 +16,16 @@ from lossmaxpool.training.config import (
     MethodId,
     OptimisationConfig,
     ReportingConfig,
+    SamplingConfig,
     TrainConfig,
 )
 
 
 def tiny(method: MethodId = "loss-only", **hardware: Any) -> TrainConfig:
-    """Eight steps, evaluations after 3, 6 and 8, checkpoints after 2 and 4 besides."""
+    """Eight steps, evaluations after 3, 6 and 8, checkpoints after 2 and 4 besides.
+
+    Where crops are drawn by class, the IoU decides those of the last two steps.
+    """
     return TrainConfig(
         method=method,
         data=DataConfig(scene_size=(48, 64), train_scenes=6, val_scenes=3),
@@ -33,6 +37,7 @@ def tiny(method: MethodId = "loss-only", **hardware: Any) -> TrainConfig:
         ),
         optimisation=OptimisationConfig(steps=8, batch_size=4, crop_size=(32, 32), lr=0.01),
         hardware=replace(HardwareConfig(accelerator="cpu", workers=0, threads=1), **hardware),
+        sampling=SamplingConfig(blend=0.9, update_interval=3),
         reporting=ReportingConfig(eval_every=3, checkpoint_every=2, log_every=1, examples=2),
     )
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from torch import nn
+import torch
 
+from lossmaxpool.data import IGNORE_INDEX
 from lossmaxpool.training.config import OptimisationConfig
-from lossmaxpool.training.module import parameter_groups, rate_factor
+from lossmaxpool.training.module import pad_to_stride, rate_factor
 
 
 def test_rate_falls_to_zero_with_the_power() -> None:
@@ -18,10 +19,11 @@ def test_warmup_rises_to_the_decay() -> None:
     assert factors == pytest.approx([0.25, 0.5 * 0.9, 0.75 * 0.8, 0.7])
 
 
-def test_encoder_learns_at_the_base_rate() -> None:
-    model = nn.ModuleDict({"encoder": nn.Linear(2, 2), "decoder": nn.Linear(2, 2)})
-    model["decoder"].bias.requires_grad_(False)
-    encoder, head = parameter_groups(model, OptimisationConfig(lr=0.1, head_lr_multiplier=10))
-    assert (encoder["lr"], head["lr"]) == (0.1, 1.0)
-    assert encoder["params"] == list(model["encoder"].parameters())
-    assert head["params"] == [model["decoder"].weight]
+@pytest.mark.parametrize(("size", "padded"), [((550, 550), (552, 552)), ((321, 328), (328, 328))])
+def test_padding_to_the_stride_is_ignored(size: tuple[int, int], padded: tuple[int, int]) -> None:
+    images, masks = pad_to_stride(torch.ones(2, 3, *size), torch.ones(2, *size).long(), 8)
+    assert images.shape == (2, 3, *padded)
+    assert masks.shape == (2, *padded)
+    assert (masks[:, : size[0], : size[1]] == 1).all()
+    assert (masks != IGNORE_INDEX).sum() == 2 * size[0] * size[1]
+    assert torch.equal(images[:, 0] == 1, masks == 1)

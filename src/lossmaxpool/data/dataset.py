@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from lossmaxpool.data.sample import LabelSet, Sample
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """All that decides a mask, so that what was counted in it once need not be counted again.
+
+    Attributes:
+        path: the file.
+        ids: the class of each id in the file.
+    """
+
+    path: Path
+    ids: Mapping[int, int]
 
 
 class SegmentationDataset(Dataset[Sample], ABC):
@@ -36,3 +52,7 @@ class SegmentationDataset(Dataset[Sample], ABC):
     @abstractmethod
     def sample_name(self, index: int) -> str:
         """The name of one sample, without decoding anything."""
+
+    def mask_file(self, index: int) -> MaskFile | None:
+        """The file that decides the mask of one index; None where there is none."""
+        return None

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossmaxpool.data.dataset import SegmentationDataset
+from lossmaxpool.data.dataset import MaskFile, SegmentationDataset
 from lossmaxpool.data.decode import read_ids, read_image
 from lossmaxpool.data.errors import DataError
 from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet, Sample
@@ -91,6 +91,10 @@ class FileDataset(SegmentationDataset):
     def sample_name(self, index: int) -> str:
         """The name of one sample."""
         return self.pairs[index].name
+
+    def mask_file(self, index: int) -> MaskFile:
+        """The mask's file and its mapping."""
+        return MaskFile(self.pairs[index].mask, self.ids)
 
     def _explain_unknown(self, path: Path, unknown: list[int], present: list[int]) -> str:
         if present[-1] == 255 and set(present) <= {0, 255}:

@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import functional as F
 from torchvision.tv_tensors import Image, Mask
 
 from lossmaxpool.data.sample import IGNORE_INDEX, Sample
+from lossmaxpool.spans import random_span
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -70,12 +71,15 @@ class TrainTransform:
         if not 0 <= self.color_jitter < 1:
             raise ValueError(f"color_jitter must lie in [0, 1), got {self.color_jitter}.")
 
-    def __call__(self, sample: Sample, seed: int) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, sample: Sample, seed: int, pixel: tuple[int, int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """One crop.
 
         Args:
             sample: image (3, H, W) uint8 and mask (H, W) uint8.
             seed: decides scale, place, flip and colours.
+            pixel: (row, column) that the crop must contain; None for a crop anywhere.
 
         Returns:
             Image (3, h, w) float32, normalised, and mask (h, w) int64.
@@ -84,8 +88,12 @@ class TrainTransform:
         draws = torch.rand(8, generator=torch.Generator().manual_seed(seed)).tolist()
         low, high = self.scale_range
         scale = low * (high / low) ** draws[0]
-        top, height, pad_top, out_height = self._span(0, sample.mask.shape[0], scale, draws[1])
-        left, width, pad_left, out_width = self._span(1, sample.mask.shape[1], scale, draws[2])
+        row, column = pixel if pixel is not None else (None, None)
+        shape, crop_size = sample.mask.shape, self.crop_size
+        top, height, pad_top, out_height = random_span(shape[0], crop_size[0], scale, draws[1], row)
+        left, width, pad_left, out_width = random_span(
+            shape[1], crop_size[1], scale, draws[2], column
+        )
 
         image = Image(sample.image[:, top : top + height, left : left + width])
         mask = Mask(sample.mask[top : top + height, left : left + width])
@@ -107,15 +115,6 @@ class TrainTransform:
         crop[:, window[0], window[1]] = _normalise(image.as_subclass(Tensor), self.mean, self.std)
         target[window] = mask.as_subclass(Tensor).long()
         return crop, target
-
-    def _span(self, axis: int, length: int, scale: float, draw: float) -> tuple[int, int, int, int]:
-        """Along one axis: first source pixel, source pixels, padding before, output pixels."""
-        crop = self.crop_size[axis]
-        source = max(1, round(crop / scale))
-        if source <= length:
-            return int(draw * (length - source + 1)), source, 0, crop
-        output = min(crop, max(1, round(length * scale)))
-        return 0, length, int(draw * (crop - output + 1)), output
 
     def _jitter(self, image: Image, draws: list[float]) -> Image:
         factors = [1 + self.color_jitter * (2 * draw - 1) for draw in draws]

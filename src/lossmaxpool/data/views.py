@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,8 +16,18 @@ from lossmaxpool.data.transforms import EvalTransform, TrainTransform
 Item = dict[str, Tensor]
 
 
+class Address(Protocol):
+    """Which image, the seed of its crop, and the pixel that the crop must contain."""
+
+    @property
+    def image(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    def pixel(self, mask: Tensor, /) -> tuple[int, int] | None: ...
+
+
 class AugmentedDataset(Dataset[Item]):
-    """Training crops, addressed by (index, seed).
+    """Training crops, addressed by draws.
 
     The seed is part of the address, so that a crop depends neither on the worker nor on the order
     in which crops are drawn.
@@ -33,11 +44,11 @@ class AugmentedDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, address: tuple[int, int]) -> Item:
+    def __getitem__(self, address: Address) -> Item:
         """``image`` (3, h, w) float32, ``mask`` (h, w) int64 and ``index`` () int64."""
-        index, seed = address
-        image, mask = self.transform(self.dataset[index], seed)
-        return {"image": image, "mask": mask, "index": torch.tensor(index)}
+        sample = self.dataset[address.image]
+        image, mask = self.transform(sample, address.seed, address.pixel(sample.mask))
+        return {"image": image, "mask": mask, "index": torch.tensor(address.image)}
 
 
 class EvaluationDataset(Dataset[Item]):

@@ -8,8 +8,8 @@ from lossmaxpool.sampling.fingerprints import cache_folder, file_fingerprint
 from lossmaxpool.sampling.pixels import random_pixel
 from lossmaxpool.sampling.running_iou import RunningIoU
 from lossmaxpool.sampling.sampler import PerformanceSampler
-from lossmaxpool.sampling.spans import Span, random_span
 from lossmaxpool.sampling.weighting import class_probabilities
+from lossmaxpool.spans import Span, random_span
 
 __all__ = [
     "CacheError",

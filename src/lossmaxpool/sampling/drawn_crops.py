@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from lossmaxpool.sampling.draws import Draw
 from lossmaxpool.sampling.pixels import Pixel
-from lossmaxpool.sampling.spans import random_span
+from lossmaxpool.spans import random_span
 
 
 class Pairs(Protocol):

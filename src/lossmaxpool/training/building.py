@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from lossmaxpool.data import SegmentationDataset, open_dataset
-from lossmaxpool.data.inspection import class_statistics
-from lossmaxpool.models import ModelDescription, build_model, input_stride, normalization
+from lossmaxpool.models import ModelDescription, build_model, normalization
+from lossmaxpool.sampling import ClassIndex, PerformanceSampler
+from lossmaxpool.sampling.seeds import mix
 from lossmaxpool.training.caching import CachedDataset
 from lossmaxpool.training.config import TrainConfig
-from lossmaxpool.training.draws import mix
-from lossmaxpool.training.errors import TrainingError
+from lossmaxpool.training.counting import count_pixels
 from lossmaxpool.training.methods import METHODS
 from lossmaxpool.training.module import SegmentationModule
 from lossmaxpool.training.record import RunRecord
@@ -25,19 +25,9 @@ def open_split(config: TrainConfig, split: str) -> SegmentationDataset:
     return CachedDataset(dataset) if config.hardware.cache else dataset
 
 
-def count_pixels(dataset: SegmentationDataset) -> Tensor:
-    """Return the labelled pixels per image and class, (num_images, C) int64.
-
-    Raises:
-        TrainingError: There is none.
-    """
-    pixels = class_statistics(dataset).pixels
-    if not pixels.any():
-        raise TrainingError(
-            f"{dataset.name} has no labelled pixel: every one of its {len(dataset)} masks is "
-            "ignored; look at them with lossmaxpool inspect"
-        )
-    return pixels
+def count_split(config: TrainConfig, dataset: SegmentationDataset) -> Tensor:
+    """Return the labelled pixels of a split per image and class, (num_images, C) int64."""
+    return count_pixels(dataset, beside=config.data.root, workers=config.hardware.workers)
 
 
 def build_module(
@@ -50,15 +40,11 @@ def build_module(
         train_set: The training split.
         train_pixels: Its labelled pixels per image and class, (num_images, C) int64.
         pretrained: Whether to fetch the encoder's weights; a checkpoint brings its own.
-
-    Raises:
-        TrainingError: The crops do not fit the network.
     """
     labels = train_set.labels
     torch.manual_seed(mix(config.seed, 0))
     network = config.model if pretrained else replace(config.model, weights="none")
     model: nn.Module = build_model(network, labels.num_classes)
-    _check_crop(config.optimisation.crop_size, input_stride(model))
     if config.hardware.channels_last:
         model = model.to(memory_format=torch.channels_last)
     mean, std = normalization(config.model)
@@ -68,6 +54,31 @@ def build_module(
         METHODS[config.method].build(config.loss, train_pixels),
         ModelDescription(config.model, labels.names, labels.colors, mean, std),
         train_set.sample_name,
+    )
+
+
+def build_sampler(
+    config: TrainConfig, train_set: SegmentationDataset, train_pixels: Tensor
+) -> PerformanceSampler:
+    """Return what fills the batches; it draws uniformly where the method does not sample by class.
+
+    Args:
+        config: The run.
+        train_set: The training split.
+        train_pixels: Its labelled pixels per image and class, (num_images, C) int64.
+    """
+    sampling, optimisation = config.sampling, config.optimisation
+    return PerformanceSampler(
+        ClassIndex(train_pixels),
+        optimisation.batch_size,
+        config.seed,
+        blend=sampling.blend if config.draws_by_class else 0.0,
+        weighting=sampling.weighting,
+        floor=sampling.floor,
+        temperature=sampling.temperature,
+        update_interval=sampling.update_interval,
+        steps=optimisation.steps,
+        class_names=train_set.labels.names,
     )
 
 
@@ -101,15 +112,7 @@ def new_record(
         classes=list(train_set.labels.names),
         colors=[list(color) for color in train_set.labels.colors],
         train_pixels=train_pixels.sum(dim=0).tolist(),
-        val_pixels=count_pixels(val_set).sum(dim=0).tolist(),
+        val_pixels=count_split(config, val_set).sum(dim=0).tolist(),
         config=config.to_dict(),
         environment={},
     )
-
-
-def _check_crop(crop_size: tuple[int, int], stride: int) -> None:
-    if any(side % stride for side in crop_size):
-        raise TrainingError(
-            f"optimisation.crop_size is {crop_size[0]} x {crop_size[1]}: this network needs "
-            f"multiples of {stride}"
-        )

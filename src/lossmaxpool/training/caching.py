@@ -11,7 +11,7 @@ class CachedDataset(SegmentationDataset):
     """A data set that keeps every sample in memory from its first use on.
 
     Counting the pixels of the classes, before any worker is forked, fills it: the workers share
-    the memory.
+    the memory. Its masks are therefore counted in every run, as if no file backed them.
 
     Args:
         dataset: The data set to keep.

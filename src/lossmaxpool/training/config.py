@@ -11,8 +11,11 @@ from typing import Any, Literal
 from lossmaxpool.checks import check_norm, check_share
 from lossmaxpool.data import DataConfig
 from lossmaxpool.models import ModelConfig
+from lossmaxpool.sampling.weighting import Weighting, check_weighting
 
-MethodId = Literal["base", "loss-only", "inverse-median", "bootstrap"]
+MethodId = Literal["base", "base+", "loss-only", "lmp", "inverse-median", "bootstrap"]
+# The methods with the paper's sampler; the others draw uniformly.
+SAMPLED: tuple[MethodId, ...] = ("base+", "lmp")
 
 
 @dataclass
@@ -46,6 +49,40 @@ class LossConfig:
 
 
 @dataclass
+class SamplingConfig:
+    """The performance-driven sampler of the methods that have it (Rota Bulò et al. 2017, Sect. 4).
+
+    The paper states none of these values: all of them are assumptions.
+
+    Args:
+        blend: Probability of a draw by class, in [0, 1]; the other draws are uniform.
+        weighting: Draw classes by "inverse", 1 / IoU, or by "complement", 1 - IoU.
+        floor: Least IoU, or weight, that a class is drawn by, in (0, 1].
+        temperature: 1 is the plain weighting; above, the classes are more equally likely.
+        update_interval: Steps between two changes of the probabilities.
+        half_life: Batches after which a batch counts half in the running IoU.
+    """
+
+    blend: float = 0.5
+    weighting: Weighting = "inverse"
+    floor: float = 0.05
+    temperature: float = 1.0
+    update_interval: int = 32
+    half_life: float = 200.0
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.blend <= 1, "sampling.blend", self.blend, "in [0, 1]")
+        check_weighting(self.weighting, self.floor, self.temperature)
+        _require(
+            self.update_interval >= 1,
+            "sampling.update_interval",
+            self.update_interval,
+            "at least 1",
+        )
+        _require(self.half_life > 0, "sampling.half_life", self.half_life, "positive")
+
+
+@dataclass
 class OptimisationConfig:
     """Stochastic gradient descent with poly decay over random crops.
 
@@ -57,8 +94,10 @@ class OptimisationConfig:
         flip: Mirror every other crop from left to right.
         lr: Learning rate of the encoder.
         head_lr_multiplier: Learning rate of everything but the encoder, as a multiple of ``lr``.
+        head_bias_lr_multiplier: Learning rate of the biases among these, which then do not decay;
+            None: like their weights. DeepLabV2's is 20.
         momentum: Momentum of the descent.
-        weight_decay: Weight decay of every parameter.
+        weight_decay: Weight decay of every other parameter.
         poly_power: The rate falls as (1 - step / steps) ** poly_power.
         warmup: Steps over which the rate rises linearly from 0.
     """
@@ -70,6 +109,7 @@ class OptimisationConfig:
     flip: bool = True
     lr: float = 0.01
     head_lr_multiplier: float = 10.0
+    head_bias_lr_multiplier: float | None = None
     momentum: float = 0.9
     weight_decay: float = 1e-4
     poly_power: float = 0.9
@@ -89,6 +129,12 @@ class OptimisationConfig:
             "optimisation.head_lr_multiplier",
             self.head_lr_multiplier,
             "positive",
+        )
+        _require(
+            self.head_bias_lr_multiplier is None or self.head_bias_lr_multiplier > 0,
+            "optimisation.head_bias_lr_multiplier",
+            self.head_bias_lr_multiplier,
+            "positive, or none",
         )
         _require(0 <= self.momentum < 1, "optimisation.momentum", self.momentum, "in [0, 1)")
         _require(
@@ -163,15 +209,20 @@ class TrainConfig:
     """One training run.
 
     Args:
-        method: "base" is the mean cross-entropy, "loss-only" is loss max-pooling with uniform
-            sampling, "inverse-median" and "bootstrap" are their rivals.
+        method: "base" is the mean cross-entropy and "loss-only" loss max-pooling, both with uniform
+            sampling; "base+" and "lmp" are the same with the sampler; "inverse-median" and
+            "bootstrap" are their rivals.
         seed: Decides the initial weights, the batches, their augmentation and the dropout.
         data: The data set.
         model: The network.
         optimisation: The descent and its crops.
         loss: The options of the losses.
+        sampling: The options of the sampler.
         hardware: Devices, precision, workers.
         reporting: Evaluations, checkpoints, curves.
+
+    Raises:
+        ValueError: The workers draw further ahead than the sampler's interval allows.
     """
 
     method: MethodId = "base"
@@ -180,8 +231,26 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     reporting: ReportingConfig = field(default_factory=ReportingConfig)
+
+    def __post_init__(self) -> None:
+        # What the loader draws ahead (two batches per worker) and Lightning (one more) is decided
+        # by an IoU that must be known by then.
+        ahead = 2 * self.hardware.workers + 1
+        if self.draws_by_class and ahead > self.sampling.update_interval:
+            raise ValueError(
+                f"sampling.update_interval is {self.sampling.update_interval}: "
+                f"{self.hardware.workers} workers draw {ahead} batches ahead, so that "
+                f"{self.method} needs at least {ahead}; raise it, or lower hardware.workers to "
+                f"{(self.sampling.update_interval - 1) // 2}"
+            )
+
+    @property
+    def draws_by_class(self) -> bool:
+        """Whether the crops follow the IoU of the classes."""
+        return self.method in SAMPLED and self.sampling.blend > 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain values, as YAML and JSON hold them."""

@@ -17,8 +17,8 @@ from lossmaxpool.data import (
     TrainTransform,
     collate_padded,
 )
+from lossmaxpool.sampling import PerformanceSampler
 from lossmaxpool.training.config import TrainConfig
-from lossmaxpool.training.draws import DrawSampler
 
 RGB = tuple[float, float, float]
 
@@ -30,6 +30,7 @@ class SegmentationData(pl.LightningDataModule):
         config: The run.
         train: The training split.
         val: The validation split.
+        sampler: What fills the training batches.
         mean: Mean of the channels that the network expects, in [0, 1].
         std: Their standard deviation.
     """
@@ -39,6 +40,7 @@ class SegmentationData(pl.LightningDataModule):
         config: TrainConfig,
         train: SegmentationDataset,
         val: SegmentationDataset,
+        sampler: PerformanceSampler,
         mean: RGB,
         std: RGB,
     ) -> None:
@@ -46,6 +48,7 @@ class SegmentationData(pl.LightningDataModule):
         self.config = config
         self.train = train
         self.val = val
+        self.sampler = sampler
         optimisation = config.optimisation
         self.crops = AugmentedDataset(
             train,
@@ -61,18 +64,7 @@ class SegmentationData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the batches from the trainer's step to the last one of the run."""
-        assert self.trainer is not None
-        optimisation = self.config.optimisation
-        sampler = DrawSampler(
-            len(self.train),
-            optimisation.batch_size,
-            self.config.seed,
-            start=self.trainer.global_step,
-            stop=optimisation.steps,
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
-        )
-        return DataLoader(self.crops, batch_sampler=sampler, **self._options())
+        return DataLoader(self.crops, batch_sampler=self.sampler, **self._options())
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return this rank's validation images, one by one: their sizes may differ.

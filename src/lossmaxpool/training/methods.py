@@ -1,4 +1,7 @@
-"""The methods that can be compared, as data: an id, a label, and how the criterion is built."""
+"""The methods that can be compared, as data: an id, a label, and how the criterion is built.
+
+Those of :data:`lossmaxpool.training.config.SAMPLED` differ from others in their crops alone.
+"""
 
 from __future__ import annotations
 
@@ -69,11 +72,11 @@ class MeanCrossEntropyLoss(nn.Module):
         return total / torch.as_tensor(mass, device=total.device).clamp(min=1e-12)
 
 
-def _base(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
+def _mean(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
     return MeanCrossEntropyLoss(label_smoothing=loss.label_smoothing)
 
 
-def _loss_only(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
+def _max_pooling(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
     return MaxPoolingCrossEntropyLoss(
         loss.p,
         loss.min_support,
@@ -97,8 +100,10 @@ def _bootstrap(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
 METHODS = {
     method.id: method
     for method in (
-        Method("base", "BASE", _base),
-        Method("loss-only", "LMP (loss only)", _loss_only),
+        Method("base", "BASE", _mean),
+        Method("base+", "BASE+", _mean),
+        Method("loss-only", "LMP (loss only)", _max_pooling),
+        Method("lmp", "LMP", _max_pooling),
         Method("inverse-median", "Inverse median frequency", _inverse_median),
         Method("bootstrap", "Bootstrapped", _bootstrap),
     )

@@ -13,10 +13,17 @@ from torch import Tensor, nn
 from lossmaxpool.data import IGNORE_INDEX
 from lossmaxpool.losses.pixel import upsample_to
 from lossmaxpool.metrics import ConfusionMatrix
-from lossmaxpool.models import ModelDescription, full_size_logits, input_stride
+from lossmaxpool.models import (
+    ModelDescription,
+    full_size_ids,
+    full_size_logits,
+    input_stride,
+    parameter_groups,
+)
+from lossmaxpool.models.strips import SmallLogits, decide
+from lossmaxpool.sampling.seeds import mix
 from lossmaxpool.training.config import OptimisationConfig, TrainConfig
-from lossmaxpool.training.draws import mix
-from lossmaxpool.training.errors import NonFiniteLossError
+from lossmaxpool.training.errors import NonFiniteLossError, TrainingError
 
 
 class SegmentationModule(pl.LightningModule):
@@ -51,6 +58,21 @@ class SegmentationModule(pl.LightningModule):
         """Add what is needed to rebuild the network without the run folder."""
         checkpoint[ModelDescription.KEY] = self.description.as_dict()
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of other classes.
+
+        Raises:
+            TrainingError: The classes of the checkpoint are not those of the data set.
+        """
+        trained = ModelDescription.from_dict(checkpoint[ModelDescription.KEY]).classes
+        if trained != self.description.classes:
+            raise TrainingError(
+                f"the checkpoint was trained on the {len(trained)} classes {', '.join(trained)}; "
+                f"the data set has the {len(self.description.classes)} classes "
+                f"{', '.join(self.description.classes)}: resume with the data that the run began "
+                "with, or train into a new folder"
+            )
+
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (B, C, h, w) of normalised images (B, 3, H, W)."""
         if self.config.hardware.channels_last:
@@ -63,13 +85,17 @@ class SegmentationModule(pl.LightningModule):
         torch.manual_seed(mix(self.config.seed, self.global_step, self.global_rank, 1))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Return the loss, and the plain cross-entropy where the curve has an entry.
+        """Return the loss, and what its followers need.
+
+        That is the plain cross-entropy where the curve has an entry, and the predicted ids of the
+        crops (B, H, W) where the next ones depend on them.
 
         Raises:
             NonFiniteLossError: The loss is NaN or infinite.
         """
-        logits = self(batch["image"])
-        loss = self.criterion(logits, batch["mask"])
+        images, masks = pad_to_stride(batch["image"], batch["mask"], self.stride)
+        logits = self(images)
+        loss = self.criterion(logits, masks)
         if not torch.isfinite(loss):
             names = (self.sample_name(index) for index in batch["index"].tolist())
             raise NonFiniteLossError(
@@ -79,7 +105,9 @@ class SegmentationModule(pl.LightningModule):
             )
         output = {"loss": loss}
         if (self.global_step + 1) % self.config.reporting.log_every == 0 or self.global_step == 0:
-            output["cross_entropy"] = _mean_cross_entropy(logits.detach(), batch["mask"])
+            output["cross_entropy"] = _mean_cross_entropy(logits.detach(), masks)
+        if self.config.draws_by_class:
+            output["prediction"] = _predicted_ids(logits.detach(), masks, batch["mask"])
         return output
 
     def on_validation_epoch_start(self) -> None:
@@ -87,7 +115,8 @@ class SegmentationModule(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add one image to the confusion matrix."""
-        self.confusion.update(self.full_size_logits(batch["image"]).argmax(dim=1), batch["mask"])
+        ids = full_size_ids(self, batch["image"], self.stride)
+        self.confusion.update(ids, batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
         """Add up the ranks: each has seen its own images."""
@@ -101,10 +130,15 @@ class SegmentationModule(pl.LightningModule):
         """Return the descent and its rate, a function of the step."""
         optimisation = self.config.optimisation
         optimizer = torch.optim.SGD(
-            parameter_groups(self.model, optimisation),
+            parameter_groups(
+                self.model,
+                optimisation.lr,
+                optimisation.weight_decay,
+                head_multiplier=optimisation.head_lr_multiplier,
+                head_bias_multiplier=optimisation.head_bias_lr_multiplier,
+            ),
             lr=optimisation.lr,
             momentum=optimisation.momentum,
-            weight_decay=optimisation.weight_decay,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: rate_factor(step, optimisation)
@@ -112,18 +146,27 @@ class SegmentationModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def parameter_groups(model: nn.Module, optimisation: OptimisationConfig) -> list[dict[str, Any]]:
-    """Split the trainable parameters: encoder at the base rate, the rest at a multiple of it."""
-    encoder: list[nn.Parameter] = []
-    head: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            (encoder if name.startswith("encoder.") else head).append(parameter)
-    groups = [
-        {"params": encoder, "lr": optimisation.lr},
-        {"params": head, "lr": optimisation.lr * optimisation.head_lr_multiplier},
-    ]
-    return [group for group in groups if group["params"]]
+def pad_to_stride(images: Tensor, masks: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """Pad crops to the right and below to the next multiple of a network's stride.
+
+    What is added is of the mean colour, 0, and ignored: no loss sees it.
+
+    Args:
+        images: (B, 3, H, W), normalised.
+        masks: (B, H, W).
+        stride: Of the network.
+
+    Returns:
+        Both, at the padded size.
+
+    Example:
+        >>> images, masks = torch.ones(1, 3, 321, 321), torch.zeros(1, 321, 321)
+        >>> pad_to_stride(images, masks, 8)[1].shape
+        torch.Size([1, 328, 328])
+    """
+    H, W = masks.shape[-2:]
+    missing = (0, -W % stride, 0, -H % stride)
+    return F.pad(images, missing), F.pad(masks, missing, value=IGNORE_INDEX)
 
 
 def rate_factor(step: int, optimisation: OptimisationConfig) -> float:
@@ -138,6 +181,14 @@ def rate_factor(step: int, optimisation: OptimisationConfig) -> float:
     warm = min(1.0, (step + 1) / optimisation.warmup) if optimisation.warmup else 1.0
     remaining = max(0.0, 1.0 - step / optimisation.steps)
     return float(warm * remaining**optimisation.poly_power)
+
+
+def _predicted_ids(logits: Tensor, padded: Tensor, masks: Tensor) -> Tensor:
+    """The class of every pixel of the crops, without a map of all classes at their size."""
+    H, W = masks.shape[-2:]
+    row_step = logits.shape[-2] / padded.shape[-2]
+    column_step = logits.shape[-1] / padded.shape[-1]
+    return decide([SmallLogits(logits, row_step, column_step)], range(H), range(W))
 
 
 @torch.no_grad()

@@ -24,11 +24,15 @@ class RecordKeeper(pl.Callback):
     Args:
         record: The record to fill.
         folder: The run folder.
+
+    Attributes:
+        restored: Whether a checkpoint has given back what was gathered.
     """
 
     def __init__(self, record: RunRecord, folder: Path) -> None:
         self.record = record
         self.folder = folder
+        self.restored = False
         self._earlier_seconds = 0.0
         self._started = time.monotonic()
 
@@ -46,6 +50,7 @@ class RecordKeeper(pl.Callback):
         self.record.confusion = state_dict["confusion"]
         self._earlier_seconds = state_dict["seconds"]
         self._summarise()
+        self.restored = True
 
     def on_train_batch_end(
         self,

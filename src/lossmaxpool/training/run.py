@@ -10,11 +10,19 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from lossmaxpool.environment import describe_environment
-from lossmaxpool.training.building import build_module, count_pixels, new_record, open_split
+from lossmaxpool.sampling import RunningIoU
+from lossmaxpool.training.building import (
+    build_module,
+    build_sampler,
+    count_split,
+    new_record,
+    open_split,
+)
 from lossmaxpool.training.checkpointing import Checkpointing
 from lossmaxpool.training.config import TrainConfig
 from lossmaxpool.training.errors import RunInterruptedError, TrainingError
 from lossmaxpool.training.examples import write_examples
+from lossmaxpool.training.feedback import SamplerFeedback
 from lossmaxpool.training.folder import check_folder, claim_folder, find_checkpoint
 from lossmaxpool.training.interrupts import postponed_interrupt
 from lossmaxpool.training.loading import SegmentationData
@@ -54,15 +62,18 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
         torch.set_num_threads(config.hardware.threads)
     train_set = open_split(config, config.data.train_split)
     val_set = open_split(config, config.data.val_split)
-    train_pixels = count_pixels(train_set)
+    train_pixels = count_split(config, train_set)
     module = build_module(config, train_set, train_pixels, pretrained=checkpoint is None)
     record = new_record(config, train_set, val_set, train_pixels)
+    sampler = build_sampler(config, train_set, train_pixels)
+    running_iou = RunningIoU(train_set.labels.num_classes, half_life=config.sampling.half_life)
     data = SegmentationData(
-        config, train_set, val_set, module.description.mean, module.description.std
+        config, train_set, val_set, sampler, module.description.mean, module.description.std
     )
     keeper = RecordKeeper(record, out)
     with quiet(), postponed_interrupt() as interrupt:
         callbacks = [
+            SamplerFeedback(sampler, running_iou),
             keeper,
             ProgressReport(record, config.optimisation.steps),
             Checkpointing(config, record, interrupt, out),
@@ -79,7 +90,9 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
             record.status = "interrupted" if stopped else "failed"
             # Where the disk is full, the first error says more than the second.
             with suppress(OSError):
-                keeper.write(trainer)
+                # A checkpoint that is refused leaves the record on the disk as it was.
+                if checkpoint is None or keeper.restored:
+                    keeper.write(trainer)
             if isinstance(error, OSError):
                 raise TrainingError(
                     f"the run in {out} failed: {error}; its last good checkpoint is intact: "

@@ -1,0 +1,64 @@
+"""The labelled pixels of a split, counted once and kept where files back the masks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+
+from lossmaxpool.data import SegmentationDataset
+from lossmaxpool.sampling import ClassIndex, cache_folder, file_fingerprint
+from lossmaxpool.training.errors import TrainingError
+
+
+def count_pixels(
+    dataset: SegmentationDataset, *, beside: Path | None = None, workers: int = 0
+) -> Tensor:
+    """Return the labelled pixels per image and class, (num_images, C) int64.
+
+    Args:
+        dataset: The split.
+        beside: The folder of the data set; the counts are kept beside it, under the content of each
+            mask file, or in the user's cache.
+        workers: Processes that count.
+
+    Raises:
+        TrainingError: There is none.
+        ValueError: A mask holds ids that are no classes.
+    """
+    fingerprint = _fingerprint(dataset)
+    pixels = ClassIndex.build(
+        dataset.mask,
+        len(dataset),
+        dataset.labels.num_classes,
+        fingerprint=fingerprint,
+        cache=cache_folder(beside) if fingerprint else None,
+        # Masks that no file backs are drawn here, where a data set that keeps them can do so.
+        workers=workers if fingerprint else 0,
+        progress=_show if fingerprint else None,
+    ).counts
+    if not pixels.any():
+        raise TrainingError(
+            f"{dataset.name} has no labelled pixel: every one of its {len(dataset)} masks is "
+            "ignored; look at them with lossmaxpool inspect"
+        )
+    return pixels
+
+
+def _fingerprint(dataset: SegmentationDataset) -> Callable[[int], bytes] | None:
+    if len(dataset) == 0 or dataset.mask_file(0) is None:
+        return None
+
+    def fingerprint(index: int) -> bytes:
+        source = dataset.mask_file(index)
+        assert source is not None
+        return file_fingerprint(source.path, source.ids)
+
+    return fingerprint
+
+
+def _show(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\rcounting masks: {done}/{total}" + ("\n" if done == total else ""))
