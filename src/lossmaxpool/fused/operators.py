@@ -177,9 +177,32 @@ class _Gradient(torch.autograd.Function):
 
     generate_vmap_rule = True
 
+    # Spelled out: torch 2.8 compiles no variadic forward that is applied in a backward pass.
     @staticmethod
-    def forward(*arguments: Any) -> Tensor:
-        grad: Tensor = cross_entropy_backward(*arguments)
+    def forward(
+        grad_value: Tensor,
+        logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        losses: Tensor,
+        packed: Tensor,
+        ignore_index: int,
+        label_smoothing: float,
+        p: float,
+        implementation: str,
+    ) -> Tensor:
+        grad: Tensor = cross_entropy_backward(
+            grad_value,
+            logits,
+            target,
+            weight,
+            losses,
+            packed,
+            ignore_index,
+            label_smoothing,
+            p,
+            implementation,
+        )
         return grad
 
     @staticmethod
