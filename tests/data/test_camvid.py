@@ -61,7 +61,7 @@ def test_an_empty_folder(tmp_path: Path) -> None:
 def test_an_image_without_a_mask_is_named(tmp_path: Path) -> None:
     camvid(tmp_path, FRAMES)
     save(tmp_path / "train" / "0016E5_5.png", picture(9))
-    with pytest.raises(DataError, match=r"1 of 5 images .* missing is .*0016E5_5\.png"):
+    with pytest.raises(DataError, match=r"1 of 5 masks are missing: .*0016E5_5\.png"):
         CamVid(tmp_path, "train")
 
 

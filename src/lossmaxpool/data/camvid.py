@@ -11,7 +11,8 @@ from pathlib import Path
 
 from lossmaxpool.data.errors import DataError
 from lossmaxpool.data.files import FileDataset, FilePair
-from lossmaxpool.data.names import unknown_choice
+from lossmaxpool.data.layout import check_complete, find_root
+from lossmaxpool.data.names import check_split
 from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet
 
 LABELS = LabelSet(
@@ -33,6 +34,8 @@ SPLITS = {
     "sequence-val": ("train", ("0001TP",)),
 }
 
+_EXPECTED = "train/, trainannot/, val/ and valannot/ there (the SegNet preparation)"
+
 
 class CamVid(FileDataset):
     """CamVid frames of ``<root>/<folder>/*.png`` with ids in ``<root>/<folder>annot/*.png``.
@@ -50,16 +53,10 @@ class CamVid(FileDataset):
     """
 
     def __init__(self, root: Path, split: str) -> None:
-        if split not in SPLITS:
-            raise DataError(unknown_choice("split of CamVid", split, SPLITS))
+        check_split("CamVid", split, SPLITS)
         folder, sequences = SPLITS[split]
-        images, masks = Path(root) / folder, Path(root) / f"{folder}annot"
-        for needed in (images, masks):
-            if not needed.is_dir():
-                raise DataError(
-                    f"{root} is not a CamVid folder: it has no '{needed.name}' folder. Expected "
-                    "train/, trainannot/, val/ and valannot/ there (the SegNet preparation)."
-                )
+        root = find_root(root, "CamVid", (folder, f"{folder}annot"), _EXPECTED)
+        images, masks = root / folder, root / f"{folder}annot"
         paths = sorted(
             path for path in images.glob("*.png")
             if sequences is None or path.name.startswith(sequences)
@@ -68,11 +65,6 @@ class CamVid(FileDataset):
             wanted = f"frames of {' or '.join(sequences)}" if sequences else "PNG files"
             raise DataError(f"There are no {wanted} in {images}, which split '{split}' needs.")
         pairs = [FilePair(path.stem, path, masks / path.name) for path in paths]
-        missing = [pair.mask for pair in pairs if not pair.mask.is_file()]
-        if missing:
-            raise DataError(
-                f"{len(missing)} of {len(pairs)} images in {images} have no mask; the first "
-                f"that is missing is {missing[0]}."
-            )
+        check_complete(f"camvid/{split}", pairs)
         ids = {i: i for i in range(LABELS.num_classes)} | {VOID: IGNORE_INDEX}
         super().__init__(f"camvid/{split}", LABELS, pairs, ids)

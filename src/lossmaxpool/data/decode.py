@@ -17,19 +17,23 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from lossmaxpool.data.errors import DataError
-from lossmaxpool.data.sbd import read_sbd_ids
+from lossmaxpool.data.sbd import sbd_ids
 
 # What Pillow raises for a damaged or truncated file depends on the format.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 
-def _decode(path: Path, kind: str) -> Image.Image:
+def _read(path: Path, kind: str) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"The {kind} {path} does not exist.") from None
     except OSError as error:
         raise DataError(f"The {kind} {path} cannot be opened: {error}.") from error
+
+
+def _decode(path: Path, kind: str) -> Image.Image:
+    content = _read(path, kind)
     try:
         # From memory: Pillow keeps the file of a damaged picture open.
         picture = Image.open(BytesIO(content))
@@ -94,7 +98,7 @@ def read_ids(path: Path) -> NDArray[np.integer]:
         DataError: naming the file, if it is missing or damaged, or holds colours instead of ids.
     """
     if path.suffix == ".mat":
-        return read_sbd_ids(path)
+        return sbd_ids(_read(path, "mask"), f"The mask {path}")
     return picture_ids(_decode(path, "mask"), f"The mask {path}")
 
 

@@ -67,15 +67,16 @@ def find_root(
         if all((candidate / name).is_dir() for name in needed):
             return candidate
     if not root.is_dir():
-        problem = f"The {what} folder {root} does not exist or is no folder."
-    else:
-        absent = next(name for name in needed if not (root / name).is_dir())
-        there = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
-        listed = ", ".join(there[:8]) + (", ..." if len(there) > 8 else "")
-        problem = (
-            f"{root} is not a {what} folder: it has no '{absent}' (there: {listed or 'nothing'})."
+        raise DataError(
+            f"The {what} folder {root} does not exist or is no folder. Expected {expected}."
         )
-    raise DataError(f"{problem} Expected {expected}.")
+    absent = next(name for name in needed if not (root / name).is_dir())
+    there = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
+    listed = ", ".join(there[:8]) + (", ..." if len(there) > 8 else "")
+    raise DataError(
+        f"{root} is not a {what} folder: it has no '{absent}' folder. Expected {expected}. It "
+        f"holds: {listed or 'nothing'}."
+    )
 
 
 def read_listing(path: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,42 +10,40 @@ from numpy.typing import NDArray
 from lossmaxpool.data.errors import DataError
 
 
-def read_sbd_ids(path: Path) -> NDArray[np.uint8]:
+def sbd_ids(content: bytes, subject: str) -> NDArray[np.uint8]:
     """The category ids of a file of SBD's ``cls`` folder: ``GTcls.Segmentation``.
 
     Args:
-        path: a .mat file.
+        content: of a .mat file.
+        subject: the mask, for the message.
 
     Returns:
         (H, W) uint8 ids, 0..20.
 
     Raises:
-        DataError: naming the file, if it is missing, damaged or of another content, or if SciPy is
-            not installed.
+        DataError: the file is damaged or of another content, or SciPy is not installed.
     """
     try:
         from scipy.io import loadmat  # type: ignore[import-untyped]
     except ImportError as error:
         raise DataError(
-            f"The mask {path} is a MATLAB file, which SciPy reads: pip install scipy. Or put the "
+            f"{subject} is a MATLAB file, which SciPy reads: pip install scipy. Or put the "
             "masks as PNG files into SegmentationClassAug and leave the SBD folder out."
         ) from error
     try:
-        content = loadmat(path, variable_names=["GTcls"])
-    except FileNotFoundError:
-        raise DataError(f"The mask {path} does not exist.") from None
+        variables = loadmat(BytesIO(content), variable_names=["GTcls"])
     except Exception as error:
         # SciPy raises whatever its parser trips over.
-        raise DataError(f"The mask {path} is damaged or no MATLAB file: {error}.") from error
+        raise DataError(f"{subject} is damaged or no MATLAB file: {error}.") from error
     try:
-        ids = np.asarray(content["GTcls"]["Segmentation"][0, 0])
+        ids = np.asarray(variables["GTcls"]["Segmentation"][0, 0])
     except (KeyError, ValueError, IndexError) as error:
         raise DataError(
-            f"The mask {path} has no GTcls.Segmentation: it is not from SBD's folder 'cls'."
+            f"{subject} has no GTcls.Segmentation: it is not from SBD's folder 'cls'."
         ) from error
     if ids.ndim != 2 or ids.dtype != np.uint8:
         raise DataError(
-            f"GTcls.Segmentation of {path} is {ids.dtype} of shape {ids.shape}, but must be one "
-            "byte per pixel, height x width."
+            f"{subject} has a GTcls.Segmentation of {ids.dtype} and shape {ids.shape}, but it must "
+            "be one byte per pixel, height x width."
         )
     return ids
