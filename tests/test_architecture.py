@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_FILE = 400
 
 # What every floor stands on: single files that know nothing of losses, images or runs.
-GROUND = frozenset({"_version", "checks", "environment", "rarity", "spans", "spelling"})
+GROUND = frozenset({"_version", "checks", "environment", "planes", "rarity", "spans", "spelling"})
 # The rooms of the house, floor by floor. A room sees the floors below its own, never its
 # neighbours: what two neighbours share belongs to a floor below them.
 FLOORS: tuple[frozenset[str], ...] = (
@@ -40,6 +40,7 @@ THIRD_PARTY = {
     "_version": frozenset[str](),
     "checks": frozenset[str](),
     "environment": frozenset({"torch"}),
+    "planes": frozenset({"torch"}),
     "rarity": frozenset[str](),
     "spans": frozenset[str](),
     "spelling": frozenset[str](),

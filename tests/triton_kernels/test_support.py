@@ -8,8 +8,9 @@ import sys
 import pytest
 import torch
 
+from lossmaxpool.planes import merged_planes
 from lossmaxpool.triton_kernels import support
-from lossmaxpool.triton_kernels.planes import planes
+from lossmaxpool.triton_kernels.tiles import unit_of
 
 SIZE = torch.Size((4, 6))
 LOGITS = torch.zeros(2, 3, 4, 6)
@@ -91,6 +92,6 @@ def test_asking_imports_no_triton() -> None:
     ],
 )
 def test_planes(logits: torch.Tensor, flat: bool, unit: int) -> None:
-    view = planes(logits)
+    view = merged_planes(logits)
     assert view is not None
-    assert (view.flat, view.unit) == (flat, unit)
+    assert (view.flat, unit_of(view)) == (flat, unit)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossmaxpool.native.library import Problem, find
-from lossmaxpool.native.planes import merged_planes, own_planes
+from lossmaxpool.native.library import Problem, Strides, find
 from lossmaxpool.native.support import LOGITS, TARGETS
+from lossmaxpool.planes import merged_planes, own_planes
 
 
 def pixel_losses(
@@ -194,8 +194,8 @@ def _run(
         low_width=view.width,
         height=height,
         width=width,
-        logits_strides=view.strides[0],
-        gradient_strides=view.strides[-1],
+        logits_strides=Strides(*view.strides[0]),
+        gradient_strides=Strides(*view.strides[-1]),
         ignore_index=ignore_index,
         threads=torch.get_num_threads(),
         label_smoothing=label_smoothing,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lossmaxpool.native.library import find
-from lossmaxpool.native.planes import merged_planes
+from lossmaxpool.planes import merged_planes
 
 # The order of these is that of the enumerations in cpp/problem.h.
 LOGITS = (torch.float32, torch.bfloat16, torch.float16)

@@ -6,7 +6,6 @@ is a few sums over bins. alpha* grows with every loss and scales with all of the
 above alpha* by at most the ratio of a bin's edges, and the next bracket is that narrow.
 """
 
-# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import triton

@@ -1,6 +1,5 @@
 """One pixel's cross-entropy and its derivative: what dense and upsampled kernels share."""
 
-# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import triton

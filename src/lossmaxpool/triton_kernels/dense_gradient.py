@@ -1,6 +1,5 @@
 """Losses and threshold to the gradient of dense logits: each logit read once, written once."""
 
-# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import torch
@@ -8,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from lossmaxpool.planes import merged_planes
 from lossmaxpool.triton_kernels.cross_entropy import (
     class_weights,
     load_label,
@@ -16,10 +16,9 @@ from lossmaxpool.triton_kernels.cross_entropy import (
 )
 from lossmaxpool.triton_kernels.dense_losses import class_sums, load_block, pixel_places
 from lossmaxpool.triton_kernels.devices import on_device_of
-from lossmaxpool.triton_kernels.planes import planes
 from lossmaxpool.triton_kernels.pool_weight import Norm, load_pool, pool_weight
 from lossmaxpool.triton_kernels.smoothing import Terms
-from lossmaxpool.triton_kernels.tiles import dense_tile
+from lossmaxpool.triton_kernels.tiles import dense_tile, unit_of
 
 
 @triton.jit
@@ -139,11 +138,11 @@ def dense_gradient(
     gradient = torch.empty_like(logits)
     if gradient.numel() == 0:
         return gradient
-    view = planes(logits, gradient)
+    view = merged_planes(logits, gradient)
     if view is None:
         raise ValueError(f"strides {logits.stride()} do not merge into two spatial dimensions.")
     classes, (source, out) = logits.shape[1], view.strides
-    unit = view.unit
+    unit = unit_of(view)
     tile = dense_tile(classes, logits.dtype, unit)
     tiles = triton.cdiv(view.height * view.width, tile.pixels)
     with on_device_of(logits):

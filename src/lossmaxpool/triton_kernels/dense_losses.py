@@ -1,6 +1,5 @@
 """Logits of the target's size to one loss per pixel: one pass, each logit read once."""
 
-# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import torch
@@ -8,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from lossmaxpool.planes import Planes
 from lossmaxpool.triton_kernels.cross_entropy import (
     absorb,
     class_weights,
@@ -17,9 +17,8 @@ from lossmaxpool.triton_kernels.cross_entropy import (
     total_weight,
 )
 from lossmaxpool.triton_kernels.devices import on_device_of
-from lossmaxpool.triton_kernels.planes import Planes
 from lossmaxpool.triton_kernels.smoothing import Terms
-from lossmaxpool.triton_kernels.tiles import dense_tile
+from lossmaxpool.triton_kernels.tiles import dense_tile, unit_of
 
 IGNORED = tl.constexpr(-1.0)  # no pixel loss is negative: the mark needs no mask beside it
 
@@ -120,7 +119,7 @@ def dense_losses(
     if losses.numel() == 0:
         return losses
     classes, (strides,) = logits.shape[1], view.strides
-    unit = view.unit
+    unit = unit_of(view)
     tile = dense_tile(classes, logits.dtype, unit)
     tiles = triton.cdiv(view.height * view.width, tile.pixels)
     with on_device_of(logits):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lossmaxpool.planes import merged_planes, own_planes
 from lossmaxpool.triton_kernels.dense_gradient import dense_gradient
 from lossmaxpool.triton_kernels.dense_losses import dense_losses
-from lossmaxpool.triton_kernels.planes import grid, planes
 from lossmaxpool.triton_kernels.pool_weight import norm
 from lossmaxpool.triton_kernels.smoothing import terms
 from lossmaxpool.triton_kernels.threshold import find_threshold
@@ -38,10 +38,10 @@ def pixel_losses(
     loss_terms = terms(label_smoothing, logits.shape[1], weight)
     if logits.shape[2:] != target.shape[1:]:
         return upsampled_losses(
-            logits, target, weight, ignore_index, loss_terms, grid(logits),
-            grid(target.unsqueeze(1)),
+            logits, target, weight, ignore_index, loss_terms, own_planes(logits),
+            own_planes(target.unsqueeze(1)),
         )  # fmt: skip
-    view = planes(logits)
+    view = merged_planes(logits)
     if view is None:
         raise ValueError(f"strides {logits.stride()} do not merge into two spatial dimensions.")
     return dense_losses(logits, target, weight, ignore_index, loss_terms, view)
@@ -117,5 +117,5 @@ def gradient(
         grad_value, logits, target, weight, losses, packed, ignore_index, loss_terms, norm(p)
     )  # fmt: skip
     if logits.shape[2:] != target.shape[1:]:
-        return upsampled_gradient(*shared, grid(target.unsqueeze(1)))
+        return upsampled_gradient(*shared, own_planes(target.unsqueeze(1)))
     return dense_gradient(*shared)

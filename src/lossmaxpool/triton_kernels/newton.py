@@ -1,6 +1,5 @@
 """Newton's iteration for alpha*, from the right, one launch a step."""
 
-# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import triton

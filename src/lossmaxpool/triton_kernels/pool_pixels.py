@@ -1,6 +1,5 @@
 """What the passes over a pool's losses share: reading them, and how the pool is shared out."""
 
-# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 from typing import NamedTuple

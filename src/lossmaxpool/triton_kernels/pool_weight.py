@@ -1,6 +1,5 @@
 """w*, elementwise, from a loss and the six numbers of its pool."""
 
-# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import math

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from lossmaxpool.triton_kernels.planes import planes
+from lossmaxpool.planes import merged_planes
 
 _LOGITS = (torch.float32, torch.bfloat16, torch.float16)
 _TARGETS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -47,7 +47,7 @@ def supports(logits: Tensor, target: Tensor, spatial: torch.Size) -> str | None:
     if target.dtype not in _TARGETS:
         return f"the kernels read integer class ids up to 64 bits, the target is {target.dtype}"
     if low == spatial:
-        if planes(logits) is None:
+        if merged_planes(logits) is None:
             return f"strides {logits.stride()} do not merge into two spatial dimensions"
         return None
     if len(low) > 2:

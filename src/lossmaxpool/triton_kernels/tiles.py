@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
+
+from lossmaxpool.planes import Planes
 
 
 class Tile(NamedTuple):
@@ -30,6 +33,18 @@ UPSAMPLED = Block(8, 128, 4)
 # A cell a thread, 8 classes with four corner logits and four corner sums each: 178 registers. With
 # 16 they spill.
 CELLS = Block(8, 128, 4)
+
+
+def unit_of(view: Planes) -> int:
+    """The largest power of two up to 16 that divides every plane's size and place.
+
+    The compiler knows of an argument only whether 16 divides it. Planes of 550 x 550 pixels start
+    at multiples of 4: with their sizes counted in units, it may read 4 at a time.
+    """
+    if not view.flat or any(s.column != 1 for s in view.strides):
+        return 1
+    places = (size for s in view.strides for size in (s.image, s.channel))
+    return math.gcd(16, view.width, *places)
 
 
 def dense_tile(classes: int, dtype: torch.dtype, unit: int) -> Tile:

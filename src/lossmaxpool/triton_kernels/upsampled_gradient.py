@@ -5,7 +5,6 @@ registers while it walks over the cell's pixels, and so do the four sums of what
 to the corners. A low-resolution pixel is a corner of four cells.
 """
 
-# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import torch
@@ -13,11 +12,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from lossmaxpool.planes import Planes, own_planes
 from lossmaxpool.triton_kernels.cross_entropy import class_weights, load_label, total_weight
 from lossmaxpool.triton_kernels.dense_gradient import class_derivative
 from lossmaxpool.triton_kernels.devices import on_device_of
 from lossmaxpool.triton_kernels.interpolation import axis_fraction, axis_start, lower, mix, upper
-from lossmaxpool.triton_kernels.planes import Grid, grid
 from lossmaxpool.triton_kernels.pool_weight import Norm, load_pool, pool_weight
 from lossmaxpool.triton_kernels.smoothing import Terms
 from lossmaxpool.triton_kernels.tiles import CELLS
@@ -156,7 +155,7 @@ def upsampled_gradient(
     ignore_index: int,
     loss_terms: Terms,
     shape: Norm,
-    high: Grid,
+    high: Planes,
 ) -> Tensor:
     """The gradient of (B, C, *low) logits; scratch of four float32 per logit and border cell."""
     gradient = torch.empty_like(logits)
@@ -164,7 +163,7 @@ def upsampled_gradient(
         return gradient
     if losses.numel() == 0:
         return gradient.zero_()
-    low, out, tile = grid(logits), grid(gradient), CELLS
+    low, out, tile = own_planes(logits), own_planes(gradient), CELLS
     batch, classes = logits.shape[:2]
     cells = (low.height + 1) * (low.width + 1)
     corners = torch.empty(batch, 4, classes, cells, dtype=torch.float32, device=logits.device)
@@ -181,14 +180,14 @@ def upsampled_gradient(
             grad_value, packed, logits, target, weight, loss_terms.weight_sum, losses, margins,
             corners, ignore_index, loss_terms.keep, loss_terms.spread, shape.exponent,
             packed.shape[1], batch // packed.shape[1],
-            *low.strides, low.height, low.width, high.height, high.width,
+            *low.strides[0], low.height, low.width, high.height, high.width,
             triton.cdiv(high.height, low.height), triton.cdiv(high.width, low.width), tiles,
             C=classes, NORM=shape.kind,
             HARD=loss_terms.hard, SMOOTH=loss_terms.smooth, WEIGHTED=loss_terms.weighted,
             BLOCK_C=tile.classes, BLOCK_M=tile.pixels, num_warps=tile.warps,
         )  # fmt: skip
         gather_kernel[(low_tiles * batch, blocks)](
-            corners, gradient, *out.strides, low.height, low.width, low_tiles,
+            corners, gradient, *out.strides[0], low.height, low.width, low_tiles,
             C=classes, BLOCK_C=tile.classes, BLOCK_N=tile.pixels, num_warps=tile.warps,
         )  # fmt: skip
     return gradient

@@ -1,6 +1,5 @@
 """Low-resolution logits to one loss per pixel: upsampled in registers, never in memory."""
 
-# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import torch
@@ -8,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from lossmaxpool.planes import Planes
 from lossmaxpool.triton_kernels.cross_entropy import (
     absorb,
     class_weights,
@@ -20,7 +20,6 @@ from lossmaxpool.triton_kernels.cross_entropy import (
 from lossmaxpool.triton_kernels.dense_losses import IGNORED
 from lossmaxpool.triton_kernels.devices import on_device_of
 from lossmaxpool.triton_kernels.interpolation import axis_cell, axis_fraction, lower, mix, upper
-from lossmaxpool.triton_kernels.planes import Grid
 from lossmaxpool.triton_kernels.smoothing import Terms
 from lossmaxpool.triton_kernels.tiles import UPSAMPLED
 
@@ -100,8 +99,8 @@ def upsampled_losses(
     weight: Tensor | None,
     ignore_index: int,
     loss_terms: Terms,
-    low: Grid,
-    high: Grid,
+    low: Planes,
+    high: Planes,
     *,
     only_margins: bool = False,
 ) -> Tensor:
@@ -115,7 +114,7 @@ def upsampled_losses(
         upsampled_losses_kernel[(tiles * logits.shape[0],)](
             logits, target, weight, loss_terms.weight_sum, losses,
             ignore_index, loss_terms.keep, loss_terms.spread,
-            *low.strides, low.height, low.width, high.height, high.width, tiles,
+            *low.strides[0], low.height, low.width, high.height, high.width, tiles,
             C=classes, HARD=loss_terms.hard,
             SMOOTH=loss_terms.smooth and not only_margins, WEIGHTED=loss_terms.weighted,
             MARGIN=only_margins, BLOCK_C=tile.classes, BLOCK_N=tile.pixels, num_warps=tile.warps,

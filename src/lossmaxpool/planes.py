@@ -1,4 +1,4 @@
-"""(B, C, *spatial) tensors of any strides as planes of two dimensions, without a copy."""
+"""(B, C, *spatial) tensors of any strides as planes of two dimensions: indexed without a copy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from lossmaxpool.native.library import Strides
+
+class Strides(NamedTuple):
+    """Of one tensor, in elements."""
+
+    image: int
+    channel: int
+    row: int
+    column: int
 
 
 class Planes(NamedTuple):
@@ -15,6 +22,11 @@ class Planes(NamedTuple):
     height: int
     width: int
     strides: tuple[Strides, ...]  # one per tensor
+
+    @property
+    def flat(self) -> bool:
+        """One row: the pixel's number times the column stride is its place."""
+        return self.height == 1
 
 
 def merged_planes(*tensors: Tensor) -> Planes | None:
