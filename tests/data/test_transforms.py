@@ -147,3 +147,34 @@ def test_evaluation_keeps_size_and_normalises() -> None:
 def test_bad_arguments(arguments: dict[str, object], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         TrainTransform(**arguments)  # type: ignore[arg-type]
+
+
+@given(
+    seed=st.integers(0, 2**63 - 1),
+    size=st.tuples(st.integers(5, 90), st.integers(5, 90)),
+    crop=st.tuples(st.integers(4, 60), st.integers(4, 60)),
+    place=st.tuples(st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True)),
+)
+@settings(max_examples=80)
+def test_the_crop_contains_the_pixel(
+    seed: int, size: tuple[int, int], crop: tuple[int, int], place: tuple[float, float]
+) -> None:
+    """At scale 1 and above, where no pixel is lost between those of the crop."""
+    row, column = int(place[0] * size[0]), int(place[1] * size[1])
+    mask = torch.zeros(size, dtype=torch.uint8)
+    mask[row, column] = 1
+    sample = Sample(mask.expand(3, -1, -1).contiguous(), mask, "one pixel")
+    _, target = TrainTransform(crop, (1.0, 2.0))(sample, seed, (row, column))
+    assert (target == 1).any()
+
+
+def test_without_a_pixel_the_crop_lies_anywhere() -> None:
+    sample, transform = coded(90, 90), TrainTransform((32, 32))
+    crops = [transform(sample, seed, pixel) for seed in range(5) for pixel in (None, (0, 0))]
+    # The corner is in few crops: asking for it moves them; scale and flip stay.
+    assert any(not torch.equal(a[1], b[1]) for a, b in zip(crops[::2], crops[1::2], strict=True))
+
+
+def test_a_pixel_outside_the_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="place is 90: expected a pixel of the image, 0 to 89"):
+        TrainTransform((32, 32))(coded(90, 90), 0, (90, 0))

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -20,6 +19,7 @@ from lossmaxpool.losses import (
 )
 from lossmaxpool.losses.pixel import upsample_to
 from lossmaxpool.training.config import LossConfig
+from lossmaxpool.training.ranks import mean_over_ranks
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,12 @@ class Method:
 
 
 class MeanCrossEntropyLoss(nn.Module):
-    """The mean cross-entropy over the valid pixels of a batch.
+    """The mean cross-entropy over the valid pixels of a batch, shared among processes or not.
 
     ``sum_i weight[y_i] l_i / sum_i weight[y_i]``, and 0 where no pixel is valid: torch's own mean
-    is NaN there, and a crop may well hold nothing but ignored pixels.
+    is NaN there, and a crop may well hold nothing but ignored pixels. Where a process group exists,
+    the divisor is its mean over the processes. The mean of their losses, and of their gradients, is
+    then that of one process with the whole batch, whatever their shares of valid pixels.
 
     Args:
         weight: Class weights (C,), or None for equal ones.
@@ -68,8 +70,8 @@ class MeanCrossEntropyLoss(nn.Module):
             label_smoothing=self.label_smoothing,
         )
         valid = target[target != IGNORE_INDEX]
-        mass = self.weight[valid].sum() if self.weight is not None else valid.numel()
-        return total / torch.as_tensor(mass, device=total.device).clamp(min=1e-12)
+        mass = total.new_tensor(valid.numel()) if self.weight is None else self.weight[valid].sum()
+        return total / mean_over_ranks(mass).clamp(min=1e-12)
 
 
 def _mean(loss: LossConfig, class_pixels: Tensor) -> nn.Module:

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossmaxpool.data import IGNORE_INDEX
-from lossmaxpool.losses.pixel import upsample_to
 from lossmaxpool.metrics import ConfusionMatrix
 from lossmaxpool.models import (
     ModelDescription,
@@ -24,6 +23,7 @@ from lossmaxpool.models.strips import SmallLogits, decide
 from lossmaxpool.sampling.seeds import mix
 from lossmaxpool.training.config import OptimisationConfig, TrainConfig
 from lossmaxpool.training.errors import NonFiniteLossError, TrainingError
+from lossmaxpool.training.methods import MeanCrossEntropyLoss
 
 
 class SegmentationModule(pl.LightningModule):
@@ -49,6 +49,7 @@ class SegmentationModule(pl.LightningModule):
         self.config = config
         self.model = model
         self.criterion = criterion
+        self.cross_entropy = MeanCrossEntropyLoss()
         self.description = description
         self.sample_name = sample_name
         self.stride = input_stride(model)
@@ -105,7 +106,7 @@ class SegmentationModule(pl.LightningModule):
             )
         output = {"loss": loss}
         if (self.global_step + 1) % self.config.reporting.log_every == 0 or self.global_step == 0:
-            output["cross_entropy"] = _mean_cross_entropy(logits.detach(), masks)
+            output["cross_entropy"] = self.cross_entropy(logits.detach(), masks)
         if self.config.draws_by_class:
             output["prediction"] = _predicted_ids(logits.detach(), masks, batch["mask"])
         return output
@@ -189,14 +190,3 @@ def _predicted_ids(logits: Tensor, padded: Tensor, masks: Tensor) -> Tensor:
     row_step = logits.shape[-2] / padded.shape[-2]
     column_step = logits.shape[-1] / padded.shape[-1]
     return decide([SmallLogits(logits, row_step, column_step)], range(H), range(W))
-
-
-@torch.no_grad()
-def _mean_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
-    total = F.cross_entropy(
-        upsample_to(logits, masks.shape[-2:]).float(),
-        masks,
-        ignore_index=IGNORE_INDEX,
-        reduction="sum",
-    )
-    return total / (masks != IGNORE_INDEX).sum().clamp(min=1)

@@ -1,0 +1,75 @@
+"""Masks are counted once, and counted again as soon as they change."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lossmaxpool.data import Folders, StreetScenes, class_statistics
+from lossmaxpool.data.files import FileDataset
+from lossmaxpool.training.caching import CachedDataset
+from lossmaxpool.training.counting import count_pixels
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    root = tmp_path / "mine"
+    for kind in ("images", "masks"):
+        (root / "train" / kind).mkdir(parents=True)
+    for k in range(3):
+        Image.new("RGB", (8, 6)).save(root / "train" / "images" / f"{k}.png")
+        ids = np.full((6, 8), k, dtype=np.uint8)
+        Image.fromarray(ids).save(root / "train" / "masks" / f"{k}.png")
+    (root / "classes.json").write_text(json.dumps({"names": ["a", "b", "c"]}))
+    return Folders(root, "train")
+
+
+class Decoded:
+    """Counts how often a mask is decoded."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        original = FileDataset.mask
+
+        def mask(dataset: FileDataset, index: int) -> torch.Tensor:
+            self.count += 1
+            return original(dataset, index)
+
+        monkeypatch.setattr(FileDataset, "mask", mask)
+
+
+def test_masks_are_decoded_once(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = folders.pairs[0].mask.parents[2]
+    decoded = Decoded(monkeypatch)
+    first = count_pixels(folders, beside=beside)
+    assert decoded.count == 3
+    assert torch.equal(count_pixels(folders, beside=beside), first)
+    assert decoded.count == 3
+    assert first.tolist() == [[48, 0, 0], [0, 48, 0], [0, 0, 48]]
+    # A changed mask alone is counted again.
+    changed = np.full((6, 8), 2, dtype=np.uint8)
+    changed[0] = 1
+    Image.fromarray(changed).save(folders.pairs[2].mask)
+    assert count_pixels(folders, beside=beside).tolist()[2] == [0, 8, 40]
+    assert decoded.count == 4
+
+
+def test_a_data_set_without_files_is_counted_every_time(tmp_path: Path) -> None:
+    scenes = StreetScenes(num_images=3, size=(32, 48))
+    assert torch.equal(count_pixels(scenes, beside=tmp_path), class_statistics(scenes).pixels)
+    assert not list(tmp_path.iterdir())
+
+
+def test_counting_fills_the_memory_before_workers_are_forked(folders: Folders) -> None:
+    beside = folders.pairs[0].mask.parents[2]
+    count_pixels(folders, beside=beside)
+    kept = CachedDataset(folders)
+    count_pixels(kept, beside=beside, workers=2)
+    for pair in folders.pairs:
+        pair.image.unlink()
+    assert [kept[k].name for k in range(3)] == ["0", "1", "2"]

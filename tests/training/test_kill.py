@@ -1,0 +1,147 @@
+"""Killed without a warning at any moment and resumed, a run ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lossmaxpool.training import checkpoints, train
+from lossmaxpool.training.atomic import write_atomically
+from lossmaxpool.training.checkpoints import LAST
+from lossmaxpool.training.errors import RunInterruptedError
+from lossmaxpool.training.module import SegmentationModule
+from lossmaxpool.training.record import RunRecord
+from tests.training.runs import assert_same_weights, tiny
+from tests.training.test_resume import press_ctrl_c_in_step
+
+# Processes that fork from one that has imported everything, and has no threads to lose.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.training.test_kill"])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of lmp that nobody has stopped; not to be written to."""
+    folder = tmp_path_factory.mktemp("whole") / "lmp"
+    train(tiny("lmp"), folder)
+    return folder
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train_and_die(folder: Path, workers: int, moment: str, step: int, resume: bool) -> None:
+    """Train until ``moment`` of a step (from 1)."""
+    if moment == "step":
+        original = SegmentationModule.training_step
+
+        def training_step(self: SegmentationModule, batch: Any, index: int) -> Any:
+            if self.global_step == step - 1:
+                die()
+            return original(self, batch, index)
+
+        SegmentationModule.training_step = training_step  # type: ignore[method-assign]
+    elif moment == "evaluation":
+        judge = SegmentationModule.validation_step
+
+        def validation_step(self: SegmentationModule, batch: Any, index: int) -> None:
+            if self.global_step == step and index == 1:
+                die()
+            judge(self, batch, index)
+
+        SegmentationModule.validation_step = validation_step  # type: ignore[method-assign]
+    else:  # a checkpoint, half written
+
+        def write(path: Path, content: bytes) -> None:
+            if path.name == Path(LAST).name and step_of(content) == step:
+                path.with_name(f"{path.name}.partial").write_bytes(content[: len(content) // 2])
+                die()
+            write_atomically(path, content)
+
+        checkpoints.write_atomically = write
+    train(tiny("lmp", workers=workers), folder, resume=resume)
+
+
+def step_of(content: bytes) -> int:
+    return int(torch.load(io.BytesIO(content), weights_only=True)["global_step"])
+
+
+def kill(folder: Path, workers: int, moment: str, step: int, *, resume: bool = False) -> None:
+    process = PROCESSES.Process(target=train_and_die, args=(folder, workers, moment, step, resume))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def assert_same_run(folder: Path, whole: Path) -> None:
+    """Weights, momentum, sampler, curve and metrics, bit for bit."""
+    assert_same_weights(folder, whole)
+    ours, theirs = (torch.load(run / LAST, weights_only=True) for run in (folder, whole))
+    (sampler,) = (key for key in theirs["callbacks"] if "SamplerFeedback" in key)
+    for key in ("optimizer_states", "lr_schedulers", "global_step"):
+        assert plain(ours[key]) == plain(theirs[key])
+    assert plain(ours["callbacks"][sampler]) == plain(theirs["callbacks"][sampler])
+    record, expected = RunRecord.read(folder), RunRecord.read(whole)
+    # Time and the number of workers differ; nothing else does.
+    assert replace(record, seconds=0, config={}, environment={}) == replace(
+        expected, seconds=0, config={}, environment={}
+    )
+
+
+def plain(state: Any) -> Any:
+    """A state with each tensor as its bits: NaN, of an undefined IoU, equals itself there."""
+    if isinstance(state, torch.Tensor):
+        return state.dtype, tuple(state.shape), state.numpy().tobytes()
+    if isinstance(state, dict):
+        return {key: plain(value) for key, value in state.items()}
+    return [plain(value) for value in state] if isinstance(state, list | tuple) else state
+
+
+@pytest.mark.parametrize(
+    ("moment", "step", "workers"),
+    [
+        ("step", 1, 0),  # nothing is saved yet
+        ("step", 4, 1),  # the latest checkpoint is of step 3, after an evaluation
+        ("step", 8, 0),  # the sampler has just taken up an IoU
+        ("evaluation", 6, 0),
+        ("checkpoint", 4, 0),
+    ],
+)
+def test_a_killed_run_ends_as_the_whole_one(
+    moment: str, step: int, workers: int, whole: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    kill(folder, workers, moment, step)
+    train(tiny("lmp", workers=1 - workers), folder, resume=True)
+    assert_same_run(folder, whole)
+
+
+def test_a_run_killed_again_and_again_ends_as_the_whole_one(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    kill(folder, 0, "step", 3)
+    kill(folder, 0, "checkpoint", 6, resume=True)
+    kill(folder, 1, "step", 7, resume=True)
+    train(tiny("lmp"), folder, resume=True)
+    assert_same_run(folder, whole)
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 7])
+def test_an_interrupted_run_ends_as_the_whole_one(
+    step: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        press_ctrl_c_in_step(patch, step)
+        with pytest.raises(RunInterruptedError, match=f"interrupted after step {step} of 8"):
+            train(tiny("lmp"), folder)
+    train(tiny("lmp", workers=1), folder, resume=True)
+    assert_same_run(folder, whole)
