@@ -217,3 +217,64 @@ def test_the_demo_trains(tmp_path: Path) -> None:
     config = configuration(steps=1)
     few = replace(config, data=replace(config.data, train_scenes=2, val_scenes=1))
     assert train(few, tmp_path / "run").status == "finished"
+
+
+def test_evaluate_takes_a_tiling(trained: Path, tmp_path: Path) -> None:
+    last = trained / "checkpoints" / "last.ckpt"
+    words = ["evaluate", last, *data_flags(), "--json", tmp_path / "scores.json"]
+    tiling = ["--inference.tiling", "optimised", "--inference.tiles", "2"]
+    assert status([*words, *tiling, "--inference.overlap", "20", "--inference.flip", "true"]) == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert sum(map(sum, scores["confusion"])) == sum(RunRecord.read(trained).val_pixels)
+    assert scores["inference"] == {
+        "tiling": "optimised",
+        "tiles": 2,
+        "overlap": 20,
+        "flip": True,
+        "scales": [1.0],
+    }
+
+
+def test_a_tiling_that_does_not_fit_is_one_line(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(["evaluate", trained, *data_flags(), "--inference.tiling", "optimised"]) == 1
+    assert "is too narrow for 5 tiles" in capsys.readouterr().err
+    assert status(["evaluate", trained, *data_flags(), "--inference.tilling", "full"]) == 2
+    assert "did you mean 'inference.tiling'?" in capsys.readouterr().err
+
+
+def test_predict_takes_a_tiling_and_refuses_a_foreign_submission(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (90, 50), (90, 90, 90)).save(tmp_path / "images" / "street.png")
+    words = ["predict", trained, tmp_path / "images", "--out", tmp_path / "out"]
+    assert status([*words, "--submission"]) == 1
+    assert "Cityscapes" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert status([*words, "--inference.tiling", "efficient", "--inference.tiles", "2"]) == 0
+    with Image.open(tmp_path / "out" / "ids" / "street.png") as mask:
+        assert mask.size == (90, 50)
+
+
+def test_compare_takes_the_paper_s_four(options: Path, tmp_path: Path) -> None:
+    shared = yaml.safe_load(options.read_text())
+    del shared["method"], shared["seed"]
+    (tmp_path / "shared.yaml").write_text(yaml.safe_dump(shared))
+    out = tmp_path / "comparison"
+    words = ["compare", "--config", tmp_path / "shared.yaml", "--out", out, "--seeds", "[0]"]
+    assert status([*words, "--methods", "[base,base+,loss-only,lmp]"]) == 0
+    labels = [RunRecord.read(out / f"{method}-seed0").label for method in ("base+", "lmp")]
+    assert labels == ["BASE+", "LMP"]
+    report = (out / "report.html").read_text()
+    assert all(label in report for label in ("BASE+", "LMP (loss only)"))
+
+
+def test_workers_that_overrun_the_sampler_are_one_line(
+    options: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--config", options, "--out", tmp_path / "run", "--method", "lmp"]
+    assert status([*words, "--hardware.workers", "4"]) == 1
+    assert capsys.readouterr().err.startswith("error: sampling.update_interval is 3: 4 workers")
+    assert not (tmp_path / "run").exists()

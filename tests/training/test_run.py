@@ -107,6 +107,22 @@ def test_hardware_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_deeplab_has_the_rates_of_its_authors(tmp_path: Path) -> None:
+    config = tiny()
+    model = replace(config.model, architecture="DeepLabV2", decoder_options={})
+    rates = replace(config.optimisation, steps=1, lr=0.5, head_bias_lr_multiplier=20)
+    train(replace(config, model=model, optimisation=rates), tmp_path / "run")
+    (state,) = torch.load(tmp_path / "run" / LAST, weights_only=True)["optimizer_states"]
+    found = {group["name"]: group for group in state["param_groups"]}
+    assert {name: group["initial_lr"] for name, group in found.items()} == {
+        "encoder": 0.5,
+        "head": 5.0,
+        "head biases": 10.0,
+    }
+    assert found["head biases"]["weight_decay"] == 0
+    assert found["head"]["weight_decay"] == found["encoder"]["weight_decay"] == rates.weight_decay
+
+
 def test_crops_of_any_size_train(tmp_path: Path) -> None:
     config = tiny("lmp")
     model = replace(config.model, architecture="DeepLabV2", decoder_options={})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import yaml
 from jsonargparse import Namespace
@@ -29,7 +30,7 @@ def add_arguments(parser: CommandParser) -> None:
         "--methods",
         type=list[MethodId],
         default=["base", "loss-only"],
-        help="base, loss-only, inverse-median, bootstrap",
+        help=", ".join(get_args(MethodId)),
     )
     parser.add_argument("--seeds", type=list[int], default=[0, 1], help="one run each per method")
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lossmaxpool.cli.network import add_network, choose_device, show_progress
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.data import DataConfig, EvalTransform, open_dataset
 from lossmaxpool.environment import describe_environment
-from lossmaxpool.inference import evaluate, load_checkpoint
+from lossmaxpool.inference import InferenceConfig, evaluate, load_checkpoint
 from lossmaxpool.metrics import ConfusionMatrix
 from lossmaxpool.training.atomic import write_atomically
 
@@ -27,6 +28,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--batch_size", type=int, default=4, help="images of one size at a time")
     parser.add_argument("--json", type=Path | None, default=None, help="file for the results")
     parser.add_class_arguments(DataConfig, "data")
+    parser.add_class_arguments(InferenceConfig, "inference")
 
 
 def run(options: Namespace) -> None:
@@ -44,6 +46,7 @@ def run(options: Namespace) -> None:
         options.precision,
         options.batch_size,
         show_progress,
+        options.inference,
     )
     sys.stdout.write(format_scores(dataset.labels.names, confusion))
     if options.json is not None:
@@ -56,6 +59,7 @@ def run(options: Namespace) -> None:
             "pixel_accuracy": confusion.pixel_accuracy(),
             "confusion": confusion.counts.tolist(),
             "precision": options.precision,
+            "inference": asdict(options.inference),
             "environment": describe_environment(device, 1),
         }
         write_atomically(options.json, json.dumps(content, indent=1).encode())

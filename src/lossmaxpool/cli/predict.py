@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 
 from lossmaxpool.cli.network import add_network, choose_device, show_progress
 from lossmaxpool.cli.parser import CommandParser
-from lossmaxpool.inference import load_checkpoint, predict_folder
+from lossmaxpool.inference import InferenceConfig, load_checkpoint, predict_folder
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -18,6 +18,12 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("images", type=Path, help="folder of images, searched through")
     parser.add_argument("--out", type=Path, required=True, help="folder for the predictions")
     parser.add_argument("--overwrite", action="store_true", help="write into a non-empty folder")
+    parser.add_argument(
+        "--submission",
+        action="store_true",
+        help="write the label ids that Cityscapes' servers expect",
+    )
+    parser.add_class_arguments(InferenceConfig, "inference")
 
 
 def run(options: Namespace) -> None:
@@ -30,5 +36,7 @@ def run(options: Namespace) -> None:
         overwrite=options.overwrite,
         precision=options.precision,
         progress=show_progress,
+        config=options.inference,
+        submission=options.submission,
     )
     sys.stdout.write(f"{len(written)} images predicted into {options.out}\n")
