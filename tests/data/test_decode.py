@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,30 @@ def test_the_orientation_tag_is_applied(tmp_path: Path) -> None:
     exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise to see it upright
     Image.fromarray(np.ascontiguousarray(np.rot90(upright))).save(tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png").permute(1, 2, 0).numpy(), upright)
+
+
+def save_turned(path: Path, turned: np.ndarray, where: str) -> None:
+    """Writes pixels with a tag that says how to turn them."""
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    if where == "exif":
+        Image.fromarray(turned).save(path, exif=tag, quality=95)
+        return
+    Image.fromarray(turned).save(path)
+    if where == "exif behind the pixels":
+        content = path.read_bytes()
+        body = b"eXIf" + tag.tobytes().removeprefix(b"Exif\0\0")
+        chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+        path.write_bytes(content[:-12] + chunk + content[-12:])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "where"), [("jpg", "exif"), ("png", "exif"), ("png", "exif behind the pixels")]
+)
+def test_every_orientation_tag_is_seen(tmp_path: Path, suffix: str, where: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    save_turned(path, picture(3, (8, 16)), where)
+    assert read_image(path).shape == (3, 16, 8)
 
 
 def test_a_palette_mask_is_read_as_its_indices(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ LABELS = LabelSet(("a", "b", "c"), default_colors(3))
 
 @given(
     ids=st.lists(st.integers(0, 70_000), min_size=4, max_size=4, unique=True),
-    dtype=st.sampled_from([np.uint16, np.int32, np.int64]),
+    dtype=st.sampled_from([np.uint8, np.uint16, np.int32, np.int64]),
 )
 def test_it_is_the_dictionary(ids: list[int], dtype: type[np.integer]) -> None:
     mapping = dict(zip(ids, (0, 1, 2, IGNORE_INDEX), strict=True))

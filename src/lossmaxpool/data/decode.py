@@ -81,8 +81,10 @@ def image_tensor(picture: Image.Image) -> Tensor:
         # Pillow would clip 16-bit grey at 255 instead of scaling it.
         wide = np.asarray(picture, dtype=np.int64)
         picture = Image.fromarray((np.clip(wide, 0, 65535) >> 8).astype(np.uint8))
-    pixels = np.array(picture.convert("RGB"))
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    if picture.mode != "RGB":  # converting copies in any case
+        picture = picture.convert("RGB")
+    # Channel by channel takes half as long as all of them and then a permutation.
+    return torch.from_numpy(np.stack([np.asarray(channel) for channel in picture.split()]))
 
 
 def read_ids(path: Path) -> NDArray[np.integer]:

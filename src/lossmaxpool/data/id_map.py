@@ -27,8 +27,7 @@ class IdMap:
     def __init__(self, labels: LabelSet, ids: Mapping[int, int]) -> None:
         self.labels = labels
         self.ids = dict(ids)
-        # A table instead of a dictionary: one indexing operation maps a whole mask. It holds every
-        # value of a byte, so that 8-bit masks need no look at their range.
+        # A table instead of a dictionary: one operation maps a whole mask.
         self._table = np.full(max(256, max(self.ids) + 2), _UNKNOWN, dtype=np.uint8)
         for file_id, class_id in self.ids.items():
             self._table[file_id] = class_id
@@ -46,12 +45,14 @@ class IdMap:
         Raises:
             DataError: naming the ids that are unknown.
         """
-        inside = ids
-        if ids.dtype != np.uint8:
+        if ids.dtype == np.uint8:
+            # Several times as fast as indexing the table, and most masks are bytes.
+            content = bytearray(np.ascontiguousarray(ids)).translate(self._table[:256].tobytes())
+            mapped = np.frombuffer(content, dtype=np.uint8).reshape(ids.shape)
+        else:
             # The last entry of the table is no id's.
             last = len(self._table) - 1
-            inside = np.where((ids >= 0) & (ids < last), ids, last)
-        mapped = self._table[inside]
+            mapped = self._table[np.where((ids >= 0) & (ids < last), ids, last)]
         if (mapped == _UNKNOWN).any():
             unknown = np.unique(ids[mapped == _UNKNOWN]).tolist()
             raise DataError(f"{subject} holds {self._explain(unknown)}")
