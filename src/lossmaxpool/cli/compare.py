@@ -24,6 +24,7 @@ _OWN = {"method", "seed"}
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the options of the command."""
+    parser.add_recipe()
     parser.add_config_file()
     parser.add_output("the folder of the runs and the report", SAVED)
     parser.add_argument(

@@ -12,6 +12,9 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
+from lossmaxpool.training.recipes import RECIPES, recipe_file
+
+_RECIPE = "--recipe"
 # How jsonargparse reports a word that is no option: as a flag, in a file, in a group of a file.
 _UNKNOWN = (
     re.compile(r"unrecognized arguments: (?:.*? )?--([\w.-]+)"),
@@ -36,6 +39,15 @@ class CommandParser(ArgumentParser):
         """Let a YAML file hold the options; flags after ``--config`` override it."""
         self.add_argument("--config", action="config", help="YAML file with these options")
 
+    def add_recipe(self) -> None:
+        """Let a YAML file of the package hold the options; what comes after it overrides it."""
+        self.add_argument(
+            _RECIPE,
+            type=str | None,
+            default=None,
+            help=f"the paper's settings for a data set: {', '.join(RECIPES)}",
+        )
+
     def add_output(self, what: str, saved: str) -> None:
         """Add the folder to write and ``--resume``, which starts from the options saved in it.
 
@@ -53,7 +65,9 @@ class CommandParser(ArgumentParser):
 
     def parse(self, words: Sequence[str]) -> Namespace:
         """Return the options with their dataclasses built."""
-        parsed = self.parse_args([*self._saved_options(words), *words])
+        parsed = self.parse_args([*self._saved_options(words), *_recipes_as_files(words)])
+        if parsed.get("recipe") is not None:
+            self.error("recipe is a flag, no key of a file: write --recipe, then --config")
         options: Namespace = self.instantiate(parsed)
         return options
 
@@ -78,6 +92,19 @@ class CommandParser(ArgumentParser):
         if not known.resume or known.out is None or not (known.out / self._saved).is_file():
             return []
         return ["--config", str(known.out / self._saved)]
+
+
+def _recipes_as_files(words: Sequence[str]) -> list[str]:
+    """Put ``--config FILE`` where ``--recipe NAME`` stands: the later of two files overrides."""
+    found: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        flag, equals, name = word.partition("=")
+        if flag == _RECIPE:
+            found += ["--config", str(recipe_file(name if equals else next(rest, "")))]
+        else:
+            found.append(word)
+    return found
 
 
 def nearest_option(given: str, known: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from lossmaxpool.training.folder import CONFIG
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the options of the command."""
+    parser.add_recipe()
     parser.add_config_file()
     parser.add_output("the run folder", CONFIG)
     parser.add_class_arguments(TrainConfig, as_group=False)
