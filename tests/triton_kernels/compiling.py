@@ -17,7 +17,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from lossmaxpool.triton_kernels import bracket, newton, pool_pixels, tiles
+from lossmaxpool.triton_kernels import bracket, newton, order, pool_pixels, tiles
 from lossmaxpool.triton_kernels.dense_gradient import dense_gradient_kernel
 from lossmaxpool.triton_kernels.dense_losses import dense_losses_kernel
 from lossmaxpool.triton_kernels.upsampled_gradient import cells_kernel, gather_kernel
@@ -26,7 +26,7 @@ from lossmaxpool.triton_kernels.upsampled_losses import upsampled_losses_kernel
 HOPPER = GPUTarget("cuda", 90, 32)
 FLOATS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 SCALARS = ("keep", "spread", "exponent", "fraction", "least", "q", "inverse_p")
-WIDE = ("packed", "statistics", "steps")
+WIDE = ("packed", "statistics", "steps", "parts")
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 
 Constants = dict[str, Any]
@@ -69,6 +69,11 @@ def kernels() -> list[tuple[Any, str, str, int, Constants]]:
         constants = {"LAST_SHIFT": bracket.SHIFTS[-1], "FIRST": first}
         cases.append((newton.newton_kernel, "", "", pool_pixels.WARPS, losses | constants))
     cases.append((newton.finish_kernel, "", "", 1, {"GP": 128}))
+    for i in range(1, len(order.SHIFTS)):
+        constants = {"LAST_SHIFT": order.SHIFTS[i - 1], "SHIFT": order.SHIFTS[i], "FIRST": i == 1}
+        cases.append((order.order_kernel, "", "", pool_pixels.WARPS, losses | constants))
+    cases.append((order.order_split_kernel, "", "", pool_pixels.WARPS, losses))
+    cases.append((order.order_finish_kernel, "", "", 1, {"GP": 128}))
     return cases
 
 

@@ -37,13 +37,13 @@ def solve_rows(
         world: one pool over all ranks.
         marked: a negative loss marks a pixel that does not exist; it is unsound otherwise.
         implementation: "torch" keeps to torch's own operations; "native" and "triton" take the
-            kernels where they can solve (the Triton kernels leave p = 1 to torch); "auto" takes
+            kernels where they can solve; "auto" takes
             those of the losses' device.
 
     Returns:
         (6, R) the fields of :class:`~lossmaxpool.solver.threshold.Threshold`, in the wide dtype.
     """
-    kernels = None if world else _kernels(losses, p, implementation)
+    kernels = None if world else _kernels(losses, implementation)
     if kernels is not None:
         packed: Tensor = kernels.solve(losses, valid, p, fraction, least, marked)
         return packed
@@ -66,12 +66,12 @@ def weigh_rows(losses: Tensor, valid: Tensor | None, packed: Tensor, *, p: float
     return optimal_weights(losses, valid, Threshold(*packed), p=p)
 
 
-def _kernels(losses: Tensor, p: float, implementation: str) -> ModuleType | None:
+def _kernels(losses: Tensor, implementation: str) -> ModuleType | None:
     """The module whose ``solve`` takes these losses; None: torch's own operations do."""
     if implementation == "auto":
         implementation = "native" if losses.device.type == "cpu" else "triton"
     if implementation == "native" and native_support.supports_solve(losses) is None:
         return import_module("lossmaxpool.native.calls")
-    if implementation == "triton" and triton_support.supports_solve(losses, p) is None:
+    if implementation == "triton" and triton_support.supports_solve(losses) is None:
         return import_module("lossmaxpool.triton_kernels.kernels")
     return None

@@ -61,22 +61,14 @@ def solve(
         losses: (R, N) float32. A NaN, an infinity or a negative among those that exist makes the
             row's value NaN.
         valid: (R, N) bool, or None where every pixel exists.
-        p: norm exponent in (1, inf].
+        p: norm exponent in [1, inf].
         fraction: m as a share of the existing pixels.
         least: the smallest m. ``m = clip(fraction * n, least, n)``.
         marked: a negative loss marks a pixel that does not exist.
 
     Returns:
         (6, R) float64: value, alpha, cap, tie, num_valid, support.
-
-    Raises:
-        NotImplementedError: p = 1, an order statistic.
     """
-    if p == 1:
-        raise NotImplementedError(
-            "p = 1 is an order statistic, which these kernels do not find: take the solver in "
-            "lossmaxpool.solver, which does."
-        )
     mask = None if valid is None else valid.contiguous()
     return find_threshold(losses.contiguous(), mask, p, fraction, least, marked)
 

@@ -55,10 +55,8 @@ def supports(logits: Tensor, target: Tensor, spatial: torch.Size) -> str | None:
     return None
 
 
-def supports_solve(losses: Tensor, p: float) -> str | None:
+def supports_solve(losses: Tensor) -> str | None:
     """Why the kernels do not find the thresholds of (R, N) losses; None where they do."""
-    if p == 1:
-        return "p = 1 is an order statistic, which the kernels do not find"
     if losses.dtype != torch.float32:
         return f"the kernels solve float32 losses, these are {_name(losses.dtype)}"
     return absence() or _refuses_device(losses)
