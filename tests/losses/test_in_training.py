@@ -168,6 +168,16 @@ def test_a_compiled_loss_follows_its_schedule() -> None:
         assert_agree(compiled, criterion, inputs, LOSS)
 
 
+@pytest.mark.usefixtures("fresh_compiler")
+def test_a_compiled_loss_follows_the_shape_of_the_batch() -> None:
+    criterion = MaxPoolingCrossEntropyLoss(ignore_index=IGNORE)
+    compiled = torch.compile(criterion, fullgraph=True, backend="aot_eager", dynamic=True)
+    for batch, size in ((2, 6), (3, 9), (1, 4)):
+        logits, _ = labelled(batch, 5, size, size)
+        _, target = labelled(batch, 5, 2 * size, 2 * size, ignored=0.3)
+        assert_agree(compiled, criterion, (logits, target), LOSS)
+
+
 def test_training_lowers_what_the_oracle_measures() -> None:
     images, target = labelled(2, 5, 8, 8, margin=1.0)
     network = nn.Conv2d(5, 5, 1)
