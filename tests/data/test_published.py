@@ -100,6 +100,7 @@ def test_samples(kind: Published, tree: Path) -> None:
     assert sample.image.shape == (3, *trees.SIZE)
     assert sample.mask.dtype == torch.uint8
     assert torch.equal(dataset.mask(1), sample.mask)
+    assert dataset.mask_file(1).path == dataset.pairs[1].mask
 
 
 def test_the_splits_are_apart(kind: Published, tree: Path) -> None:

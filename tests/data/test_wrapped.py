@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torchvision.tv_tensors import Mask as TvMask
 
 from lossmaxpool.data import (
     IGNORE_INDEX,
+    CamVid,
     DataError,
     LabelSet,
     PascalVOC,
@@ -88,6 +89,18 @@ def test_functions_of_the_item() -> None:
         items, LABELS, image=lambda item: item["pair"][0], mask=lambda item: item["pair"][1]
     )
     np.testing.assert_array_equal(dataset[0].mask.numpy(), IDS)
+
+
+def test_real_pictures_of_another_owner(shared_data: Callable[[str], Path]) -> None:
+    root = shared_data("camvid")
+    own = CamVid(root, "val")
+    pairs = [(Image.open(pair.image), Image.open(pair.mask)) for pair in own.pairs[:3]]
+    wrapped = WrappedDataset(pairs, own.labels, ids=own.ids)
+    for i in range(3):
+        assert torch.equal(wrapped[i].image, own[i].image)
+        assert torch.equal(wrapped[i].mask, own[i].mask)
+    for picture in (picture for pair in pairs for picture in pair):
+        picture.close()
 
 
 # Bad input.

@@ -1,0 +1,44 @@
+"""The page and the picture on loading are those of the committed measurement."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from benchmarks import loading
+
+CONTENT = json.loads(loading.RESULTS.read_text())
+
+
+def test_the_page_shows_what_was_measured() -> None:
+    page = loading.PAGE.read_text()
+    assert {name for _, name, _ in loading.BLOCK.findall(page)} == {"rates", "setting", "decoders"}
+    assert page == loading.rendered(page, CONTENT), "run: python -m benchmarks.loading --render"
+    assert loading.PICTURE.read_text() == loading.picture(CONTENT)
+
+
+def test_the_page_says_the_same_of_the_decoders() -> None:
+    for shape in CONTENT["shapes"]:
+        assert shape["torchvision_gives_the_same_bits"]
+        whole = shape["decoders"]["Pillow, as it is read here"]["median_ms"]
+        other = shape["decoders"]["torchvision"]["median_ms"]
+        assert 0.5 < other / whole < 1.5, "much the same time"
+        half = shape["decoders"].get("Pillow, half size")
+        assert half is None or half["median_ms"] < whole
+
+
+@pytest.mark.filterwarnings("ignore:.*capabilities of TorchVision are deprecated")
+def test_a_small_measurement(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Workers would be forked from a process with threads; the main process reads as they do.
+    monkeypatch.setattr(loading, "WORKERS", (0,))
+    measured = loading.measure(loading.QUICK[0], tmp_path_factory.mktemp("quick"), 0.01)
+    assert set(measured["stages"]) == set(loading.STAGES)
+    assert measured["images_per_second"][0] > 0
+    content = {"shapes": [measured]}
+    for table in (loading.rates(content), loading.decoders(content)):
+        assert len({len(re.findall(r"\|", line)) for line in table.splitlines()}) == 1
+    assert loading.picture(content).startswith("<svg")
