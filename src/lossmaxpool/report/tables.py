@@ -10,6 +10,7 @@ from typing import Any
 
 from lossmaxpool.report.comparison import Run
 from lossmaxpool.report.formats import points, share, with_std
+from lossmaxpool.report.grid import aligned, piped
 from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.statistics import Gain, Gains, Score, Summary, summarize
 from lossmaxpool.report.wording import caveats, findings, headline
@@ -35,14 +36,7 @@ def format_table(run_folders: Sequence[Path]) -> str:
     """
     summary = summarize(read_runs(run_folders))
     rows = _rows(summary)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    lines = aligned(rows)
     rule = "-" * max(len(line) for line in lines)
     scores = len(summary.train_share) + 1
     table = [lines[0], rule, *lines[1:scores], rule, *lines[scores:]]
@@ -75,12 +69,7 @@ def markdown_table(run_folders: Sequence[Path]) -> str:
     Example:
         ``print(markdown_table(sorted(Path("runs/camvid").iterdir())))``
     """
-    head, *body = [
-        [cell.strip().replace("|", "\\|").replace("*", "\\*") for cell in row]
-        for row in _rows(summarize(read_runs(run_folders)))
-    ]
-    rules = [":--", *["--:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rules, *body))
+    return piped(_rows(summarize(read_runs(run_folders))))
 
 
 def summary_content(summary: Summary) -> dict[str, Any]:
