@@ -28,6 +28,7 @@ from lossmaxpool.training.config import (
         (lambda: LossConfig(label_smoothing=1.0), "loss.label_smoothing is 1.0"),
         (lambda: OptimisationConfig(steps=0), "optimisation.steps is 0"),
         (lambda: OptimisationConfig(batch_size=0), "optimisation.batch_size is 0"),
+        (lambda: OptimisationConfig(batch_size=4, accumulate=3), "is 3: .* divisor of .* 4"),
         (lambda: OptimisationConfig(lr=math.inf), "optimisation.lr is inf"),
         (lambda: OptimisationConfig(head_lr_multiplier=0.0), "head_lr_multiplier is 0.0"),
         (lambda: OptimisationConfig(head_bias_lr_multiplier=0.0), "bias_lr_multiplier is 0.0"),

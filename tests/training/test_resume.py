@@ -17,12 +17,16 @@ from tests.training.runs import assert_same_weights, tiny
 
 
 def press_ctrl_c_in_step(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Once, however many parts the step has: a second time would stop it at once."""
     original = SegmentationModule.training_step
+    pressed = False
 
     def training_step(
         self: SegmentationModule, batch: dict[str, torch.Tensor], index: int
     ) -> object:
-        if self.global_step == step - 1:
+        nonlocal pressed
+        if self.global_step == step - 1 and not pressed:
+            pressed = True
             os.kill(os.getpid(), signal.SIGINT)
         return original(self, batch, index)
 

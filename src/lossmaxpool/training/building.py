@@ -62,22 +62,26 @@ def build_sampler(
 ) -> PerformanceSampler:
     """Return what fills the batches; it draws uniformly where the method does not sample by class.
 
+    What a step is to the sampler is a part of a batch, if batches have several: the parts share the
+    slots of the batch, so that uniform draws do not depend on their number.
+
     Args:
         config: The run.
         train_set: The training split.
         train_pixels: Its labelled pixels per image and class, (num_images, C) int64.
     """
     sampling, optimisation = config.sampling, config.optimisation
+    parts = optimisation.accumulate
     return PerformanceSampler(
         ClassIndex(train_pixels),
-        optimisation.batch_size,
+        optimisation.batch_size // parts,
         config.seed,
         blend=sampling.blend if config.draws_by_class else 0.0,
         weighting=sampling.weighting,
         floor=sampling.floor,
         temperature=sampling.temperature,
-        update_interval=sampling.update_interval,
-        steps=optimisation.steps,
+        update_interval=sampling.update_interval * parts,
+        steps=optimisation.steps * parts,
         class_names=train_set.labels.names,
     )
 

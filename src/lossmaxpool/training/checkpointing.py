@@ -45,6 +45,8 @@ class Checkpointing(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
+        if not self.config.ends_step(batch_idx):
+            return
         step = trainer.global_step
         reporting = self.config.reporting
         if reporting.eval_every and step % reporting.eval_every == 0:

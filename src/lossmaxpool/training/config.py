@@ -89,6 +89,8 @@ class OptimisationConfig:
     Args:
         steps: Optimisation steps.
         batch_size: Crops per step, over all devices.
+        accumulate: Parts of a batch that are computed one after another, to save memory. Batch
+            statistics and means over pixels are then those of a part.
         crop_size: Height and width of a crop in pixels.
         scale_range: Least and greatest random scale of an image before the crop.
         flip: Mirror every other crop from left to right.
@@ -104,6 +106,7 @@ class OptimisationConfig:
 
     steps: int = 600
     batch_size: int = 8
+    accumulate: int = 1
     crop_size: tuple[int, int] = (224, 224)
     scale_range: tuple[float, float] = (0.5, 2.0)
     flip: bool = True
@@ -118,6 +121,12 @@ class OptimisationConfig:
     def __post_init__(self) -> None:
         _require(self.steps >= 1, "optimisation.steps", self.steps, "at least 1")
         _require(self.batch_size >= 1, "optimisation.batch_size", self.batch_size, "at least 1")
+        _require(
+            self.accumulate >= 1 and self.batch_size % self.accumulate == 0,
+            "optimisation.accumulate",
+            self.accumulate,
+            f"a divisor of the batch_size, {self.batch_size}",
+        )
         _require(
             math.isfinite(self.lr) and self.lr > 0,
             "optimisation.lr",
@@ -238,19 +247,24 @@ class TrainConfig:
     def __post_init__(self) -> None:
         # What the loader draws ahead (two batches per worker) and Lightning (one more) is decided
         # by an IoU that must be known by then.
-        ahead = 2 * self.hardware.workers + 1
-        if self.draws_by_class and ahead > self.sampling.update_interval:
+        ahead = math.ceil((2 * self.hardware.workers + 1) / self.optimisation.accumulate)
+        interval = self.sampling.update_interval
+        if self.draws_by_class and ahead > interval:
             raise ValueError(
-                f"sampling.update_interval is {self.sampling.update_interval}: "
-                f"{self.hardware.workers} workers draw {ahead} batches ahead, so that "
-                f"{self.method} needs at least {ahead}; raise it, or lower hardware.workers to "
-                f"{(self.sampling.update_interval - 1) // 2}"
+                f"sampling.update_interval is {interval}: {self.hardware.workers} workers draw "
+                f"{ahead} batches ahead, so that {self.method} needs at least {ahead}; raise it, "
+                "or lower hardware.workers to "
+                f"{(interval * self.optimisation.accumulate - 1) // 2}"
             )
 
     @property
     def draws_by_class(self) -> bool:
         """Whether the crops follow the IoU of the classes."""
         return self.method in SAMPLED and self.sampling.blend > 0
+
+    def ends_step(self, part: int) -> bool:
+        """Return whether a part of a batch, counted from 0 over the run, is its last."""
+        return (part + 1) % self.optimisation.accumulate == 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain values, as YAML and JSON hold them."""

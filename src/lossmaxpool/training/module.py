@@ -83,7 +83,8 @@ class SegmentationModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Seed dropout from the step: no random state has to survive in a checkpoint."""
-        torch.manual_seed(mix(self.config.seed, self.global_step, self.global_rank, 1))
+        part = batch_idx % self.config.optimisation.accumulate
+        torch.manual_seed(mix(self.config.seed, self.global_step, self.global_rank, 1 + part))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return the loss, and what its followers need.

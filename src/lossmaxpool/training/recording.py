@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from torch import Tensor
 
 from lossmaxpool.training.module import SegmentationModule, rate_factor
@@ -33,6 +34,7 @@ class RecordKeeper(pl.Callback):
         self.record = record
         self.folder = folder
         self.restored = False
+        self._parts: list[Mapping[str, Tensor]] = []
         self._earlier_seconds = 0.0
         self._started = time.monotonic()
 
@@ -62,12 +64,19 @@ class RecordKeeper(pl.Callback):
     ) -> None:
         if "cross_entropy" not in outputs:
             return
-        optimisation = self._module(pl_module).config.optimisation
-        step = trainer.global_step
+        self._parts.append(outputs)
+        config = self._module(pl_module).config
+        if not config.ends_step(batch_idx):
+            return
+        optimisation, step = config.optimisation, trainer.global_step
+        # Lightning has divided the loss of each part by their number.
+        loss = torch.stack([part["loss"] for part in self._parts]).sum()
+        cross_entropy = torch.stack([part["cross_entropy"] for part in self._parts]).mean()
+        self._parts.clear()
         entry = {
             "step": step,
-            "loss": _mean_over_ranks(trainer, outputs["loss"]),
-            "cross_entropy": _mean_over_ranks(trainer, outputs["cross_entropy"]),
+            "loss": _mean_over_ranks(trainer, loss),
+            "cross_entropy": _mean_over_ranks(trainer, cross_entropy),
             "learning_rate": optimisation.lr * rate_factor(step - 1, optimisation),
         }
         self.record.curve.append(entry)

@@ -66,7 +66,10 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
     module = build_module(config, train_set, train_pixels, pretrained=checkpoint is None)
     record = new_record(config, train_set, val_set, train_pixels)
     sampler = build_sampler(config, train_set, train_pixels)
-    running_iou = RunningIoU(train_set.labels.num_classes, half_life=config.sampling.half_life)
+    running_iou = RunningIoU(
+        train_set.labels.num_classes,
+        half_life=config.sampling.half_life * config.optimisation.accumulate,
+    )
     data = SegmentationData(
         config, train_set, val_set, sampler, module.description.mean, module.description.std
     )

@@ -31,6 +31,7 @@ def make_trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -
         TrainingError: The hardware that was asked for is not there.
     """
     hardware, steps = config.hardware, config.optimisation.steps
+    parts = config.optimisation.accumulate
     try:
         return pl.Trainer(
             accelerator=hardware.accelerator,
@@ -42,7 +43,8 @@ def make_trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -
             max_epochs=-1,
             # One epoch without an end: evaluations count steps, so a resumed run keeps its place.
             check_val_every_n_epoch=None,
-            val_check_interval=min(config.reporting.eval_every or steps, steps),
+            val_check_interval=min(config.reporting.eval_every or steps, steps) * parts,
+            accumulate_grad_batches=parts,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
             logger=TensorBoardLogger(out, name="", version="tensorboard"),
