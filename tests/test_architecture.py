@@ -53,7 +53,7 @@ THIRD_PARTY = {
     "losses": frozenset({"torch"}),
     "metrics": frozenset({"torch"}),
     "paper": frozenset({"numpy"}),
-    "data": frozenset({"torch", "torchvision", "numpy", "PIL"}),
+    "data": frozenset({"torch", "torchvision", "numpy", "PIL", "scipy"}),
     "models": frozenset({"torch", "timm", "segmentation_models_pytorch", "safetensors"}),
     "training": frozenset({"torch", "lightning", "numpy", "matplotlib", "PIL", "rich", "yaml"}),
     "inference": frozenset({"torch", "numpy", "PIL"}),

@@ -278,3 +278,34 @@ def test_workers_that_overrun_the_sampler_are_one_line(
     assert status([*words, "--hardware.workers", "4"]) == 1
     assert capsys.readouterr().err.startswith("error: sampling.update_interval is 3: 4 workers")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_sweep_trains_its_grid_and_goes_on(
+    options: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "sweep"
+    grid = ["--methods", "[base,loss-only]", "--p", "[1.3,.inf]", "--seeds", "[3]"]
+    content = yaml.safe_load(options.read_text())
+    shared = tmp_path / "shared.yaml"
+    shared.write_text(yaml.safe_dump({k: content[k] for k in content.keys() - {"method", "seed"}}))
+    assert status(["sweep", "--config", shared, "--out", out, *grid, "--dry-run"]) == 0
+    commands = capsys.readouterr().out.splitlines()
+    assert len(commands) == 3
+    assert not list(out.glob("*/record.json"))
+    # A machine of the cluster runs one of them; the sweep takes it as done.
+    assert status(commands[1].split()[1:]) == 0
+    done = out / "loss-only-p1.3-m0.25-seed3" / "record.json"
+    written = done.read_bytes()
+    assert status(["sweep", "--out", out, "--resume"]) == 0
+    assert done.read_bytes() == written
+    records = [RunRecord.read(folder) for folder in sorted(out.glob("*/"))]
+    assert [record.status for record in records] == ["finished"] * 3
+    assert {path.name for path in out.glob("sweep.*")} == {
+        "sweep.yaml",
+        "sweep.json",
+        "sweep.md",
+        "sweep.svg",
+    }
+    assert "LMP (loss only)" in capsys.readouterr().out
+    assert status(["sweep", "--config", shared, "--out", out, *grid]) == 1
+    assert "is not empty" in capsys.readouterr().err

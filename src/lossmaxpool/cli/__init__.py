@@ -20,6 +20,7 @@ COMMANDS = {
     "inspect": "class shares, rare classes and label problems of a data set, before any training",
     "train": "train one method with one seed",
     "compare": "train several methods under the same seeds and write a report",
+    "sweep": "train a grid of methods, exponents, supports and seeds; a table and a plot",
     "evaluate": "mIoU and per-class IoU of a checkpoint",
     "predict": "masks and overlays of a folder of images",
 }

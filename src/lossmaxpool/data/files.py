@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from lossmaxpool.data.dataset import MaskFile, SegmentationDataset
 from lossmaxpool.data.decode import read_ids, read_image
 from lossmaxpool.data.errors import DataError
-from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet, Sample
+from lossmaxpool.data.id_map import IdMap
+from lossmaxpool.data.sample import LabelSet, Sample
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -59,10 +59,7 @@ class FileDataset(SegmentationDataset):
         self.labels = labels
         self.pairs = tuple(pairs)
         self.ids = dict(ids)
-        # A table instead of a dictionary: one indexing operation maps a whole mask.
-        self._table = np.full(max(self.ids) + 1, -1, dtype=np.int16)
-        for file_id, class_id in self.ids.items():
-            self._table[file_id] = class_id
+        self._map = IdMap(labels, self.ids)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -81,12 +78,9 @@ class FileDataset(SegmentationDataset):
         """The mask alone, (H, W) uint8 class ids."""
         path = self.pairs[index].mask
         ids = read_ids(path)
-        inside = (ids >= 0) & (ids < len(self._table))
-        mapped = self._table[np.where(inside, ids, 0)]
-        if not inside.all() or mapped.min(initial=0) < 0:
-            unknown = np.unique(ids[~inside | (mapped < 0)])
-            raise DataError(self._explain_unknown(path, unknown.tolist(), np.unique(ids).tolist()))
-        return torch.from_numpy(mapped.astype(np.uint8))
+        if 255 not in self.ids and ids.max(initial=0) == 255 and set(np.unique(ids)) <= {0, 255}:
+            raise DataError(explain_binary(f"The mask {path} holds"))
+        return self._map(ids, f"The mask {path}")
 
     def sample_name(self, index: int) -> str:
         """The name of one sample."""
@@ -95,14 +89,3 @@ class FileDataset(SegmentationDataset):
     def mask_file(self, index: int) -> MaskFile:
         """The mask's file and its mapping."""
         return MaskFile(self.pairs[index].mask, self.ids)
-
-    def _explain_unknown(self, path: Path, unknown: list[int], present: list[int]) -> str:
-        if present[-1] == 255 and set(present) <= {0, 255}:
-            return explain_binary(f"The mask {path} holds")
-        shown = ", ".join(map(str, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
-        known = sorted(i for i, c in self.ids.items() if c != IGNORE_INDEX)
-        ignored = sorted(i for i, c in self.ids.items() if c == IGNORE_INDEX)
-        expected = f"{self.labels.num_classes} classes with ids {known[0]}..{known[-1]}"
-        if ignored:
-            expected += f" and {', '.join(map(str, ignored))} for unlabelled pixels"
-        return f"The mask {path} holds the values {shown}, but there are {expected}."

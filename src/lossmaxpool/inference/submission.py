@@ -7,28 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# Cityscapes' "labelIds" of the 19 classes that count.
-CITYSCAPES_LABEL_IDS = {
-    "road": 7,
-    "sidewalk": 8,
-    "building": 11,
-    "wall": 12,
-    "fence": 13,
-    "pole": 17,
-    "traffic light": 19,
-    "traffic sign": 20,
-    "vegetation": 21,
-    "terrain": 22,
-    "sky": 23,
-    "person": 24,
-    "rider": 25,
-    "car": 26,
-    "truck": 27,
-    "bus": 28,
-    "train": 31,
-    "motorcycle": 32,
-    "bicycle": 33,
-}
+from lossmaxpool.data import CITYSCAPES_LABEL_IDS
 
 
 def cityscapes_submission_ids(ids: Tensor, classes: Sequence[str]) -> Tensor:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lossmaxpool.report.markup import Markup
+from lossmaxpool.report.markup import Markup, element
 
 
 def style(*names: str) -> Markup:
     """The package's style sheets, one after the other."""
     folder = Path(__file__).parent
     return Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in names))
+
+
+def standalone(drawing: Markup) -> str:
+    """An SVG as a file of its own, with the styles that a page would give it."""
+    opening, rest = drawing.split(">", 1)
+    sheet = element("style", style("drawing.css"))
+    return f'{opening} xmlns="http://www.w3.org/2000/svg">{sheet}{rest}\n'
 
 
 def write_beside(path: Path, text: str) -> Path:

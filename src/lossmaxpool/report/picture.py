@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lossmaxpool.report.fields import RecordError
-from lossmaxpool.report.files import style, write_beside
+from lossmaxpool.report.files import standalone, write_beside
 from lossmaxpool.report.gain_figure import gain_figure
-from lossmaxpool.report.markup import element
 from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.statistics import summarize
 
@@ -41,6 +40,4 @@ def write_gain_picture(run_folders: Sequence[Path], out: Path) -> Path:
             f"{', '.join(m.method.label for m in summary.methods)}: choose the run folders of two."
         )
     drawing = gain_figure(summary, rivals[0], WIDTH, HEIGHT, "alone")
-    sheet = element("style", style("drawing.css"))
-    opening, rest = drawing.split(">", 1)
-    return write_beside(Path(out), f'{opening} xmlns="http://www.w3.org/2000/svg">{sheet}{rest}\n')
+    return write_beside(Path(out), standalone(drawing))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -65,7 +66,8 @@ class RunRecord:
 
     def write(self, folder: Path) -> None:
         """Write ``record.json`` into the run folder, whole or not at all."""
-        text = json.dumps(asdict(self), indent=1, allow_nan=False)
+        content = asdict(self) | {"config": _without_infinity(self.config)}
+        text = json.dumps(content, indent=1, allow_nan=False)
         write_atomically(folder / RECORD, text.encode())
 
     @classmethod
@@ -82,3 +84,12 @@ class RunRecord:
                 "another version of lossmaxpool wrote it; train into a new folder"
             )
         return cls(**content)
+
+
+def _without_infinity(config: Any) -> Any:
+    """A configuration as JSON can hold it: p may be infinite, which is then the word "inf"."""
+    if isinstance(config, dict):
+        return {key: _without_infinity(value) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return [_without_infinity(value) for value in config]
+    return str(config) if isinstance(config, float) and math.isinf(config) else config

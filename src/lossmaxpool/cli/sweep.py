@@ -1,0 +1,80 @@
+"""Train a grid of methods, exponents, supports and seeds, and write a table and a plot."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import get_args
+
+import yaml
+from jsonargparse import Namespace
+
+from lossmaxpool.cli.parser import CommandParser
+from lossmaxpool.report.sweep import sweep_table, write_sweep
+from lossmaxpool.training import TrainConfig, TrainingError
+from lossmaxpool.training.atomic import write_atomically
+from lossmaxpool.training.config import MethodId
+from lossmaxpool.training.folder import is_unused
+from lossmaxpool.training.many import train_all
+from lossmaxpool.training.sweep import MAX_POOLED, Grid, plan
+
+SAVED = "sweep.yaml"
+SHARED = "shared.yaml"
+# What the runs of a sweep do not share.
+_OWN = {"method", "seed"}
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Add the options of the command."""
+    parser.add_recipe()
+    parser.add_config_file()
+    parser.add_output("the folder of the runs, the table and the plot", SAVED)
+    parser.add_argument(
+        "--methods", type=list[MethodId], default=["lmp"], help=", ".join(get_args(MethodId))
+    )
+    parser.add_argument("--p", type=list[float], default=[1.3], help="norm exponents")
+    parser.add_argument(
+        "--min_support", type=list[float], default=[0.25], help="shares of the pixels, m / n"
+    )
+    parser.add_argument("--seeds", type=list[int], default=[0], help="one run each")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
+    parser.add_argument(
+        "--dry-run",
+        dest="dry_run",
+        action="store_true",
+        help="train nothing; print one command per run, for a cluster",
+    )
+    parser.add_class_arguments(TrainConfig, as_group=False, skip=_OWN)
+
+
+def run(options: Namespace) -> None:
+    """Train what is not yet trained, then write and print what came out."""
+    shared = TrainConfig.__dataclass_fields__.keys() - _OWN
+    config = TrainConfig(**{key: options[key] for key in shared})
+    grid = Grid(options.methods, options.p, options.min_support, options.seeds)
+    runs = plan(config, grid, options.out)
+    if not options.resume and not is_unused(options.out):
+        raise TrainingError(f"{options.out} is not empty: choose a new folder, or add --resume")
+    options.out.mkdir(parents=True, exist_ok=True)
+    common = {key: value for key, value in config.to_dict().items() if key not in _OWN}
+    axes = {name: list(getattr(grid, name)) for name in Grid.__dataclass_fields__}
+    for name, content in ((SHARED, common), (SAVED, axes | common)):
+        text = yaml.safe_dump(content, sort_keys=False)
+        write_atomically(options.out / name, text.encode())
+    if options.dry_run:
+        sys.stdout.writelines(f"{command(*each, options)}\n" for each in runs)
+        return
+    train_all(runs, jobs=options.jobs)
+    folders = [folder for _, folder in runs]
+    write_sweep(folders, options.out)
+    sys.stdout.write(f"\n{sweep_table(folders)}\n\n{options.out}\n")
+
+
+def command(config: TrainConfig, folder: object, options: Namespace) -> str:
+    """The words that train one run by itself, whoever runs them; they may be run again."""
+    words = ["lossmaxpool", "train", "--config", str(options.out / SHARED)]
+    words += ["--method", config.method, "--seed", str(config.seed)]
+    if config.method in MAX_POOLED:
+        words += ["--loss.p", f"{config.loss.p!r}"]
+        words += ["--loss.min_support", f"{config.loss.min_support!r}"]
+    return shlex.join([*words, "--out", str(folder), "--resume"])

@@ -1,0 +1,103 @@
+"""A sweep's table, JSON and plot, from run records."""
+
+from __future__ import annotations
+
+import json
+import math
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lossmaxpool.report.fields import RecordError
+from lossmaxpool.report.sweep import read_settings, sweep_table, write_sweep
+from lossmaxpool.report.sweep_figure import Line, sweep_figure
+from tests.report.conftest import make_record, write_run
+
+
+def record(method: str, seed: int, p: float = 1.3, share: float = 0.25) -> dict[str, Any]:
+    made = make_record(method, seed)
+    made["config"]["loss"] |= {"p": p, "min_support": share}
+    return made
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[Path]:
+    """BASE and two exponents of loss max-pooling, two seeds each; one run is not finished."""
+    made = []
+    for seed in (0, 1):
+        made.append(write_run(tmp_path / "base", record("base", seed)))
+        for p in (1.3, math.inf):
+            run = record("loss-only", seed, p)
+            if (seed, p) == (1, math.inf):
+                run["status"] = "interrupted"
+            made.append(write_run(tmp_path / f"p{p}", run))
+    return [*made, tmp_path / "not-yet-begun"]
+
+
+def test_seeds_are_brought_together_and_settings_are_not(folders: list[Path]) -> None:
+    settings = read_settings(folders)
+    assert [(s.method, s.p, len(s.runs), s.miou.n) for s in settings[1:]] == [
+        ("loss-only", 1.3, 2, 2),
+        ("loss-only", math.inf, 2, 1),
+    ]
+    assert settings[0].method == "base"
+    assert math.isnan(settings[0].p), "its loss has no exponent, whatever the configuration says"
+
+
+def test_the_table_shows_means_and_what_is_missing(folders: list[Path]) -> None:
+    lines = sweep_table(folders).splitlines()
+    assert lines[0].split() == ["method", "p", "m", "/", "n", "runs", "mIoU"]
+    base, hard, mean = lines[1:]
+    assert base.startswith("BASE")
+    assert "±" in base
+    assert "1.3" in hard
+    assert "inf" in mean
+    assert "1/2" in mean
+    assert "±" not in mean
+
+
+def test_what_is_written(folders: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    write_sweep(folders, out)
+    settings = json.loads((out / "sweep.json").read_text())["settings"]
+    assert [s["p"] for s in settings] == [None, 1.3, "inf"]
+    runs = settings[2]["runs"]
+    assert [run["status"] for run in runs] == ["finished", "interrupted"]
+    assert runs[1]["miou"] is None
+    assert (out / "sweep.md").read_text().count("\n") == 5
+    assert "∞" in (out / "sweep.svg").read_text()
+    ET.parse(out / "sweep.svg")
+
+
+def test_one_exponent_needs_no_plot(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    write_sweep([write_run(tmp_path, record("loss-only", 0))], out)
+    assert {path.name for path in out.iterdir()} == {"sweep.json", "sweep.md"}
+
+
+def test_runs_of_other_data_are_refused(tmp_path: Path) -> None:
+    one, other = record("base", 0), record("base", 1)
+    other["data"]["val_split"] = "test"
+    made = [write_run(tmp_path, each) for each in (one, other)]
+    with pytest.raises(RecordError, match="other data or classes"):
+        sweep_table(made)
+
+
+def test_lines_levels_and_labels_of_the_plot() -> None:
+    drawing = sweep_figure(
+        [
+            Line("BASE", {math.nan: [0.5, 0.52]}),
+            Line("m / n = 0.25", {1.0: [0.6], 1.3: [0.7, 0.72], math.inf: [0.5]}),
+            Line("m / n = 1", {1.3: [0.505]}),
+        ]
+    )
+    root = ET.fromstring(drawing)
+    texts = [element.text for element in root.iter("text")]
+    assert texts.count("BASE") == 1
+    assert {"1", "1.3", "∞", "mIoU (%)"} <= set(texts)
+    heights = sorted(float(e.attrib["y"]) for e in root.iter("text") if e.text and "=" in e.text)
+    assert heights[1] - heights[0] >= 12, "labels do not cover one another"
