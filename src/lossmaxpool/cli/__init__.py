@@ -23,6 +23,7 @@ COMMANDS = {
     "sweep": "train a grid of methods, exponents, supports and seeds; a table and a plot",
     "evaluate": "mIoU and per-class IoU of a checkpoint",
     "predict": "masks and overlays of a folder of images",
+    "tables": "the paper's tables beside what was run here",
 }
 INTERRUPTED = 130
 
