@@ -69,3 +69,15 @@ def log_ticks(low: float, high: float) -> list[float]:
 def tick_text(value: float) -> str:
     """A tick's number without needless digits."""
     return f"{value:g}".replace("-", "\N{MINUS SIGN}")
+
+
+def count_text(value: float) -> str:
+    """A large tick's number with a thousand's or million's letter.
+
+    Example:
+        >>> count_text(500), count_text(2e4), count_text(1e9)
+        ('500', '20k', '1000M')
+    """
+    if value < 1000:
+        return tick_text(value)
+    return f"{value / 1e3:g}k" if value < 1e6 else f"{value / 1e6:.12g}M"

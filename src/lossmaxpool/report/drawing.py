@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lossmaxpool.report.axes import Scale, tick_text
 from lossmaxpool.report.markup import Child, Markup, element
@@ -80,13 +80,19 @@ def left_axis(scale: Scale, ticks: Sequence[float], left: float, right: float) -
     return parts
 
 
-def bottom_axis(scale: Scale, ticks: Sequence[float], top: float, bottom: float) -> list[Markup]:
-    """Vertical grid lines with their numbers."""
+def bottom_axis(
+    scale: Scale,
+    ticks: Sequence[float],
+    top: float,
+    bottom: float,
+    word: Callable[[float], str] = tick_text,
+) -> list[Markup]:
+    """Vertical grid lines with their numbers, worded by `word`."""
     parts = []
     for tick in ticks:
         x = scale(tick)
         parts.append(line(x, top, x, bottom, "grid"))
-        parts.append(text(x, bottom + 17, tick_text(tick), anchor="middle"))
+        parts.append(text(x, bottom + 17, word(tick), anchor="middle"))
     return parts
 
 

@@ -33,3 +33,10 @@ def write_beside(path: Path, text: str) -> Path:
     finally:
         beside.unlink(missing_ok=True)
     return path
+
+
+def write_drawing(path: Path, drawing: Markup, *sheets: str) -> Path:
+    """Write an SVG that stands alone, with the house's style and further sheets inside."""
+    sheet = element("style", style("drawing.css", *sheets))
+    opening, rest = drawing.split(">", 1)
+    return write_beside(path, f'{opening} xmlns="http://www.w3.org/2000/svg">{sheet}{rest}\n')

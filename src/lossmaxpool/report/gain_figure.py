@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from lossmaxpool.report.axes import Scale, log_ticks, ticks_inside
-from lossmaxpool.report.drawing import bottom_axis, canvas, color, left_axis, line, marker, text
-from lossmaxpool.report.formats import points, share
-from lossmaxpool.report.labels import Box, Label, place
+from lossmaxpool.report.drawing import bottom_axis, canvas, left_axis, text
+from lossmaxpool.report.formats import share
+from lossmaxpool.report.gain_points import ClassGain, describe, gain_points
+from lossmaxpool.report.labels import Box
 from lossmaxpool.report.markup import Markup, element
 from lossmaxpool.report.statistics import Gains, MethodSummary, Summary
 
@@ -40,24 +41,17 @@ def gain_figure(
             class_="axis",
         ),
     ]
-    spots = {c: (x(100 * summary.train_share[c]), y(100 * gains.iou[c].mean)) for c in shown}
-    spans = {c: [y(100 * value) for value in gains.iou[c].by_seed.values()] for c in shown}
-    for c in shown:
-        at = spots[c][0]
-        parts.append(line(at, min(spans[c]), at, max(spans[c]), f"span {color(index)}"))
-    for c in shown:
-        hint = (
-            f"{summary.comparison.classes[c]}: {points(gains.iou[c].mean)} points, "
-            f"{share(summary.train_share[c])} % of the pixels"
+    classes = [
+        ClassGain(
+            summary.comparison.classes[c],
+            100 * summary.train_share[c],
+            gains.iou[c],
+            f"{share(summary.train_share[c])} % of the pixels",
         )
-        parts.append(marker(index, *spots[c], hint))
-    parts += _labels(summary, shown, spots, spans, y(0), Box(LEFT, TOP, width - 2, height - BOTTOM))
-    description = (
-        f"Gain of {rival.method.label} over {baseline.method.label} per class, rarest first: "
-    )
-    description += ", ".join(
-        f"{summary.comparison.classes[c]} {points(gains.iou[c].mean)}" for c in shown
-    )
+        for c in shown
+    ]
+    parts += gain_points(classes, index, x, y, Box(LEFT, TOP, width - 2, height - BOTTOM))
+    description = describe(f"{rival.method.label} over {baseline.method.label}", classes)
     return canvas(width, height, description, *parts, class_=f"figure {class_}")
 
 
@@ -94,33 +88,3 @@ def _rare_region(summary: Summary, x: Scale, height: float) -> Markup | None:
     return element(
         "rect", x=LEFT, y=TOP, width=edge - LEFT, height=height - BOTTOM - TOP, class_="rare"
     )
-
-
-def _labels(
-    summary: Summary,
-    shown: list[int],
-    spots: dict[int, tuple[float, float]],
-    spans: dict[int, list[float]],
-    zero: float,
-    bounds: Box,
-) -> list[Markup]:
-    obstacles = [Box(at - 5, up - 5, at + 5, up + 5) for at, up in spots.values()]
-    obstacles += [Box(spots[c][0] - 2, min(s), spots[c][0] + 2, max(s)) for c, s in spans.items()]
-    obstacles.append(Box(bounds.left, zero - 1, bounds.right, zero + 1))
-    names = [summary.comparison.classes[c] for c in shown]
-    parts = []
-    for name, c, label in zip(
-        names, shown, place(names, [spots[c] for c in shown], obstacles, bounds), strict=True
-    ):
-        if label is None:
-            continue
-        if label.leader:
-            parts.append(_leader(label, *spots[c]))
-        parts.append(text(label.x, label.baseline, name, class_="name"))
-    return parts
-
-
-def _leader(label: Label, x: float, y: float) -> Markup:
-    near_x = min(max(x, label.box.left), label.box.right)
-    near_y = min(max(y, label.box.top), label.box.bottom)
-    return line(x, y, near_x, near_y, "leader")

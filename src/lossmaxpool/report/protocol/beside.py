@@ -112,7 +112,7 @@ def _class_table(table: ClassTable, here: Sequence[Column]) -> _Beside:
         row = [name]
         row += [f"{table.means[r][c]} ±{table.deviations[r][c]}" for r in table.means]
         row += [
-            _cell(column, recipe, (lambda e, c=c: e.iou[c]) if c < len(names) else _miou)
+            _cell(column, recipe, _of_class(c) if c < len(names) else _miou)
             for column in shown
             for recipe in table.means
         ]
@@ -163,6 +163,10 @@ def _name(recipe: Recipe, table: Table) -> str:
 
 def _mean_iou(column: Column | None, recipe: Recipe | None) -> str:
     return _cell(column, recipe, _miou)
+
+
+def _of_class(c: int) -> Callable[[Evaluation], float]:
+    return lambda evaluation: evaluation.iou[c]
 
 
 def _miou(evaluation: Evaluation) -> float:
@@ -217,7 +221,7 @@ def _stacked(rows: list[list[str]]) -> list[str]:
     head, *body = rows
     widths = [max(len(row[i]) for row in body) for i in range(len(head))]
     parts = [
-        textwrap.wrap(cell, max(_NARROWEST, width)) or [""]
+        textwrap.wrap(cell, max(_NARROWEST, width), break_on_hyphens=False) or [""]
         for cell, width in zip(head, widths, strict=True)
     ]
     depth = max(map(len, parts))
