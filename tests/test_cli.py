@@ -136,6 +136,13 @@ def test_flags_override_the_file(trained: Path) -> None:
     assert saved["optimisation"]["steps"] == 2
 
 
+def test_an_infinite_p_trains(options: Path, tmp_path: Path) -> None:
+    words = ["train", "--config", options, "--out", tmp_path / "run"]
+    assert status([*words, "--method", "loss-only", "--loss.p", ".inf"]) == 0
+    assert RunRecord.read(tmp_path / "run").config["loss"]["p"] == "inf"
+    assert status(["train", "--out", tmp_path / "run", "--resume"]) == 0
+
+
 def test_a_folder_in_use_is_refused(
     trained: Path, options: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
