@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "mIoU and per-class IoU of a checkpoint",
     "predict": "masks and overlays of a folder of images",
     "tables": "the paper's tables beside what was run here",
+    "figures": "the paper's figures, from the operator and from what was run here",
 }
 INTERRUPTED = 130
 

@@ -54,6 +54,17 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Snapshot:
+    """A training image, always the same, and what a run made of it after some steps."""
+
+    step: int
+    name: str
+    image: Path
+    truth: Path
+    prediction: Path
+
+
+@dataclass(frozen=True)
 class Run:
     """One run of one method with one seed, as its record tells it."""
 
@@ -73,6 +84,7 @@ class Run:
     evaluations: tuple[Evaluation, ...]
     examples: tuple[Example, ...]
     seconds: float
+    evolution: tuple[Snapshot, ...] = ()
 
     @property
     def finished(self) -> bool:

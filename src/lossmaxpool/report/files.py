@@ -14,10 +14,10 @@ def style(*names: str) -> Markup:
     return Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in names))
 
 
-def standalone(drawing: Markup) -> str:
-    """An SVG as a file of its own, with the styles that a page would give it."""
+def standalone(drawing: Markup, *sheets: str) -> str:
+    """An SVG as a file of its own, with the styles that a page would give it, and further ones."""
     opening, rest = drawing.split(">", 1)
-    sheet = element("style", style("drawing.css"))
+    sheet = element("style", style("drawing.css", *sheets))
     return f'{opening} xmlns="http://www.w3.org/2000/svg">{sheet}{rest}\n'
 
 
@@ -33,10 +33,3 @@ def write_beside(path: Path, text: str) -> Path:
     finally:
         beside.unlink(missing_ok=True)
     return path
-
-
-def write_drawing(path: Path, drawing: Markup, *sheets: str) -> Path:
-    """Write an SVG that stands alone, with the house's style and further sheets inside."""
-    sheet = element("style", style("drawing.css", *sheets))
-    opening, rest = drawing.split(">", 1)
-    return write_beside(path, f'{opening} xmlns="http://www.w3.org/2000/svg">{sheet}{rest}\n')

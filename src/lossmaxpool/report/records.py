@@ -20,6 +20,7 @@ from lossmaxpool.report.comparison import (
     Example,
     Method,
     Run,
+    Snapshot,
 )
 from lossmaxpool.report.fields import Fields, RecordError
 
@@ -138,6 +139,7 @@ def _parse(fields: Fields, folder: Path) -> Run:
         evaluations=tuple(_evaluation(one, len(classes)) for one in evaluations),
         examples=tuple(_example(one, folder) for one in fields.children("examples")),
         seconds=fields.number("seconds") if finished or fields.has("seconds") else math.nan,
+        evolution=tuple(_snapshot(one, folder) for one in fields.children("evolution")),
     )
     if not sum(run.train_pixels):
         raise RecordError(f"{fields.where}: train_pixels are all 0, expected labelled pixels.")
@@ -190,24 +192,33 @@ def _evaluation(fields: Fields, num_classes: int) -> Evaluation:
 
 
 def _example(fields: Fields, folder: Path) -> Example:
-    paths = {}
-    for key in ("image", "truth", "prediction", "weights"):
-        if key == "weights" and not fields.has(key):
-            continue
-        relative = Path(fields.text(key))
-        # A page embeds what a record points at: nothing outside the run folder, ever.
-        if relative.is_absolute() or ".." in relative.parts:
-            raise RecordError(
-                f"{fields.where}: {key} {str(relative)!r}, expected a path inside the run folder."
-            )
-        paths[key] = folder / relative
     return Example(
         fields.text("name"),
-        paths["image"],
-        paths["truth"],
-        paths["prediction"],
-        paths.get("weights"),
+        _inside(fields, "image", folder),
+        _inside(fields, "truth", folder),
+        _inside(fields, "prediction", folder),
+        _inside(fields, "weights", folder) if fields.has("weights") else None,
     )
+
+
+def _snapshot(fields: Fields, folder: Path) -> Snapshot:
+    return Snapshot(
+        fields.integer("step"),
+        fields.text("name"),
+        _inside(fields, "image", folder),
+        _inside(fields, "truth", folder),
+        _inside(fields, "prediction", folder),
+    )
+
+
+def _inside(fields: Fields, key: str, folder: Path) -> Path:
+    relative = Path(fields.text(key))
+    # A page embeds what a record points at: nothing outside the run folder, ever.
+    if relative.is_absolute() or ".." in relative.parts:
+        raise RecordError(
+            f"{fields.where}: {key} {str(relative)!r}, expected a path inside the run folder."
+        )
+    return folder / relative
 
 
 def _check_results(fields: Fields, run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,13 +85,21 @@ def recipe_of(run: Run) -> Recipe:
         return Recipe(run.method)
     loss = run.config.get("loss")
     options = loss if isinstance(loss, Mapping) else {}
-    p, min_support = options.get("p"), options.get("min_support")
-    if not isinstance(p, int | float) or not isinstance(min_support, int | float):
+    p, min_support = _number(options.get("p")), _number(options.get("min_support"))
+    if p is None or min_support is None:
         raise RecordError(
-            f"{run.folder}: config has loss.p {p!r} and loss.min_support {min_support!r}, expected "
-            f"two numbers for the method {run.method!r}. Train the run again."
+            f"{run.folder}: config has loss.p {options.get('p')!r} and loss.min_support "
+            f"{options.get('min_support')!r}, expected two numbers for the method {run.method!r}. "
+            "Train the run again."
         )
-    return Recipe(run.method, float(p), float(min_support))
+    return Recipe(run.method, p, min_support)
+
+
+def _number(value: object) -> float | None:
+    """A number of a configuration; JSON has no infinity, which is written as text."""
+    if value == "inf":
+        return math.inf
+    return float(value) if isinstance(value, int | float) else None
 
 
 def columns(runs: Sequence[Run], window: Window) -> tuple[list[Column], list[str]]:
