@@ -12,10 +12,13 @@ using namespace lossmaxpool;
 template <typename Below>
 inline void weigh_with(const float* __restrict losses, int64_t n, const Weighing& w,
                        float* __restrict out, Below below) {
+  // Copies, and every branch computed: a loop that may read w again, or jump, is not vectorised.
+  const float alpha = w.alpha, scale = w.scale;
 #pragma omp simd
   for (int64_t t = 0; t < n; ++t) {
     const float l = losses[t];
-    const float weight = l > w.alpha ? w.scale : below(l < 0.0f ? 0.0f : l);
+    const float under = below(l < 0.0f ? 0.0f : l);
+    const float weight = l > alpha ? scale : under;
     out[t] = l < 0.0f ? 0.0f : weight;
   }
 }

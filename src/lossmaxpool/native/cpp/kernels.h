@@ -93,7 +93,7 @@ constexpr int64_t kChunk = 4096;
 
 // Threads for a loop over losses. A team that has less than this each waits longer for its slowest
 // member than it gains.
-constexpr int64_t kLossesPerThread = 1 << 18;
+constexpr int64_t kLossesPerThread = 1 << 16;
 inline int team_for(int64_t losses, int64_t threads) {
   const int64_t worth = losses / kLossesPerThread > 1 ? losses / kLossesPerThread : 1;
   return static_cast<int>(threads < worth ? threads : worth);

@@ -162,8 +162,15 @@ extern "C" void lossmaxpool_solve(const float* losses, const uint8_t* valid, int
                                   double* packed) {
   const bool by_row = rows >= threads;  // else the threads share a row
   const Request request{p, fraction, least, marked != 0, by_row ? 1 : static_cast<int>(threads)};
-#pragma omp parallel for num_threads(by_row ? static_cast<int>(threads) : 1) schedule(dynamic)
-  for (int64_t row = 0; row < rows; ++row)
+  const auto solve = [&](int64_t row) {
     solve_row(losses + row * n, valid ? valid + row * n : nullptr, n, request, room + row * n,
               packed + row, rows);
+  };
+  if (!by_row) {
+    // Not a team of one: parallel regions inside one are nested, and start their threads anew.
+    for (int64_t row = 0; row < rows; ++row) solve(row);
+    return;
+  }
+#pragma omp parallel for num_threads(static_cast<int>(threads)) schedule(dynamic)
+  for (int64_t row = 0; row < rows; ++row) solve(row);
 }
