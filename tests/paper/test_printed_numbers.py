@@ -6,53 +6,29 @@ import numpy as np
 import pytest
 
 from lossmaxpool.paper import dual, theorems, weighting_set
+from lossmaxpool.report.published import TABLE_1, TABLE_3A, TABLE_3B, value
 
 # Table 1: p -> IoU after 150k, 160k and 165k iterations, mean, standard deviation.
-TABLE_1 = {
-    "1.0": (74.35, 74.64, 74.64, 74.54, 0.17),  # the first is printed "74,35"
-    "1.1": (74.34, 74.61, 74.60, 74.52, 0.15),
-    "1.2": (74.42, 74.60, 74.77, 74.60, 0.18),
-    "1.3": (74.52, 74.71, 74.69, 74.64, 0.10),
-    "1.4": (74.33, 74.51, 74.49, 74.44, 0.10),
-    "1.5": (74.03, 73.99, 74.04, 74.02, 0.03),
-    "1.6": (74.05, 74.42, 74.52, 74.33, 0.25),
-    "1.7": (74.10, 74.56, 74.74, 74.57, 0.17),
-    "1.8": (73.65, 74.18, 74.17, 74.00, 0.30),
-    "1.9": (73.97, 74.21, 74.48, 74.22, 0.26),
-    "2.3": (73.93, 74.23, 74.12, 74.09, 0.15),
-    "BASE+": (73.12, 73.16, 73.10, 73.13, 0.03),
-}
+PRINTED_1 = {row.name: [value(cell) for cell in row.cells] for row in TABLE_1.rows}
 
-# Table 3: per-class IoU, then the printed mean.
-CITYSCAPES_BASE_PLUS = (
-    *(97.37, 80.60, 90.99, 53.23, 54.67, 56.72, 63.29, 72.62, 91.19, 59.85, 93.46, 78.59, 59.08),
-    *(93.41, 68.94, 80.49, 67.77, 62.51, 74.09, 73.63),
+# Table 3: per-class IoU, then the printed mean, under BASE+ and LMP.
+CITYSCAPES_BASE_PLUS, CITYSCAPES_LMP = (
+    tuple(map(value, cells)) for cells in TABLE_3A.means.values()
 )
-CITYSCAPES_LMP = (
-    *(97.51, 81.56, 91.52, 55.43, 56.88, 59.01, 66.33, 74.77, 91.61, 60.85, 93.80, 79.91, 60.76),
-    *(93.93, 67.11, 83.87, 70.42, 65.15, 75.76, 75.06),
-)
-VOC_BASE_PLUS = (
-    *(92.69, 83.21, 78.46, 81.39, 67.95, 77.59, 92.14, 80.17, 86.99, 38.49, 80.86, 55.95, 81.03),
-    *(80.64, 79.28, 81.14, 61.74, 81.51, 47.76, 82.25, 72.68, 75.42),
-)
-VOC_LMP = (
-    *(92.84, 85.02, 79.62, 81.43, 69.99, 76.36, 92.38, 82.38, 89.43, 39.78, 82.70, 58.60, 82.85),
-    *(81.82, 80.17, 81.60, 61.22, 84.30, 45.44, 82.52, 71.70, 76.29),
-)
+VOC_BASE_PLUS, VOC_LMP = (tuple(map(value, cells)) for cells in TABLE_3B.means.values())
 
 CENT = 0.0101  # the scores and what is computed from them are each rounded to 0.01
 
 
-@pytest.mark.parametrize("p", [p for p in TABLE_1 if p != "1.7"])
+@pytest.mark.parametrize("p", [p for p in PRINTED_1 if p != "1.7"])
 def test_deviations_are_sample_deviations(p: str) -> None:
-    *scores, mean, deviation = TABLE_1[p]
+    *scores, mean, deviation = PRINTED_1[p]
     assert np.mean(scores) == pytest.approx(mean, abs=CENT)
     assert np.std(scores, ddof=1) == pytest.approx(deviation, abs=CENT)
 
 
 def test_row_1_7_contradicts_itself_unless_its_first_score_is_74_40() -> None:
-    *scores, mean, deviation = TABLE_1["1.7"]
+    *scores, mean, deviation = PRINTED_1["1.7"]
     assert abs(np.mean(scores) - mean) > 0.1
     assert abs(np.std(scores, ddof=1) - deviation) > 0.15
     scores[0] = 74.40

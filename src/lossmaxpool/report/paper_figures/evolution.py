@@ -76,6 +76,7 @@ def evolution_figure(strips: Sequence[Strip]) -> Markup:
     for strip in strips:
         height = CELL * _ratio(strip.image)
         parts.append(text(0, top + 14, strip.name, class_="name title"))
+        top += HEAD
         parts += [
             text(_column(k), top + 14, f"{step:,} steps", class_="axis")
             for k, step in enumerate(steps, 1)

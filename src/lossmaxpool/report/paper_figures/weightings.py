@@ -74,6 +74,6 @@ def _losses(losses: Sequence[float], x: Scale, left: float, top: float) -> list[
     return [
         *left_axis(y, ticks_inside(0, max(losses), 2), left, left + PANEL),
         polygon([*ground, (x(len(losses)), bottom), (x(1), bottom)], "losses"),
-        text(left + 5, top + 12, "pixel loss", class_="axis"),
+        text(left + 5, top - 5, "pixel loss", class_="axis"),
         text(left + PANEL, bottom + 20, "pixels, by loss", anchor="end", class_="axis"),
     ]
