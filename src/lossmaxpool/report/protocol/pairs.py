@@ -42,8 +42,8 @@ def find_pair(column: Column) -> Pair | str:
             missing += [] if recipes else [method]
             reasons.append(f"{baseline} and {method}: no finished run of {' or '.join(missing)}")
             continue
-        recipe = Recipe(method, *_PAPER) if Recipe(method, *_PAPER) in recipes else recipes[0]
-        if len(recipes) > 1 and recipe not in (Recipe(method, *_PAPER),):
+        recipe = recipes[0] if len(recipes) == 1 else Recipe(method, *_PAPER)
+        if recipe not in recipes:
             reasons.append(
                 f"{baseline} and {method}: {count(len(recipes), 'setting')} of {method}, none with "
                 "p = 1.3 and m = 25 %"
