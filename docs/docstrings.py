@@ -10,10 +10,12 @@ import griffe
 
 _MATH = re.compile(r"^( *)\.\. math:: *(.*\n(?:\1 +\S.*\n)*)", re.MULTILINE)
 _ROLE = re.compile(r":\w+:`~?([\w.]+)`")
+# The section that is set as code; as text, brackets in its lines would be links.
+_EXAMPLE = re.compile(r"^( *)Example:$", re.MULTILINE)
 
 
 class Markdown(griffe.Extension):
-    """Formulas become blocks, cross-references become code."""
+    """Formulas become blocks, cross-references and examples become code."""
 
     def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Rewrite the docstring of every module, class, function and attribute."""
@@ -23,6 +25,7 @@ class Markdown(griffe.Extension):
 
 def _as_markdown(text: str) -> str:
     text = _MATH.sub(lambda found: _block(found[1], found[2]), text)
+    text = _EXAMPLE.sub(r"\1Examples:", text)
     return _ROLE.sub(lambda role: f"`{role[1].split('.')[-1]}`", text)
 
 
