@@ -120,5 +120,5 @@ def test_an_empty_batch_and_an_empty_image(implementation: str) -> None:
 def test_too_large_is_an_error_of_torch(implementation: str, low: int) -> None:
     logits = torch.zeros(1).expand(1, 2, low, low).requires_grad_()
     target = torch.zeros(1, dtype=torch.uint8).expand(1, 1 << 20, 1 << 20)
-    with pytest.raises(RuntimeError, match="allocate|memory"):
+    with pytest.raises(RuntimeError, match=r"allocate|memory"):
         MaxPoolingCrossEntropyLoss(implementation=implementation)(logits, target)

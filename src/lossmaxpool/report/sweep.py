@@ -13,11 +13,11 @@ from lossmaxpool.report.fields import RecordError
 from lossmaxpool.report.files import standalone, write_beside
 from lossmaxpool.report.formats import with_std
 from lossmaxpool.report.grid import aligned, piped
+from lossmaxpool.report.protocol.columns import MAX_POOLING
 from lossmaxpool.report.records import read_run
 from lossmaxpool.report.statistics import Score, score
 from lossmaxpool.report.sweep_figure import Line, sweep_figure
 
-_MAX_POOLED = ("loss-only", "lmp")
 _HEAD = ("method", "p", "m / n", "runs", "mIoU")
 
 
@@ -109,7 +109,7 @@ def write_sweep(folders: Sequence[Path], out: Path) -> None:
 
 
 def _weighting_set(run: Run) -> tuple[float | None, float | None]:
-    if run.method not in _MAX_POOLED:
+    if run.method not in MAX_POOLING:
         return None, None
     loss = run.config["loss"]
     return float(loss["p"]), float(loss["min_support"])
