@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +28,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:TRITON_DEFAULT_FP_FUSION:UserWarning"),
 ]
 IGNORE = 255
+SANITIZER = shutil.which("compute-sanitizer")
+HERE = Path(__file__).parent
 
 
 @pytest.fixture
@@ -50,7 +57,7 @@ def stages(kernels: ModuleType, logits: Tensor, target: Tensor, p: float) -> tup
 SIZES = [((257, 263), (257, 263)), ((33, 65), (264, 520)), ((33, 65), (97, 211))]
 
 
-@pytest.mark.parametrize("p", [1.0001, 1.3, float("inf")])
+@pytest.mark.parametrize("p", [1.0, 1.0001, 1.3, float("inf")])
 @pytest.mark.parametrize(("low", "high"), SIZES)
 def test_the_host_does_not_wait(
     low: tuple[int, int], high: tuple[int, int], p: float, kernels: ModuleType
@@ -115,3 +122,19 @@ def test_the_device_of_the_tensors(kernels: ModuleType) -> None:
     losses = kernels.pixel_losses(logits, target, None, IGNORE, 0.0)
     truth = torch.nn.functional.cross_entropy(logits, target.long(), reduction="none")
     torch.testing.assert_close(losses, truth)
+
+
+@pytest.mark.skipif(SANITIZER is None, reason="compute-sanitizer is not on the PATH")
+@pytest.mark.parametrize("tests", ["test_loss.py", "test_bad_input.py"])
+def test_no_kernel_touches_memory_that_is_not_its_own(tests: str) -> None:
+    done = subprocess.run(
+        [str(SANITIZER), "--error-exitcode", "9", sys.executable, "-m", "pytest", "-q"]
+        + ["-p", "no:cacheprovider", "-p", "no:xdist", str(HERE / "kernels" / tests)],
+        # Every tensor an allocation of its own: a read beyond it is one that can be seen.
+        env=os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"},
+        cwd=HERE.parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
