@@ -127,9 +127,10 @@ def test_the_device_of_the_tensors(kernels: ModuleType) -> None:
 @pytest.mark.skipif(SANITIZER is None, reason="compute-sanitizer is not on the PATH")
 @pytest.mark.parametrize("tests", ["test_loss.py", "test_bad_input.py"])
 def test_no_kernel_touches_memory_that_is_not_its_own(tests: str) -> None:
+    check = [str(SANITIZER), "--error-exitcode", "9"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     done = subprocess.run(
-        [str(SANITIZER), "--error-exitcode", "9", sys.executable, "-m", "pytest", "-q"]
-        + ["-p", "no:cacheprovider", "-p", "no:xdist", str(HERE / "kernels" / tests)],
+        [*check, *command, str(HERE / "kernels" / tests)],
         # Every tensor an allocation of its own: a read beyond it is one that can be seen.
         env=os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"},
         cwd=HERE.parents[1],
