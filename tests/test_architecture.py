@@ -15,7 +15,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_FILE = 400
 
 # What every floor stands on: single files that know nothing of losses, images or runs.
-GROUND = frozenset({"_version", "checks", "environment", "planes", "rarity", "spans", "spelling"})
+GROUND = frozenset(
+    {"_version", "atomic", "checks", "environment", "planes", "rarity", "spans", "spelling"}
+)
 # The rooms of the house, floor by floor. A room sees the floors below its own, never its
 # neighbours: what two neighbours share belongs to a floor below them.
 FLOORS: tuple[frozenset[str], ...] = (
@@ -38,6 +40,7 @@ ONLY = {
 # What may be imported from elsewhere: `pip install lossmaxpool` runs the rows of torch alone.
 THIRD_PARTY = {
     "_version": frozenset[str](),
+    "atomic": frozenset[str](),
     "checks": frozenset[str](),
     "environment": frozenset({"torch"}),
     "planes": frozenset({"torch"}),

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from lossmaxpool.atomic import write_atomically
 from lossmaxpool.training import TrainingError, checkpoints, train
 from lossmaxpool.training import record as record_module
-from lossmaxpool.training.atomic import write_atomically
 from lossmaxpool.training.checkpoints import BEST, LAST
 from lossmaxpool.training.errors import CheckpointError, NonFiniteLossError
 from lossmaxpool.training.module import SegmentationModule

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+from lossmaxpool.atomic import write_atomically
 from lossmaxpool.training import checkpoints, train
-from lossmaxpool.training.atomic import write_atomically
 from lossmaxpool.training.checkpoints import LAST
 from lossmaxpool.training.errors import RunInterruptedError
 from lossmaxpool.training.module import SegmentationModule

@@ -10,10 +10,10 @@ from typing import get_args
 import yaml
 from jsonargparse import Namespace
 
+from lossmaxpool.atomic import write_atomically
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.report import format_table, write_report
 from lossmaxpool.training import TrainConfig, TrainingError, compare
-from lossmaxpool.training.atomic import write_atomically
 from lossmaxpool.training.config import MethodId
 from lossmaxpool.training.folder import is_unused
 

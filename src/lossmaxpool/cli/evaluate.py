@@ -11,13 +11,13 @@ from typing import Any
 
 from jsonargparse import Namespace
 
+from lossmaxpool.atomic import write_atomically
 from lossmaxpool.cli.network import add_network, choose_device, show_progress
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.data import DataConfig, EvalTransform, open_dataset
 from lossmaxpool.environment import describe_environment
 from lossmaxpool.inference import InferenceConfig, evaluate, load_checkpoint
 from lossmaxpool.metrics import ConfusionMatrix
-from lossmaxpool.training.atomic import write_atomically
 
 
 def add_arguments(parser: CommandParser) -> None:

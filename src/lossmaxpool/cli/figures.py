@@ -17,7 +17,7 @@ from jsonargparse import Namespace
 from lossmaxpool.cli import weightings
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.cli.tables import add_window
-from lossmaxpool.report.files import standalone, write_beside
+from lossmaxpool.report.files import standalone, write_text
 from lossmaxpool.report.markup import Markup
 from lossmaxpool.report.paper_figures import (
     Weightings,
@@ -106,7 +106,7 @@ def figure_2() -> Markup:
 
 
 def _write(path: Path, drawing: Markup) -> None:
-    write_beside(path, standalone(drawing, SHEET))
+    write_text(path, standalone(drawing, SHEET))
     _say(str(path))
 
 

@@ -9,10 +9,10 @@ from typing import get_args
 import yaml
 from jsonargparse import Namespace
 
+from lossmaxpool.atomic import write_atomically
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.report.sweep import sweep_table, write_sweep
 from lossmaxpool.training import TrainConfig, TrainingError
-from lossmaxpool.training.atomic import write_atomically
 from lossmaxpool.training.config import MethodId
 from lossmaxpool.training.folder import is_unused
 from lossmaxpool.training.many import train_all

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from lossmaxpool.atomic import write_atomically
 from lossmaxpool.report.markup import Markup, element
 
 
@@ -21,15 +21,7 @@ def standalone(drawing: Markup, *sheets: str) -> str:
     return f'{opening} xmlns="http://www.w3.org/2000/svg">{sheet}{rest}\n'
 
 
-def write_beside(path: Path, text: str) -> Path:
-    """Write a file under another name and rename it: an earlier one survives a failure."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+def write_text(path: Path, text: str) -> Path:
+    """Write a file whole or not at all: an earlier one survives a failure."""
+    write_atomically(path, text.encode())
     return path

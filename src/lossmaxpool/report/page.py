@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from lossmaxpool.report.files import style, write_beside
+from lossmaxpool.report.files import style, write_text
 from lossmaxpool.report.markup import element, join
 from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.sections import sections
@@ -57,5 +57,5 @@ def write_report(run_folders: Sequence[Path], out: Path, title: str = TITLE) -> 
     content = json.dumps(summary_content(summary), indent=2, ensure_ascii=False, allow_nan=False)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    write_beside(out / "summary.json", content + "\n")
-    return write_beside(out / "report.html", f"<!doctype html>\n{page}\n")
+    write_text(out / "summary.json", content + "\n")
+    return write_text(out / "report.html", f"<!doctype html>\n{page}\n")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lossmaxpool.report.fields import RecordError
-from lossmaxpool.report.files import standalone, write_beside
+from lossmaxpool.report.files import standalone, write_text
 from lossmaxpool.report.gain_figure import gain_figure
 from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.statistics import summarize
@@ -40,4 +40,4 @@ def write_gain_picture(run_folders: Sequence[Path], out: Path) -> Path:
             f"{', '.join(m.method.label for m in summary.methods)}: choose the run folders of two."
         )
     drawing = gain_figure(summary, rivals[0], WIDTH, HEIGHT, "alone")
-    return write_beside(Path(out), standalone(drawing))
+    return write_text(Path(out), standalone(drawing))

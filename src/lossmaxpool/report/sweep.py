@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lossmaxpool.report.comparison import Run
 from lossmaxpool.report.fields import RecordError
-from lossmaxpool.report.files import standalone, write_beside
+from lossmaxpool.report.files import standalone, write_text
 from lossmaxpool.report.formats import with_std
 from lossmaxpool.report.grid import aligned, piped
 from lossmaxpool.report.protocol.columns import MAX_POOLING
@@ -85,7 +85,7 @@ def write_sweep(folders: Sequence[Path], out: Path) -> None:
         OSError: A file cannot be written.
     """
     settings = read_settings(folders)
-    write_beside(out / "sweep.md", piped(_rows(settings)) + "\n")
+    write_text(out / "sweep.md", piped(_rows(settings)) + "\n")
     content = [
         {
             "method": setting.method,
@@ -103,9 +103,9 @@ def write_sweep(folders: Sequence[Path], out: Path) -> None:
         }
         for setting in settings
     ]
-    write_beside(out / "sweep.json", json.dumps({"settings": content}, indent=1) + "\n")
+    write_text(out / "sweep.json", json.dumps({"settings": content}, indent=1) + "\n")
     if lines := _lines(settings):
-        write_beside(out / "sweep.svg", standalone(sweep_figure(lines)))
+        write_text(out / "sweep.svg", standalone(sweep_figure(lines)))
 
 
 def _weighting_set(run: Run) -> tuple[float | None, float | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lossmaxpool._version import __version__
+from lossmaxpool.atomic import write_atomically
 
 _DIGEST_SIZE = 16
 
@@ -90,24 +90,12 @@ class CountCache:
         """
         body = _pack(counts)
         content = blake2b(body, digest_size=_DIGEST_SIZE).digest() + body
-        partial = None
         try:
-            # A random name, and not the process's number: hosts may share the folder.
-            handle, name = tempfile.mkstemp(dir=self.folder, prefix=f".{self.path.name}.")
-            partial = Path(name)
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.chmod(0o644)  # mkstemp lets nobody else read
-            partial.replace(self.path)
+            write_atomically(self.path, content)
         except OSError as error:
             raise CacheError(
                 f"the class index could not be written to {self.path}: {error}"
             ) from error
-        finally:
-            if partial is not None:
-                partial.unlink(missing_ok=True)
 
 
 def why_not_writable(folder: Path) -> OSError | None:

@@ -8,7 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from lossmaxpool.training.atomic import write_atomically
+from lossmaxpool.atomic import write_atomically
 from lossmaxpool.training.checkpoints import BEST, LAST
 from lossmaxpool.training.config import TrainConfig
 from lossmaxpool.training.errors import NonFiniteLossError, RunInterruptedError

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from lossmaxpool.atomic import write_atomically
 from lossmaxpool.models.weights import load_plain
-from lossmaxpool.training.atomic import write_atomically
 from lossmaxpool.training.errors import CheckpointError
 
 LAST = "checkpoints/last.ckpt"

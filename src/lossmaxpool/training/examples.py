@@ -13,9 +13,9 @@ from matplotlib import colormaps
 from PIL import Image
 from torch import Tensor
 
+from lossmaxpool.atomic import write_atomically
 from lossmaxpool.data import IGNORE_INDEX, EvalTransform, Sample, SegmentationDataset
 from lossmaxpool.functional import solve
-from lossmaxpool.training.atomic import write_atomically
 from lossmaxpool.training.module import SegmentationModule
 
 EXAMPLES = "examples"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from lossmaxpool.training.atomic import write_atomically
+from lossmaxpool.atomic import write_atomically
 from lossmaxpool.training.checkpoints import LAST
 from lossmaxpool.training.config import TrainConfig, differences
 from lossmaxpool.training.errors import TrainingError

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lossmaxpool.training.atomic import write_atomically
+from lossmaxpool.atomic import write_atomically
 from lossmaxpool.training.errors import TrainingError
 
 SCHEMA = 1

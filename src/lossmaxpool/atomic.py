@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 
@@ -18,9 +19,10 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: It could not be written; ``path`` is what it was.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    # A random name: on a file system that machines share, two of them may have one process number.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
-        with partial.open("wb") as file:
+        with partial.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
