@@ -11,11 +11,10 @@ from torch import Tensor
 
 from lossmaxpool.checks import check_choice, check_norm, check_share
 from lossmaxpool.solver.gradient import MaxPool
-from lossmaxpool.solver.operators import unpack
 from lossmaxpool.solver.powers import floor_to, relative_power
 from lossmaxpool.solver.ranks import ranks
 from lossmaxpool.solver.soundness import refuse_unsound
-from lossmaxpool.solver.threshold import Threshold, conjugate, find_threshold
+from lossmaxpool.solver.threshold import Threshold, conjugate, find_threshold, unpack
 from lossmaxpool.solver.weights import optimal_weights
 
 Pool = Literal["image", "batch", "world"]

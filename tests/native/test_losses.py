@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lossmaxpool.kernel_inputs import LOGITS, TARGETS
 from lossmaxpool.native.calls import gradient, pixel_losses, solve
-from lossmaxpool.native.support import LOGITS, TARGETS, supports
-from lossmaxpool.solver.operators import unpack
+from lossmaxpool.native.support import supports
+from lossmaxpool.solver.threshold import unpack
 from lossmaxpool.solver.weights import optimal_weights
 from tests.cases import P_VALUES
 from tests.fused.reference import reference_gradient, reference_losses

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lossmaxpool.native.calls import solve, weigh
 from lossmaxpool.paper import theorems
-from lossmaxpool.solver.operators import unpack
+from lossmaxpool.solver.threshold import unpack
 from lossmaxpool.solver.weights import optimal_weights
 from tests.cases import LOSS_FAMILIES, P_VALUES
 from tests.tolerances import SOLVER

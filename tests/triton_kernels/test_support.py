@@ -22,7 +22,7 @@ VOLUME = torch.zeros(2, 3, 4, 6, 2)
 def interpreting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what the question sees: no kernel runs here."""
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    monkeypatch.setattr(support, "find_spec", lambda name: object())
+    monkeypatch.setattr(support, "installed", lambda: True)
 
 
 @pytest.mark.usefixtures("interpreting")
@@ -60,13 +60,13 @@ def test_refuses_to_solve_in_words() -> None:
 
 def test_a_cpu_is_for_the_interpreter_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setattr(support, "find_spec", lambda name: object())
+    monkeypatch.setattr(support, "installed", lambda: True)
     reason = str(support.supports(LOGITS, TARGET, SIZE))
     assert "cpu tensors" in reason or "no GPU" in reason
 
 
 def test_says_when_triton_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(support, "find_spec", lambda name: None)
+    monkeypatch.setattr(support, "installed", lambda: False)
     assert support.supports(LOGITS, TARGET, SIZE) == "triton is not installed"
 
 

@@ -14,15 +14,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossmaxpool.fused.problem import IGNORED, PixelLoss, as_pools, wide_float
+from lossmaxpool.fused.problem import IGNORED, as_pools, wide_float
 from lossmaxpool.fused.upsampling import Upsampling
-from lossmaxpool.solver.operators import unpack
+from lossmaxpool.solver.threshold import unpack
 from lossmaxpool.solver.weights import optimal_weights
 
 # Scores per strip. On a CPU a strip and its softmax stay in the second-level cache; elsewhere it is
 # large enough that launching costs nothing, and small beside the logits of a training batch.
 _STRIP_ON_CPU = 1 << 19
 _STRIP = 1 << 24
+
+
+class _PixelLoss(NamedTuple):
+    """The options of the cross-entropy of a pixel."""
+
+    weight: Tensor | None  # (C,) class weights
+    ignore_index: int
+    label_smoothing: float  # in [0, 1]
 
 
 class _Strip(NamedTuple):
@@ -50,7 +58,7 @@ def pixel_losses(
         (B, *spatial) float32, float64 for float64 logits: losses >= 0, ``IGNORED`` where the target
         is ``ignore_index``, NaN where it is no class.
     """
-    loss = PixelLoss(weight, ignore_index, label_smoothing)
+    loss = _PixelLoss(weight, ignore_index, label_smoothing)
     logits, spatial = _with_rows(logits, target)
     losses = torch.empty(spatial, dtype=wide_float(logits.dtype), device=logits.device)
     upsampling = Upsampling(logits.shape[2:], spatial[1:], logits.device, losses.dtype)
@@ -88,7 +96,7 @@ def gradient(
     Returns:
         In shape, dtype and memory format of the logits; 0 at ignored pixels.
     """
-    loss = PixelLoss(weight, ignore_index, label_smoothing)
+    loss = _PixelLoss(weight, ignore_index, label_smoothing)
     shape = logits.shape
     logits, spatial = _with_rows(logits, target)
     rows_of_losses = as_pools(losses, grad_value.shape[0])
@@ -113,7 +121,7 @@ def gradient(
     return grad.to(logits.dtype).view(shape)
 
 
-def _strip_losses(scores: Tensor, labels: Tensor, loss: PixelLoss) -> Tensor:
+def _strip_losses(scores: Tensor, labels: Tensor, loss: _PixelLoss) -> Tensor:
     """(b, C, ...) scores -> (b, ...) losses. Scores and labels of one strip."""
     classes = scores.shape[1]
     ids = labels.long()
@@ -137,7 +145,7 @@ def _strip_losses(scores: Tensor, labels: Tensor, loss: PixelLoss) -> Tensor:
 
 
 def _strip_gradient(
-    scores: Tensor, labels: Tensor, weights: Tensor, ignored: Tensor, loss: PixelLoss
+    scores: Tensor, labels: Tensor, weights: Tensor, ignored: Tensor, loss: _PixelLoss
 ) -> Tensor:
     """d(sum of weights * losses) / d scores, (b, C, ...)."""
     classes = scores.shape[1]

@@ -10,7 +10,6 @@ as ``torch.nn.CrossEntropyLoss(reduction="none")`` has it, and never -0.0.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,14 +17,6 @@ from torch import Tensor
 # The loss of a pixel that does not exist. No pixel loss is negative, so the map of losses says by
 # itself which pixels count, and no mask has to be stored beside it.
 IGNORED = -1.0
-
-
-class PixelLoss(NamedTuple):
-    """The options of the cross-entropy of a pixel."""
-
-    weight: Tensor | None  # (C,) class weights
-    ignore_index: int
-    label_smoothing: float  # in [0, 1]
 
 
 def wide_float(dtype: torch.dtype) -> torch.dtype:

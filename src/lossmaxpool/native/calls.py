@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossmaxpool.kernel_inputs import LOGITS, TARGETS
 from lossmaxpool.native.library import Problem, Strides, find
-from lossmaxpool.native.support import LOGITS, TARGETS
 from lossmaxpool.planes import merged_planes, own_planes
 
 

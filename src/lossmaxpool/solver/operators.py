@@ -27,7 +27,7 @@ WORLD_UNDER_VMAP = (
 def pool(
     losses: Tensor, valid: Tensor | None, p: float, fraction: float, least: float, world: bool
 ) -> tuple[Tensor, Tensor]:
-    """(B, N) losses -> (B,) values in their dtype, (6, B) threshold (see :func:`unpack`)."""
+    """(B, N) losses -> (B,) values in their dtype, (6, B) threshold (see ``threshold.unpack``)."""
     packed = solve_rows(losses, valid, p=p, fraction=fraction, least=least, world=world)
     value = packed[0].to(losses.dtype, copy=True)
     # A negative loss made its pool NaN: only then is it worth looking for. On a GPU the look would
@@ -59,11 +59,6 @@ def _(losses: Tensor, valid: Tensor | None, packed: Tensor, p: float) -> Tensor:
 def packed_like(losses: Tensor, rows: int) -> Tensor:
     """An empty (6, rows) threshold for the losses: what the compiler is told of one."""
     return losses.new_empty(len(Threshold._fields), rows, dtype=wide(losses.device))
-
-
-def unpack(packed: Tensor) -> Threshold:
-    """The threshold from the (6, B) tensor that :func:`pool` returned."""
-    return Threshold(*packed.unbind(0))
 
 
 @pool.register_vmap

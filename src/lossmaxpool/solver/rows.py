@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lossmaxpool.native import support as native_support
 from lossmaxpool.solver.ranks import ranks
-from lossmaxpool.solver.threshold import Threshold, find_threshold
+from lossmaxpool.solver.threshold import find_threshold, unpack
 from lossmaxpool.solver.weights import optimal_weights
 from lossmaxpool.triton_kernels import support as triton_support
 
@@ -37,8 +37,7 @@ def solve_rows(
         world: one pool over all ranks.
         marked: a negative loss marks a pixel that does not exist; it is unsound otherwise.
         implementation: "torch" keeps to torch's own operations; "native" and "triton" take the
-            kernels where they can solve; "auto" takes
-            those of the losses' device.
+            kernels where they can solve; "auto" takes those of the losses' device.
 
     Returns:
         (6, R) the fields of :class:`~lossmaxpool.solver.threshold.Threshold`, in the wide dtype.
@@ -63,7 +62,7 @@ def weigh_rows(losses: Tensor, valid: Tensor | None, packed: Tensor, *, p: float
         calls = import_module("lossmaxpool.native.calls")
         weights: Tensor = calls.weigh(losses, valid, packed, p)
         return weights
-    return optimal_weights(losses, valid, Threshold(*packed), p=p)
+    return optimal_weights(losses, valid, unpack(packed), p=p)
 
 
 def _kernels(losses: Tensor, implementation: str) -> ModuleType | None:

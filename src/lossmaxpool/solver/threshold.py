@@ -30,6 +30,11 @@ class Threshold(NamedTuple):
     support: Tensor  # (B,) m
 
 
+def unpack(packed: Tensor) -> Threshold:
+    """The threshold from the (6, B) tensor that holds its fields, as the operators return it."""
+    return Threshold(*packed.unbind(0))
+
+
 def conjugate(p: float) -> float:
     """``q = p / (p - 1)``: inf for p = 1, 1 for p = inf."""
     if p == 1:
