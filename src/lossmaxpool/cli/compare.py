@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-import yaml
 from jsonargparse import Namespace
 
-from lossmaxpool.atomic import write_atomically
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.report import format_table, write_report
-from lossmaxpool.training import TrainConfig, TrainingError, compare
+from lossmaxpool.training import TrainConfig, compare
 from lossmaxpool.training.config import MethodId
-from lossmaxpool.training.folder import is_unused
+from lossmaxpool.training.folder import claim_output
 
 SAVED = "compare.yaml"
 # What the runs of a comparison do not share.
@@ -74,12 +72,9 @@ def compare_and_report(
     Raises:
         TrainingError: ``out`` cannot be used, or a run stopped.
     """
-    if not resume and not is_unused(out):
-        raise TrainingError(f"{out} is not empty: choose a new folder, or add --resume")
     shared = {key: value for key, value in config.to_dict().items() if key not in _OWN}
     saved = {"methods": list(methods), "seeds": list(seeds), **shared}
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / SAVED, yaml.safe_dump(saved, sort_keys=False).encode())
+    claim_output(out, {SAVED: saved}, resume=resume)
     runs = compare(config, methods, seeds, out, jobs=jobs, resume=True)
     report = write_report(runs, out)
     sys.stdout.write(f"\n{format_table(runs)}\n\n{report}\n")

@@ -6,15 +6,13 @@ import shlex
 import sys
 from typing import get_args
 
-import yaml
 from jsonargparse import Namespace
 
-from lossmaxpool.atomic import write_atomically
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.report.sweep import sweep_table, write_sweep
-from lossmaxpool.training import TrainConfig, TrainingError
+from lossmaxpool.training import TrainConfig
 from lossmaxpool.training.config import MethodId
-from lossmaxpool.training.folder import is_unused
+from lossmaxpool.training.folder import claim_output
 from lossmaxpool.training.many import train_all
 from lossmaxpool.training.sweep import MAX_POOLED, Grid, plan
 
@@ -53,14 +51,10 @@ def run(options: Namespace) -> None:
     config = TrainConfig(**{key: options[key] for key in shared})
     grid = Grid(options.methods, options.p, options.min_support, options.seeds)
     runs = plan(config, grid, options.out)
-    if not options.resume and not is_unused(options.out):
-        raise TrainingError(f"{options.out} is not empty: choose a new folder, or add --resume")
-    options.out.mkdir(parents=True, exist_ok=True)
     common = {key: value for key, value in config.to_dict().items() if key not in _OWN}
     axes = {name: list(getattr(grid, name)) for name in Grid.__dataclass_fields__}
-    for name, content in ((SHARED, common), (SAVED, axes | common)):
-        text = yaml.safe_dump(content, sort_keys=False)
-        write_atomically(options.out / name, text.encode())
+    saved = {SHARED: common, SAVED: axes | common}
+    claim_output(options.out, saved, resume=options.resume)
     if options.dry_run:
         sys.stdout.writelines(f"{command(*each, options)}\n" for each in runs)
         return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -50,6 +52,24 @@ def claim_folder(config: TrainConfig, folder: Path) -> None:
     """Make the folder and save the resolved configuration in it."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / CONFIG, yaml.safe_dump(config.to_dict(), sort_keys=False).encode())
+
+
+def claim_output(out: Path, saved: Mapping[str, Mapping[str, Any]], *, resume: bool) -> None:
+    """Make the folder of several runs and save its options in it.
+
+    Args:
+        out: New or empty, unless resuming.
+        saved: What each YAML file in it holds.
+        resume: Go on with what is in it.
+
+    Raises:
+        TrainingError: The folder is not empty and nobody asked to resume.
+    """
+    if not resume and not is_unused(out):
+        raise TrainingError(f"{out} is not empty: choose a new folder, or add --resume")
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in saved.items():
+        write_atomically(out / name, yaml.safe_dump(content, sort_keys=False).encode())
 
 
 def find_checkpoint(folder: Path) -> Path | None:
