@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from PIL import Image
 from lossmaxpool.sampling import (
     CacheError,
     ClassIndex,
-    cache_folder,
+    cache_folders,
     count_cache,
     file_fingerprint,
     fingerprints,
@@ -38,14 +38,14 @@ class Files:
         raw = np.array(Image.open(self.paths[number]))
         return torch.from_numpy(np.vectorize(self.ids.__getitem__)(raw))
 
-    def index(self, cache: Path | None = None) -> tuple[ClassIndex, list[int]]:
+    def index(self, cache: Path | Sequence[Path] | None = None) -> tuple[ClassIndex, list[int]]:
         self.decoded = []
         index = ClassIndex.build(
             self.mask,
             len(self.paths),
             CLASSES,
             fingerprint=lambda i: file_fingerprint(self.paths[i], self.ids),
-            cache=cache or self.cache,
+            cache=self.cache if cache is None else cache,
         )
         return index, self.decoded
 
@@ -211,23 +211,72 @@ def test_a_disk_that_fills_up_leaves_the_earlier_file(
     assert path.read_bytes() == before
 
 
-def test_the_first_folder_that_can_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def read_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may be allowed to write everywhere, whatever the permissions say."""
+    look = count_cache.why_not_writable
+    refusal = OSError("Read-only file system")
+    monkeypatch.setattr(
+        count_cache, "why_not_writable", lambda asked: refusal if asked == folder else look(asked)
+    )
+
+
+def test_what_lies_beside_read_only_data_is_found(
+    files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    beside, home = files.cache, files.cache.with_name("home")
+    first, _ = files.index(beside)
+    read_only(beside, monkeypatch)
+    second, decoded = files.index([beside, home])
+    assert decoded == []
+    assert torch.equal(first.counts, second.counts)
+    assert not home.exists(), "nothing was new"
+
+
+def test_what_is_new_goes_to_the_first_folder_that_can_be_written(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside, home = files.cache, files.cache.with_name("home")
+    files.index(beside)
+    read_only(beside, monkeypatch)
+    edit(files.paths[3], lambda pixels: pixels.fill(1))
+    assert files.index([beside, home])[1] == [3]
+    assert files.index([beside, home])[1] == []
+    assert files.index(home)[1] == [], "the next run finds all of it in one place"
+
+
+def test_no_folder_that_can_be_written(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_only(files.cache, monkeypatch)
+    with pytest.raises(CacheError, match=r"cache \(Read-only.*below \(.*6 masks have to be"):
+        files.index([files.cache, files.paths[0] / "below"])
+    with pytest.raises(CacheError, match=r"cannot be kept in any folder"):
+        files.index([])
+    assert files.decoded == []
+
+
+def test_a_file_that_cannot_be_read_is_replaced(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.index()
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.suffix == ".bin":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", refuse)
+        with pytest.warns(UserWarning, match=r"\.bin cannot be read: .*Permission denied"):
+            assert files.index()[1] == list(range(6))
+    assert files.index()[1] == []
+
+
+def test_beside_the_data_then_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    assert cache_folder(beside=tmp_path / "data") == tmp_path / "data" / ".lossmaxpool"
-    blocked = tmp_path / "file"
-    blocked.touch()
-    assert cache_folder(beside=blocked) == tmp_path / "home" / "lossmaxpool"
-    assert cache_folder() == tmp_path / "home" / "lossmaxpool"
-
-
-def test_no_folder_at_all_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocked = tmp_path / "file"
-    blocked.touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    with pytest.warns(UserWarning, match="the masks are counted in every run: .*file"):
-        assert cache_folder(beside=blocked) is None
+    home = tmp_path / "home" / "lossmaxpool"
+    assert cache_folders(beside=tmp_path / "data") == [tmp_path / "data" / ".lossmaxpool", home]
+    assert cache_folders() == [home]
+    assert not list(tmp_path.iterdir())
 
 
 def test_nobodys_home(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,8 +285,7 @@ def test_nobodys_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(fingerprints.Path, "home", nobody)
-    with pytest.warns(UserWarning, match="there is no home folder"):
-        assert cache_folder() is None
+    assert cache_folders() == []
 
 
 def test_a_missing_mask_file_is_named(tmp_path: Path) -> None:

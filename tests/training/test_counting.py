@@ -12,6 +12,7 @@ from PIL import Image
 
 from lossmaxpool.data import Folders, StreetScenes, class_statistics
 from lossmaxpool.data.files import FileDataset
+from lossmaxpool.sampling import count_cache
 from lossmaxpool.training.caching import CachedDataset
 from lossmaxpool.training.counting import count_pixels
 
@@ -57,6 +58,34 @@ def test_masks_are_decoded_once(folders: Folders, monkeypatch: pytest.MonkeyPatc
     Image.fromarray(changed).save(folders.pairs[2].mask)
     assert count_pixels(folders, beside=beside).tolist()[2] == [0, 8, 40]
     assert decoded.count == 4
+
+
+def test_a_complete_cache_in_a_read_only_data_folder_is_used(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    beside = folders.pairs[0].mask.parents[2]
+    first = count_pixels(folders, beside=beside)
+    read_only = OSError("Read-only file system")
+    monkeypatch.setattr(
+        count_cache,
+        "why_not_writable",
+        lambda folder: read_only if folder.is_relative_to(beside) else None,
+    )
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    decoded = Decoded(monkeypatch)
+    assert torch.equal(count_pixels(folders, beside=beside), first)
+    assert decoded.count == 0
+    assert not (tmp_path / "home").exists()
+
+
+def test_where_nothing_can_be_written_masks_are_counted_every_time(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(count_cache, "why_not_writable", lambda folder: OSError("read-only"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    for _ in range(2):
+        with pytest.warns(UserWarning, match=r"mine/train are counted in every run.*read-only"):
+            assert count_pixels(folders, beside=tmp_path / "mine").sum() == 3 * 48
 
 
 def test_a_data_set_without_files_is_counted_every_time(tmp_path: Path) -> None:

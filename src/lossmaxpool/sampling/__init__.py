@@ -4,7 +4,7 @@ from lossmaxpool.sampling.class_index import ClassIndex
 from lossmaxpool.sampling.count_cache import CacheError
 from lossmaxpool.sampling.drawn_crops import DrawnCrops
 from lossmaxpool.sampling.draws import Draw
-from lossmaxpool.sampling.fingerprints import cache_folder, file_fingerprint
+from lossmaxpool.sampling.fingerprints import cache_folders, file_fingerprint
 from lossmaxpool.sampling.pixels import random_pixel
 from lossmaxpool.sampling.running_iou import RunningIoU
 from lossmaxpool.sampling.sampler import PerformanceSampler
@@ -19,7 +19,7 @@ __all__ = [
     "PerformanceSampler",
     "RunningIoU",
     "Span",
-    "cache_folder",
+    "cache_folders",
     "class_probabilities",
     "file_fingerprint",
     "random_pixel",

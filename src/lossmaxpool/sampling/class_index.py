@@ -61,7 +61,7 @@ class ClassIndex:
         *,
         ignore_index: int = 255,
         fingerprint: Callable[[int], bytes] | None = None,
-        cache: Path | str | None = None,
+        cache: Path | str | Sequence[Path] | None = None,
         workers: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> ClassIndex:
@@ -78,8 +78,9 @@ class ClassIndex:
             num_classes: C.
             ignore_index: Value of the pixels that belong to no class.
             fingerprint: Bytes that are equal for two masks only if the masks are equal, by number.
-            cache: Folder in which counts are kept between runs; it is made where it is absent. None
-                counts every mask.
+            cache: Folder in which counts are kept between runs; it is made where it is absent. Of
+                several, such as :func:`cache_folders` names, all are read, and the first that can
+                be written gets what is new. None counts every mask.
             workers: Processes that count; 0 counts in this one.
             progress: Called with (masks counted, masks to count) after each mask.
 
@@ -87,8 +88,8 @@ class ClassIndex:
             The index.
 
         Raises:
-            CacheError: The folder cannot be written and something has to be counted. Nothing has
-                been counted yet.
+            CacheError: No folder can be written and something has to be counted. Nothing has been
+                counted yet.
             ValueError: A cache without a fingerprint, no image, a mask with ids that are no class,
                 or one that changed while it was counted.
         """
@@ -105,12 +106,13 @@ class ClassIndex:
         masks = _Counts(mask, num_classes, ignore_index)
         if cache is None or fingerprint is None:
             return cls(torch.stack(list(_count(masks, range(num_images), workers, progress))))
-        store = CountCache(Path(cache), num_classes, ignore_index)
+        folders = [Path(cache)] if isinstance(cache, (str, Path)) else cache
+        store = CountCache(folders, num_classes, ignore_index)
         keys = [fingerprint(i) for i in range(num_images)]
         known = store.read()
         missing = [i for i, key in enumerate(keys) if key not in known]
         if missing:
-            store.check_writable(len(missing))
+            path = store.writable_path(len(missing))
             counted = _count(masks, missing, workers, progress)
             known |= {keys[i]: row for i, row in zip(missing, counted, strict=True)}
             # A file that is replaced in between would leave its counts under the old content.
@@ -120,7 +122,7 @@ class ClassIndex:
                     f"the masks of {len(changed)} images, image {changed[0]} first, changed while "
                     "they were counted: build the index once nobody writes them"
                 )
-            store.write(known)
+            store.write(path, known)
         return cls(torch.stack([known[key] for key in keys]))
 
     @property

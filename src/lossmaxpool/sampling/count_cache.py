@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -19,7 +19,7 @@ _DIGEST_SIZE = 16
 
 
 class CacheError(OSError):
-    """A cache folder that cannot be used as it is asked for."""
+    """Counts that cannot be kept where they are asked to be."""
 
 
 class CountCache:
@@ -30,59 +30,71 @@ class CountCache:
     Classes, ignored value and version of the package are in the file's name. The file begins
     with a hash of the rest, so that a damaged one is noticed, and is replaced as a whole.
 
+    A data set is often read-only while what is known of it lies beside it, so that there may be
+    several folders: all of them are read, and the first that can be written is written.
+
     Args:
-        folder: Where the file lies.
+        folders: Where the file may lie.
         num_classes: C.
         ignore_index: Value of the pixels that belong to no class.
     """
 
-    def __init__(self, folder: Path, num_classes: int, ignore_index: int) -> None:
+    def __init__(self, folders: Sequence[Path], num_classes: int, ignore_index: int) -> None:
         meaning = f"{__version__} {num_classes} {ignore_index}".encode()
+        name = f"class-counts-{blake2b(meaning, digest_size=6).hexdigest()}.bin"
         self.num_classes = num_classes
-        self.folder = folder
-        self.path = folder / f"class-counts-{blake2b(meaning, digest_size=6).hexdigest()}.bin"
+        self.paths = tuple(folder / name for folder in folders)
 
     def read(self) -> dict[bytes, Tensor]:
-        """The (C,) counts by fingerprint; none where there is no file, or a damaged one.
+        """The (C,) counts by fingerprint, of all files that are there.
 
-        Warns of a damaged file.
+        Warns of a file that is damaged or cannot be read.
         """
-        try:
-            content = self.path.read_bytes()
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise CacheError(f"the class index in {self.path} cannot be read: {error}") from error
-        digest, body = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
-        if blake2b(body, digest_size=_DIGEST_SIZE).digest() != digest:
-            warnings.warn(
-                f"the class index in {self.path} is damaged: the masks are counted again",
-                stacklevel=3,
-            )
-            return {}
-        return _unpack(body, self.num_classes)
+        known: dict[bytes, Tensor] = {}
+        for path in self.paths:
+            try:
+                content = path.read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                warnings.warn(f"the class index in {path} cannot be read: {error}", stacklevel=3)
+                continue
+            digest, body = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
+            if blake2b(body, digest_size=_DIGEST_SIZE).digest() != digest:
+                warnings.warn(
+                    f"the class index in {path} is damaged: the masks are counted again",
+                    stacklevel=3,
+                )
+                continue
+            known |= _unpack(body, self.num_classes)
+        return known
 
-    def check_writable(self, num_missing: int) -> None:
-        """Refuses a folder that cannot be written, before any work is done for it.
+    def writable_path(self, num_missing: int) -> Path:
+        """The first file that can be written, to be asked for before any work is done for it.
 
         Args:
             num_missing: Masks to count, for the message.
 
         Raises:
-            CacheError: The folder cannot be made or written.
+            CacheError: No folder can be made or written.
         """
-        problem = why_not_writable(self.folder)
-        if problem is not None:
-            raise CacheError(
-                f"the class index cannot be kept in {self.folder}: {problem}; {num_missing} masks "
-                "have to be counted. Give a cache folder that can be written, or none to count the "
-                "masks in every run"
-            ) from problem
+        problems = []
+        for path in self.paths:
+            problem = why_not_writable(path.parent)
+            if problem is None:
+                return path
+            problems.append(f"{path.parent} ({problem})")
+        raise CacheError(
+            f"the class index cannot be kept in {', '.join(problems) or 'any folder'}; "
+            f"{num_missing} masks have to be counted. Give a cache folder that can be written, or "
+            "none to count the masks in every run"
+        )
 
-    def write(self, counts: Mapping[bytes, Tensor]) -> None:
-        """Replaces the file as a whole.
+    def write(self, path: Path, counts: Mapping[bytes, Tensor]) -> None:
+        """Replaces a file as a whole.
 
         Args:
+            path: From :meth:`writable_path`.
             counts: (C,) int64 by fingerprint.
 
         Raises:
@@ -91,11 +103,9 @@ class CountCache:
         body = _pack(counts)
         content = blake2b(body, digest_size=_DIGEST_SIZE).digest() + body
         try:
-            write_atomically(self.path, content)
+            write_atomically(path, content)
         except OSError as error:
-            raise CacheError(
-                f"the class index could not be written to {self.path}: {error}"
-            ) from error
+            raise CacheError(f"the class index could not be written to {path}: {error}") from error
 
 
 def why_not_writable(folder: Path) -> OSError | None:

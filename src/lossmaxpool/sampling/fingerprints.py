@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-
-from lossmaxpool.sampling.count_cache import why_not_writable
 
 
 def file_fingerprint(path: Path | str, ids: Mapping[int, int] | None = None) -> bytes:
@@ -34,31 +31,16 @@ def file_fingerprint(path: Path | str, ids: Mapping[int, int] | None = None) -> 
     return blake2b(content + meaning, digest_size=16).digest()
 
 
-def cache_folder(beside: Path | str | None = None) -> Path | None:
-    """The first folder of these that can be written: beside the data, or the user's cache.
+def cache_folders(beside: Path | str | None = None) -> list[Path]:
+    """Where counts are kept between runs: beside the data, or else in the user's cache.
 
     Args:
         beside: Folder of the data set; the cache is its subfolder ``.lossmaxpool``, which all who
             use the data share.
 
     Returns:
-        The folder, made if it was absent; None, with a warning, where none can be written.
+        The folders for :meth:`ClassIndex.build`, which need not exist.
     """
-    problems = []
-    for folder in _candidates(beside):
-        problem = why_not_writable(folder)
-        if problem is None:
-            return folder
-        problems.append(f"{folder} ({problem})")
-    warnings.warn(
-        "no folder can be written to keep the class index in, so that the masks are counted in "
-        f"every run: {', '.join(problems) or 'there is no home folder'}",
-        stacklevel=2,
-    )
-    return None
-
-
-def _candidates(beside: Path | str | None) -> list[Path]:
     folders = [] if beside is None else [Path(beside) / ".lossmaxpool"]
     given = os.environ.get("XDG_CACHE_HOME")
     with suppress(RuntimeError):  # nobody's home

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
 from lossmaxpool.data import SegmentationDataset
-from lossmaxpool.sampling import ClassIndex, cache_folder, file_fingerprint
+from lossmaxpool.sampling import CacheError, ClassIndex, cache_folders, file_fingerprint
 from lossmaxpool.training.errors import TrainingError
 
 
@@ -21,7 +23,8 @@ def count_pixels(
     Args:
         dataset: The split.
         beside: The folder of the data set; the counts are kept beside it, under the content of each
-            mask file, or in the user's cache.
+            mask file, or in the user's cache where it is read-only. Where neither can be written,
+            masks whose counts are in neither are counted in every run, with a warning.
         workers: Processes that count.
 
     Raises:
@@ -29,16 +32,23 @@ def count_pixels(
         ValueError: A mask holds ids that are no classes.
     """
     fingerprint = _fingerprint(dataset)
-    pixels = ClassIndex.build(
+    build = partial(
+        ClassIndex.build,
         dataset.mask,
         len(dataset),
         dataset.labels.num_classes,
         fingerprint=fingerprint,
-        cache=cache_folder(beside) if fingerprint else None,
         # Masks that no file backs are drawn here, where a data set that keeps them can do so.
         workers=workers if fingerprint else 0,
         progress=_show if fingerprint else None,
-    ).counts
+    )
+    try:
+        pixels = build(cache=cache_folders(beside) if fingerprint else None).counts
+    except CacheError as error:
+        warnings.warn(
+            f"the masks of {dataset.name} are counted in every run: {error}", stacklevel=2
+        )
+        pixels = build().counts
     if not pixels.any():
         raise TrainingError(
             f"{dataset.name} has no labelled pixel: every one of its {len(dataset)} masks is "
