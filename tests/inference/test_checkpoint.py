@@ -43,6 +43,7 @@ def test_rebuilds_the_network(
     image = torch.rand(1, 3, 32, 32)
     assert torch.equal(trained.model(image), small_model.eval()(image))
     assert trained.description == ModelDescription.from_dict(checkpoint[ModelDescription.KEY])
+    assert trained.step == 12
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,8 @@ def test_weights_that_contradict_the_description_are_refused(
 def test_damaged_content_is_refused(tmp_path: Path, checkpoint: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="no 'state_dict'"):
         load_checkpoint(save({**checkpoint, "state_dict": None}, tmp_path))
+    with pytest.raises(ValueError, match="does not tell its 'global_step'"):
+        load_checkpoint(save({**checkpoint, "global_step": None}, tmp_path))
     with pytest.raises(ValueError, match="is no checkpoint of lossmaxpool"):
         load_checkpoint(save(checkpoint["state_dict"], tmp_path))
     with pytest.raises(ValueError, match="incomplete"):
@@ -131,6 +134,7 @@ def test_rebuilds_a_frozen_deeplab_without_the_file_it_began_with(
     )
     content = {
         ModelDescription.KEY: replace(description, config=first).as_dict(),
+        "global_step": 7,
         "state_dict": {f"model.{name}": tensor for name, tensor in model.state_dict().items()},
     }
     trained = load_checkpoint(save(content, tmp_path))

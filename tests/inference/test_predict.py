@@ -15,7 +15,7 @@ from .conftest import LABELS
 
 @pytest.fixture
 def trained(brightness: nn.Module, description: ModelDescription) -> TrainedModel:
-    return TrainedModel(brightness.eval(), description)
+    return TrainedModel(brightness.eval(), description, step=1)
 
 
 def write_image(path: Path, ids: np.ndarray) -> None:
@@ -89,6 +89,17 @@ def test_two_images_of_one_name_are_refused(
     with pytest.raises(ValueError, match=r"a.bmp and .*a.png would be predicted into one file"):
         predict_folder(trained, tmp_path / "images", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_linked_folders_are_predicted_and_hidden_files_are_not(
+    tmp_path: Path, trained: TrainedModel, images: dict[str, np.ndarray]
+) -> None:
+    write_image(tmp_path / "disk" / "far away.png", images["a"])
+    (tmp_path / "images" / "city").symlink_to(tmp_path / "disk", target_is_directory=True)
+    (tmp_path / "images" / "._a.png").touch()
+    written = predict_folder(trained, tmp_path / "images", tmp_path / "out")
+    names = {file.ids.relative_to(tmp_path / "out" / "ids").as_posix() for file in written}
+    assert names == {f"{name}.png" for name in images} | {"city/far away.png"}
 
 
 def test_a_broken_image_is_named(tmp_path: Path, trained: TrainedModel) -> None:

@@ -53,6 +53,7 @@ def test_resumed_is_never_interrupted(
     assert resumed.curve == whole.curve
     assert resumed.evaluations == whole.evaluations
     assert resumed.confusion == whole.confusion
+    assert resumed.evolution == whole.evolution
 
 
 def test_the_handler_of_ctrl_c_is_given_back(finished: Path) -> None:

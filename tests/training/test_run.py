@@ -12,7 +12,7 @@ from lossmaxpool.data.inspection import class_statistics
 from lossmaxpool.inference import load_checkpoint
 from lossmaxpool.report.records import read_run
 from lossmaxpool.training import TrainingError, train
-from lossmaxpool.training.checkpoints import BEST, LAST
+from lossmaxpool.training.checkpoints import BEST, LAST, kept_checkpoints
 from lossmaxpool.training.record import RunRecord
 from tests.training.runs import tiny
 
@@ -22,6 +22,7 @@ def test_the_run_folder_is_complete(finished: Path) -> None:
         "config.yaml",
         "record.json",
         "checkpoints",
+        "evolution",
         "examples",
         "tensorboard",
     }
@@ -139,3 +140,20 @@ def test_masks_without_a_label_are_refused(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(TrainingError, match="street-scenes/train has no labelled pixel"):
         train(tiny(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_checkpoints_of_the_last_evaluations_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    config = tiny()
+    train(replace(config, reporting=replace(config.reporting, keep_checkpoints=2)), folder)
+    kept = kept_checkpoints(folder)
+    assert [path.name for path in kept] == ["step-00000006.ckpt", "step-00000008.ckpt"]
+    assert [load_checkpoint(path).step for path in kept] == [6, 8]
+    assert kept[-1].read_bytes() == (folder / LAST).read_bytes()
+
+
+def test_no_further_checkpoint_stays_unasked(finished: Path) -> None:
+    assert sorted(path.name for path in (finished / LAST).parent.iterdir()) == [
+        "best.ckpt",
+        "last.ckpt",
+    ]

@@ -52,6 +52,7 @@ def run(options: Namespace) -> None:
     if options.json is not None:
         content: dict[str, Any] = {
             "checkpoint": str(options.checkpoint),
+            "step": trained.step,
             "data": {"name": options.data.name, "split": split, "images": len(dataset)},
             "classes": list(dataset.labels.names),
             "iou": [None if math.isnan(value) else value for value in confusion.iou().tolist()],

@@ -22,10 +22,12 @@ class TrainedModel:
     Args:
         model: (B, 3, H, W) -> (B, C, h, w), in evaluation mode.
         description: architecture, classes, colours and normalisation.
+        step: after how many training steps.
     """
 
     model: nn.Module
     description: ModelDescription
+    step: int
 
 
 def load_checkpoint(
@@ -68,7 +70,7 @@ def load_checkpoint(
     config = replace(description.config, weights="none")
     model = build_model(config, len(description.classes))
     _fill(model, content.get("state_dict"), path)
-    return TrainedModel(model.to(device).eval(), description)
+    return TrainedModel(model.to(device).eval(), description, _step(content, path))
 
 
 def check_classes(path: Path, trained: Sequence[str], wanted: Sequence[str]) -> None:
@@ -88,6 +90,13 @@ def check_classes(path: Path, trained: Sequence[str], wanted: Sequence[str]) -> 
                 f"class {index} is {ours!r} in {path} and {theirs!r} in the data set; the same "
                 "number of classes, but not the same ones or not in the same order"
             )
+
+
+def _step(content: Mapping[str, object], path: Path) -> int:
+    step = content.get("global_step")
+    if not isinstance(step, int):
+        raise ValueError(f"{path} does not tell its 'global_step'; the checkpoint is incomplete")
+    return step
 
 
 def _fill(model: nn.Module, states: object, path: Path) -> None:

@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import torch
 
 from lossmaxpool.atomic import write_atomically
-from lossmaxpool.training.checkpoints import BEST, LAST
+from lossmaxpool.training.checkpoints import BEST, LAST, kept_checkpoints, kept_name
 from lossmaxpool.training.config import TrainConfig
 from lossmaxpool.training.errors import NonFiniteLossError, RunInterruptedError
 from lossmaxpool.training.interrupts import Interrupt
@@ -18,6 +18,9 @@ from lossmaxpool.training.record import RunRecord
 
 class Checkpointing(pl.Callback):
     """Saves last.ckpt at intervals, after evaluations and on Ctrl-C; best.ckpt on a new best mIoU.
+
+    The checkpoints of the last few evaluations stay where the configuration says so: their scores
+    under another tiling can then be had after training (Rota Bulò et al. 2017, Tables 1 and 3).
 
     Where an evaluation follows a step, the checkpoint waits for it: a resumed run then neither
     repeats nor misses one.
@@ -63,10 +66,18 @@ class Checkpointing(pl.Callback):
         if trainer.state.fn == "fit":
             self._save(trainer, pl_module)
         scores = [evaluation["miou"] for evaluation in self.record.evaluations]
-        if scores[-1] == max(scores) and trainer.is_global_zero:
-            write_atomically(self.folder / BEST, (self.folder / LAST).read_bytes())
+        if trainer.is_global_zero:
+            if scores[-1] == max(scores):
+                self._copy(BEST)
+            if self.config.reporting.keep_checkpoints:
+                self._copy(kept_name(trainer.global_step))
+                for old in kept_checkpoints(self.folder)[: -self.config.reporting.keep_checkpoints]:
+                    old.unlink()
         if trainer.state.fn == "fit" and self._stop(trainer):
             self._raise(trainer.global_step)
+
+    def _copy(self, name: str) -> None:
+        write_atomically(self.folder / name, (self.folder / LAST).read_bytes())
 
     def _stop(self, trainer: pl.Trainer) -> bool:
         # All ranks stop at the same step, or the others would wait for this one for ever.

@@ -17,6 +17,21 @@ LAST = "checkpoints/last.ckpt"
 BEST = "checkpoints/best.ckpt"
 
 
+def kept_name(step: int) -> str:
+    """Return the name of the checkpoint that stays after the evaluation at a step.
+
+    Example:
+        >>> kept_name(165_000)
+        'checkpoints/step-00165000.ckpt'
+    """
+    return f"checkpoints/step-{step:08d}.ckpt"
+
+
+def kept_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of single evaluations in a run folder, the earliest first."""
+    return sorted(folder.glob("checkpoints/step-" + "[0-9]" * 8 + ".ckpt"))
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's way to the disk: write beside and rename; read weights, never code."""
 

@@ -193,14 +193,19 @@ class ReportingConfig:
     Args:
         eval_every: Steps between evaluations; 0 evaluates once, at the end.
         checkpoint_every: Steps between checkpoints; one is also written after every evaluation.
+        keep_checkpoints: Evaluations, the last ones, of which the checkpoint stays; 0 keeps the
+            last and the best checkpoint alone.
         log_every: Steps between the entries of the learning curve.
         examples: Validation images of which the run folder keeps prediction and weights.
+        evolution: Training images of which it keeps the prediction at every evaluation.
     """
 
     eval_every: int = 0
     checkpoint_every: int = 100
+    keep_checkpoints: int = 0
     log_every: int = 10
     examples: int = 4
+    evolution: int = 2
 
     def __post_init__(self) -> None:
         _require(self.eval_every >= 0, "reporting.eval_every", self.eval_every, "0 or more")
@@ -210,8 +215,15 @@ class ReportingConfig:
             self.checkpoint_every,
             "at least 1",
         )
+        _require(
+            self.keep_checkpoints >= 0,
+            "reporting.keep_checkpoints",
+            self.keep_checkpoints,
+            "0 or more",
+        )
         _require(self.log_every >= 1, "reporting.log_every", self.log_every, "at least 1")
         _require(self.examples >= 0, "reporting.examples", self.examples, "0 or more")
+        _require(self.evolution >= 0, "reporting.evolution", self.evolution, "0 or more")
 
 
 @dataclass

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from matplotlib import colormaps
-from PIL import Image
 from torch import Tensor
 
-from lossmaxpool.atomic import write_atomically
-from lossmaxpool.data import IGNORE_INDEX, EvalTransform, Sample, SegmentationDataset
+from lossmaxpool.data import IGNORE_INDEX, EvalTransform, SegmentationDataset
 from lossmaxpool.functional import solve
 from lossmaxpool.training.module import SegmentationModule
+from lossmaxpool.training.painting import evenly_spaced, heat_map, paint, write_png
 
 EXAMPLES = "examples"
-# The grey image lies dimmed under the heat map, never to be mistaken for heat, and shows through
-# the greatest heat, to be recognised.
-_DIMMED = 0.45
-_OPACITY = 0.8
 
 
 def write_examples(
@@ -71,17 +62,6 @@ def write_examples(
     return entries
 
 
-def evenly_spaced(length: int, count: int) -> list[int]:
-    """Return the middles of ``count`` equal parts of a split: video frames apart in time.
-
-    Example:
-        >>> evenly_spaced(100, 4)
-        [12, 37, 62, 87]
-    """
-    count = min(length, count)
-    return [(2 * k + 1) * length // (2 * count) for k in range(count)]
-
-
 def max_pooling_weights(logits: Tensor, target: Tensor, *, p: float, min_support: float) -> Tensor:
     """Return where loss max-pooling looks: w* / tau of the pixel losses, in [0, 1].
 
@@ -102,27 +82,3 @@ def max_pooling_weights(logits: Tensor, target: Tensor, *, p: float, min_support
     solution = solve(losses, p=p, min_support=min_support, valid=valid)
     relative = solution.weights / solution.weight_cap.view(-1, 1, 1)
     return relative.where(valid, 0.0)
-
-
-def paint(mask: Tensor, colors: Sequence[tuple[int, int, int]]) -> np.ndarray:
-    """Return a mask (H, W) as RGB (H, W, 3) uint8; what is ignored is black."""
-    table = np.zeros((256, 3), dtype=np.uint8)
-    table[: len(colors)] = colors
-    painted: np.ndarray = table[mask.numpy()]
-    return painted
-
-
-def heat_map(sample: Sample, weights: Tensor) -> np.ndarray:
-    """Return weights (H, W) in [0, 1] as heat over the dimmed grey image, RGB (H, W, 3) uint8."""
-    grey = sample.image.float().mean(dim=0).numpy()[..., None] / 255 * _DIMMED
-    heat = _OPACITY * weights.numpy()[..., None]
-    color = colormaps["inferno"](weights.numpy())[..., :3]
-    blended: np.ndarray = (255 * ((1 - heat) * grey + heat * color)).astype(np.uint8)
-    return blended
-
-
-def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Write RGB pixels (H, W, 3) uint8, whole or not at all."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="png", optimize=True)
-    write_atomically(path, buffer.getvalue())

@@ -24,6 +24,7 @@ _FREE = (
     "hardware.threads",
     "hardware.cache",
     "reporting.checkpoint_every",
+    "reporting.keep_checkpoints",
 )
 
 

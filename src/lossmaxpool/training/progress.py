@@ -24,12 +24,13 @@ class ProgressReport(pl.Callback):
     Args:
         record: The record of the run, up to date before this callback is called.
         steps: Steps of the run.
+        console: Where to tell.
     """
 
-    def __init__(self, record: RunRecord, steps: int) -> None:
+    def __init__(self, record: RunRecord, steps: int, console: Console) -> None:
         self.record = record
         self.steps = steps
-        self._console = Console()
+        self._console = console
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -39,7 +39,9 @@ class RunRecord:
         miou: Its mean over the classes.
         pixel_accuracy: Its share of right pixels.
         examples: Images of a few validation images, relative to the run folder.
+        evolution: Pictures of a few training images at every evaluation, likewise.
         seconds: Time spent training and evaluating, over all sessions.
+        waiting: Share of the training time in which the last session waited for its images.
         schema: The version of this layout.
     """
 
@@ -61,7 +63,9 @@ class RunRecord:
     miou: float | None = None
     pixel_accuracy: float | None = None
     examples: list[dict[str, str]] = field(default_factory=list)
+    evolution: list[dict[str, str | int]] = field(default_factory=list)
     seconds: float = 0.0
+    waiting: float | None = None
     schema: int = SCHEMA
 
     def write(self, folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
 
 from lossmaxpool.environment import describe_environment
 from lossmaxpool.sampling import RunningIoU
@@ -21,6 +22,7 @@ from lossmaxpool.training.building import (
 from lossmaxpool.training.checkpointing import Checkpointing
 from lossmaxpool.training.config import TrainConfig
 from lossmaxpool.training.errors import RunInterruptedError, TrainingError
+from lossmaxpool.training.evolution import EvolutionKeeper
 from lossmaxpool.training.examples import write_examples
 from lossmaxpool.training.feedback import SamplerFeedback
 from lossmaxpool.training.folder import check_folder, claim_folder, find_checkpoint
@@ -31,13 +33,15 @@ from lossmaxpool.training.progress import ProgressReport
 from lossmaxpool.training.record import RunRecord
 from lossmaxpool.training.recording import RecordKeeper
 from lossmaxpool.training.trainer import make_trainer, quiet
+from lossmaxpool.training.waiting import LoaderWatch
 
 
 def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
     """Train one method with one seed and leave a run folder behind.
 
-    The folder holds config.yaml, record.json, checkpoints/, examples/ and tensorboard/. A resumed
-    run has the weights of one that was never interrupted, bit for bit on the CPU.
+    The folder holds config.yaml, record.json, checkpoints/, evolution/, examples/ and
+    tensorboard/. A resumed run has the weights of one that was never interrupted, bit for bit on
+    the CPU.
 
     Args:
         config: What to train, on what and how.
@@ -73,13 +77,16 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
     data = SegmentationData(
         config, train_set, val_set, sampler, module.description.mean, module.description.std
     )
-    keeper = RecordKeeper(record, out)
+    keeper, console = RecordKeeper(record, out), Console()
     with quiet(), postponed_interrupt() as interrupt:
         callbacks = [
             SamplerFeedback(sampler, running_iou),
+            EvolutionKeeper(record, train_set, out, config.reporting.evolution),
             keeper,
-            ProgressReport(record, config.optimisation.steps),
+            ProgressReport(record, config.optimisation.steps, console),
             Checkpointing(config, record, interrupt, out),
+            # Last: what the others do between two steps is no waiting.
+            LoaderWatch(record, config.hardware, console),
         ]
         trainer = make_trainer(config, out, callbacks)
         rank_zero_only(claim_folder)(config, out)

@@ -1,0 +1,81 @@
+"""The callback that pictures how fixed training images are segmented as training goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from lossmaxpool.data import IGNORE_INDEX, EvalTransform, SegmentationDataset
+from lossmaxpool.models import full_size_ids
+from lossmaxpool.training.module import SegmentationModule
+from lossmaxpool.training.painting import evenly_spaced, paint, write_png
+from lossmaxpool.training.record import RunRecord
+
+EVOLUTION = "evolution"
+
+
+class EvolutionKeeper(pl.Callback):
+    """Writes the predictions for a few training images at every evaluation.
+
+    The images are evenly spaced in the training split, the same for every run on it, and are looked
+    at whole. What has been written travels in the checkpoint, as the rest of the record does.
+
+    Args:
+        record: The record that lists the pictures; written by whoever is called next.
+        dataset: The training split.
+        folder: The run folder.
+        count: How many images.
+
+    References:
+        Rota Bulò et al. 2017, Fig. 4.
+    """
+
+    def __init__(
+        self, record: RunRecord, dataset: SegmentationDataset, folder: Path, count: int
+    ) -> None:
+        self.record = record
+        self.dataset = dataset
+        self.folder = folder
+        self.indices = evenly_spaced(len(dataset), count)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"evolution": self.record.evolution}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.record.evolution = state_dict["evolution"]
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SegmentationModule)
+        if not trainer.is_global_zero:
+            return
+        (self.folder / EVOLUTION).mkdir(exist_ok=True)
+        for k, index in enumerate(self.indices):
+            self.record.evolution.append(self._picture(k, index, pl_module, trainer.global_step))
+
+    def _picture(
+        self, k: int, index: int, module: SegmentationModule, step: int
+    ) -> dict[str, str | int]:
+        """Write the pictures of one image, and return the entry of the record."""
+        description = module.description
+        sample = self.dataset[index]
+        image, target = EvalTransform(description.mean, description.std)(sample)
+        with torch.no_grad():
+            ids = full_size_ids(module, image[None].to(module.device), module.stride)[0].cpu()
+        entry: dict[str, str | int] = {"step": step, "name": sample.name}
+        for kind, name, pixels in (
+            ("image", f"{k}.image", sample.image.permute(1, 2, 0).numpy()),
+            ("truth", f"{k}.truth", paint(sample.mask, description.colors)),
+            (
+                "prediction",
+                f"{k}.step-{step}",
+                paint(ids.where(target != IGNORE_INDEX, IGNORE_INDEX), description.colors),
+            ),
+        ):
+            path = f"{EVOLUTION}/{name}.png"
+            entry[kind] = path
+            if kind == "prediction" or not (self.folder / path).is_file():
+                write_png(self.folder / path, pixels)
+        return entry

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from lossmaxpool.data import IGNORE_INDEX, EvalTransform, open_dataset
+from lossmaxpool.inference import load_checkpoint
+from lossmaxpool.report.records import read_run
+from lossmaxpool.training.checkpoints import LAST
+from lossmaxpool.training.painting import evenly_spaced, paint
+from lossmaxpool.training.record import RunRecord
+from tests.training.runs import tiny
+
+
+def test_every_evaluation_pictures_the_same_training_images(finished: Path) -> None:
+    train_set = open_dataset(tiny().data, "train")
+    names = [train_set.sample_name(index) for index in evenly_spaced(len(train_set), 2)]
+    entries = RunRecord.read(finished).evolution
+    assert [(entry["step"], entry["name"]) for entry in entries] == [
+        (step, name) for step in (3, 6, 8) for name in names
+    ]
+    pictures = {entry["prediction"] for entry in entries}
+    assert len(pictures) == len(entries)
+    # The report reads them, and every picture is there, at the size of the image.
+    for shot in read_run(finished).evolution:
+        for path in (shot.image, shot.truth, shot.prediction):
+            with Image.open(path) as picture:
+                assert (picture.size, picture.mode) == ((64, 48), "RGB")
+
+
+def test_the_last_picture_is_what_the_last_checkpoint_predicts(finished: Path) -> None:
+    trained = load_checkpoint(finished / LAST)
+    description = trained.description
+    train_set = open_dataset(tiny().data, "train")
+    sample = train_set[evenly_spaced(len(train_set), 2)[1]]
+    image, target = EvalTransform(description.mean, description.std)(sample)
+    with torch.no_grad():
+        logits = trained.model(image[None])
+    size = target.shape
+    ids = torch.nn.functional.interpolate(logits, size, mode="bilinear").argmax(dim=1)[0]
+    expected = paint(ids.where(target != IGNORE_INDEX, IGNORE_INDEX), description.colors)
+
+    entry = RunRecord.read(finished).evolution[-1]
+    with Image.open(finished / str(entry["prediction"])) as picture:
+        # Two ways to upsample may part on a pixel whose best two classes are level.
+        assert (np.asarray(picture) != expected).any(axis=-1).mean() < 0.01
+    with Image.open(finished / str(entry["truth"])) as picture:
+        assert (np.asarray(picture) == paint(sample.mask, description.colors)).all()
