@@ -11,6 +11,9 @@ from lossmaxpool.data import IGNORE_INDEX, CamVid, DataError, class_statistics
 from lossmaxpool.data.camvid import SPLITS
 from tests.data.trees import camvid, ids, picture, save
 
+# The trees are smaller than the set.
+pytestmark = pytest.mark.filterwarnings("ignore:.* images here, but was published:UserWarning")
+
 FRAMES = {"train": ["0001TP_1", "0006R0_1", "0006R0_2", "0016E5_1"], "val": ["0016E5_9"]}
 
 
@@ -52,8 +55,9 @@ def test_a_wrong_root_says_what_was_expected(tmp_path: Path) -> None:
 def test_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "trainannot").mkdir()
-    with pytest.raises(DataError, match="no PNG files in"):
+    with pytest.raises(DataError, match=r"camvid/train is empty: there is no '\*\.png' in"):
         CamVid(tmp_path, "train")
+    camvid(tmp_path, {"train": ["0006R0_1"]})
     with pytest.raises(DataError, match="no frames of 0001TP in"):
         CamVid(tmp_path, "sequence-val")
 
@@ -63,6 +67,30 @@ def test_an_image_without_a_mask_is_named(tmp_path: Path) -> None:
     save(tmp_path / "train" / "0016E5_5.png", picture(9))
     with pytest.raises(DataError, match=r"1 of 5 masks are missing: .*0016E5_5\.png"):
         CamVid(tmp_path, "train")
+
+
+def test_a_mask_without_an_image_is_named(tmp_path: Path) -> None:
+    """Half of the images were copied: fewer would be trained on without a word."""
+    camvid(tmp_path, FRAMES)
+    (tmp_path / "train" / "0006R0_2.png").unlink()
+    for split, total in (("train", 4), ("sequence-train", 3)):
+        with pytest.raises(
+            DataError, match=rf"1 of {total} images are missing: .*train/0006R0_2\.png"
+        ):
+            CamVid(tmp_path, split)
+    assert len(CamVid(tmp_path, "sequence-val")) == 1
+
+
+def test_what_a_mac_leaves_is_passed_over(tmp_path: Path) -> None:
+    camvid(tmp_path, FRAMES)
+    (tmp_path / "train" / "._0001TP_1.png").touch()
+    assert len(CamVid(tmp_path, "train")) == 4
+
+
+def test_another_number_of_images_than_published(tmp_path: Path) -> None:
+    camvid(tmp_path, FRAMES)
+    with pytest.warns(UserWarning, match="camvid/val has 1 images here, but was .* with 101"):
+        CamVid(tmp_path, "val")
 
 
 def test_a_value_outside_the_classes_is_named(tmp_path: Path) -> None:

@@ -147,6 +147,31 @@ def test_an_image_without_a_mask(tmp_path: Path) -> None:
         Folders(tmp_path, "train")
 
 
+def test_a_mask_without_an_image(tmp_path: Path) -> None:
+    """Half of the images were copied: fewer would be trained on without a word."""
+    split_folders(tmp_path, {"train": 3})
+    (tmp_path / "train" / "images" / "p1.png").unlink()
+    with pytest.raises(DataError, match=r"1 of 3 names have no image in .*images; the first is"):
+        Folders(tmp_path, "train")
+
+
+def test_masks_that_no_list_names_may_be_there(tmp_path: Path) -> None:
+    listed(tmp_path, {"train": ["a"], "val": ["b"]})
+    save(tmp_path / "labels" / "c.png", ids(0, (0, 1)))
+    assert len(Folders(tmp_path, "train")) == 1
+
+
+def test_linked_subfolders_are_followed_and_hidden_files_are_not(tmp_path: Path) -> None:
+    train = split_folders(tmp_path / "data", {"train": 1}) / "train"
+    for kind in ("images", "masks"):
+        save(tmp_path / "disk" / kind / "far away.png", ids(0, (0, 1)))
+        (train / kind / "city").symlink_to(tmp_path / "disk" / kind, target_is_directory=True)
+        (train / kind / "._p0.png").touch()
+    dataset = Folders(tmp_path / "data", "train")
+    assert [dataset.sample_name(i) for i in range(len(dataset))] == ["city/far away", "p0"]
+    assert dataset[0].mask.shape == (12, 16)
+
+
 def test_a_listed_name_without_an_image(tmp_path: Path) -> None:
     listed(tmp_path, {"train": ["a", "b"]})
     (tmp_path / "images" / "b.png").unlink()

@@ -71,6 +71,7 @@ def test_clean_data_have_no_problems(tmp_path: Path) -> None:
     assert "No problems found." in format_report(inspection)
 
 
+@pytest.mark.filterwarnings("ignore:.* images here, but was published:UserWarning")
 def test_the_report(tmp_path: Path) -> None:
     camvid(tmp_path, {"train": ["0001TP_1", "0006R0_1"]})
     report = format_report(inspect_data(CamVid(tmp_path, "train")))

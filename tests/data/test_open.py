@@ -17,6 +17,7 @@ def test_street_scenes_need_nothing() -> None:
     assert train.seed == 2
 
 
+@pytest.mark.filterwarnings("ignore:.* images here, but was published:UserWarning")
 def test_camvid(tmp_path: Path) -> None:
     config = DataConfig("camvid", camvid(tmp_path, {"train": ["0001TP_1"]}))
     assert isinstance(open_dataset(config, "sequence-val"), CamVid)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lossmaxpool.data.errors import DataError
-from lossmaxpool.data.files import FileDataset, FilePair
-from lossmaxpool.data.layout import check_complete, find_root
+from lossmaxpool.data.files import FileDataset
+from lossmaxpool.data.layout import Series, find_root, pair_up, report_count
 from lossmaxpool.data.names import check_split
 from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet
 
@@ -26,13 +26,13 @@ LABELS = LabelSet(
     ),
 )  # fmt: skip
 VOID = 11
-SPLITS = {
-    # split: (folder, sequences, None for all)
-    "train": ("train", None),
-    "val": ("val", None),
-    "sequence-train": ("train", ("0006R0", "0016E5")),
-    "sequence-val": ("train", ("0001TP",)),
+SPLITS: dict[str, tuple[str, tuple[str, ...], int]] = {
+    "train": ("train", (), 367),
+    "val": ("val", (), 101),
+    "sequence-train": ("train", ("0006R0", "0016E5"), 305),
+    "sequence-val": ("train", ("0001TP",), 62),
 }
+"""Folder, sequences (all where none is named) and published number of images of each split."""
 
 _EXPECTED = "train/, trainannot/, val/ and valannot/ there (the SegNet preparation)"
 
@@ -49,22 +49,23 @@ class CamVid(FileDataset):
         split: "train", "val", "sequence-train" or "sequence-val".
 
     Raises:
-        DataError: for an unknown split, a wrong root, an empty folder or an image without a mask.
+        DataError: for an unknown split, a wrong root, an empty folder, or missing images or masks.
     """
 
     def __init__(self, root: Path, split: str) -> None:
         check_split("CamVid", split, SPLITS)
-        folder, sequences = SPLITS[split]
+        name = f"camvid/{split}"
+        folder, sequences, published = SPLITS[split]
         root = find_root(root, "CamVid", (folder, f"{folder}annot"), _EXPECTED)
-        images, masks = root / folder, root / f"{folder}annot"
-        paths = sorted(
-            path for path in images.glob("*.png")
-            if sequences is None or path.name.startswith(sequences)
-        )  # fmt: skip
-        if not paths:
-            wanted = f"frames of {' or '.join(sequences)}" if sequences else "PNG files"
-            raise DataError(f"There are no {wanted} in {images}, which split '{split}' needs.")
-        pairs = [FilePair(path.stem, path, masks / path.name) for path in paths]
-        check_complete(f"camvid/{split}", pairs)
+        images, masks = Series(root / folder, ".png"), Series(root / f"{folder}annot", ".png")
+        there = images.stems() | masks.stems()
+        stems = {stem for stem in there if not sequences or stem.startswith(sequences)}
+        if there and not stems:
+            raise DataError(
+                f"There are no frames of {' or '.join(sequences)} in {images.folder}, which split "
+                f"'{split}' needs."
+            )
+        pairs = pair_up(name, images, masks, stems)
+        report_count(name, len(pairs), published)
         ids = {i: i for i in range(LABELS.num_classes)} | {VOID: IGNORE_INDEX}
-        super().__init__(f"camvid/{split}", LABELS, pairs, ids)
+        super().__init__(name, LABELS, pairs, ids)

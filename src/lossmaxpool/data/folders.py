@@ -19,8 +19,10 @@ from lossmaxpool.data.classes_file import find_classes_file, read_classes_file
 from lossmaxpool.data.decode import read_ids
 from lossmaxpool.data.errors import DataError
 from lossmaxpool.data.files import IMAGE_SUFFIXES, FileDataset, FilePair, explain_binary
+from lossmaxpool.data.layout import read_listing
 from lossmaxpool.data.names import unknown_choice
 from lossmaxpool.data.sample import IGNORE_INDEX
+from lossmaxpool.data.walk import files_below
 
 _MASK_FOLDERS = ("masks", "labels")
 _LAYOUTS = (
@@ -39,8 +41,8 @@ class Folders(FileDataset):
 
     Raises:
         DataError: for a root of neither layout, an unknown split, an empty folder, an image without
-            a mask, two files of one stem, a malformed classes file, or masks of 0 and 255 alone,
-            whose foreground would be ignored.
+            a mask or, in a split's own folder, a mask without an image, two files of one stem, a
+            malformed classes file, or masks of 0 and 255 alone, whose foreground would be ignored.
     """
 
     def __init__(self, root: Path, split: str, classes: Path | None = None) -> None:
@@ -74,17 +76,10 @@ def _find_pairs(root: Path, split: str) -> list[FilePair]:
     listed_splits = sorted(file.stem for file in (root / "splits").glob("*.txt"))
     if split in folder_splits:
         images, masks = root / split / "images", _mask_folder(root / split)
-        return _pair(images, masks, sorted(_by_stem(images)))
+        return _pair(images, masks)
     if split in listed_splits and (root / "images").is_dir():
-        listing = root / "splits" / f"{split}.txt"
-        lines = listing.read_text(encoding="utf-8-sig").splitlines()
-        stems = [line.strip() for line in lines if line.strip()]
-        repeated = sorted({stem for stem in stems if stems.count(stem) > 1})
-        if repeated:
-            raise DataError(f"{listing} names {repeated[0]} more than once.")
-        if not stems:
-            raise DataError(f"{listing} is empty; it should name one image per line.")
-        return _pair(root / "images", _mask_folder(root), stems)
+        listed = read_listing(root / "splits" / f"{split}.txt")
+        return _pair(root / "images", _mask_folder(root), listed)
     if folder_splits or (listed_splits and (root / "images").is_dir()):
         raise DataError(unknown_choice(f"split of {root}", split, [*folder_splits, *listed_splits]))
     raise DataError(f"{root} has neither layout of a data folder. {_LAYOUTS}")
@@ -100,7 +95,7 @@ def _mask_folder(parent: Path) -> Path:
 def _by_stem(folder: Path) -> dict[str, Path]:
     """Files below a folder by their relative path without the extension."""
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(folder / name for name in files_below(folder)):
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             continue
         stem = path.relative_to(folder).with_suffix("").as_posix()
@@ -115,8 +110,10 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _pair(images: Path, masks: Path, stems: list[str]) -> list[FilePair]:
+def _pair(images: Path, masks: Path, listed: list[str] | None = None) -> list[FilePair]:
+    """Those that are listed; else all, and a mask whose image was not copied is missed as well."""
     image_files, mask_files = _by_stem(images), _by_stem(masks)
+    stems = sorted({**image_files, **mask_files}) if listed is None else listed
     for folder, files in ((images, image_files), (masks, mask_files)):
         missing = [stem for stem in stems if stem not in files]
         if missing:

@@ -27,10 +27,13 @@ class IdMap:
     def __init__(self, labels: LabelSet, ids: Mapping[int, int]) -> None:
         self.labels = labels
         self.ids = dict(ids)
-        # A table instead of a dictionary: one operation maps a whole mask.
-        self._table = np.full(max(256, max(self.ids) + 2), _UNKNOWN, dtype=np.uint8)
+        # A table instead of a dictionary: one operation maps a whole mask. Its last entry is no
+        # id's, and its first is that of the smallest id, which may be negative.
+        self._first = min(0, *self.ids)
+        size = max(256, max(self.ids) + 2) - self._first
+        self._table = np.full(size, _UNKNOWN, dtype=np.uint8)
         for file_id, class_id in self.ids.items():
-            self._table[file_id] = class_id
+            self._table[file_id - self._first] = class_id
 
     def __call__(self, ids: NDArray[np.integer], subject: str) -> Tensor:
         """Class ids of one mask.
@@ -47,12 +50,13 @@ class IdMap:
         """
         if ids.dtype == np.uint8:
             # Several times as fast as indexing the table, and most masks are bytes.
-            content = bytearray(np.ascontiguousarray(ids)).translate(self._table[:256].tobytes())
+            table = self._table[-self._first :][:256].tobytes()
+            content = bytearray(np.ascontiguousarray(ids)).translate(table)
             mapped = np.frombuffer(content, dtype=np.uint8).reshape(ids.shape)
         else:
-            # The last entry of the table is no id's.
             last = len(self._table) - 1
-            mapped = self._table[np.where((ids >= 0) & (ids < last), ids, last)]
+            place = ids.astype(np.int64) - self._first
+            mapped = self._table[np.where((place >= 0) & (place < last), place, last)]
         if (mapped == _UNKNOWN).any():
             unknown = np.unique(ids[mapped == _UNKNOWN]).tolist()
             raise DataError(f"{subject} holds {self._explain(unknown)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from lossmaxpool.data.errors import DataError
 from lossmaxpool.data.files import FilePair
+from lossmaxpool.data.walk import files_below
 
 _SHOWN = 3
 """How many missing files an error names."""
@@ -33,15 +33,11 @@ class Series:
 
     def stems(self) -> set[str]:
         """Stems of the files that are there, with their subfolders, as in "aachen/000000"."""
-        found = set()
-        # Subfolders are often links to another disk. Unpacking on a Mac leaves files "._name".
-        for folder, _, names in os.walk(self.folder, followlinks=True):
-            prefix = Path(folder).relative_to(self.folder).as_posix()
-            for name in names:
-                if name.endswith(self.ending) and not name.startswith("."):
-                    stem = name.removesuffix(self.ending)
-                    found.add(stem if prefix == "." else f"{prefix}/{stem}")
-        return found
+        return {
+            name.removesuffix(self.ending)
+            for name in files_below(self.folder)
+            if name.endswith(self.ending)
+        }
 
 
 def find_root(
@@ -89,9 +85,10 @@ def read_listing(path: Path) -> list[str]:
         DataError: it is missing, empty or names a stem twice.
     """
     try:
-        stems = path.read_text(encoding="utf-8-sig").split()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"The list of images {path} cannot be read: {error}.") from error
+    stems = [line.strip() for line in lines if line.strip()]
     if not stems:
         raise DataError(f"The list of images {path} is empty; it should name one image per line.")
     if len(set(stems)) < len(stems):

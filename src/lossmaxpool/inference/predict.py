@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from lossmaxpool.data import EvalTransform, Sample
 from lossmaxpool.data.decode import read_image
 from lossmaxpool.data.files import IMAGE_SUFFIXES
+from lossmaxpool.data.walk import files_below
 from lossmaxpool.inference.checkpoint import TrainedModel
 from lossmaxpool.inference.config import InferenceConfig
 from lossmaxpool.inference.ids import FULL_IMAGE, predict_ids
@@ -108,7 +109,9 @@ def _images(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}")
     found: dict[str, Path] = {}
-    for file in _visible_files(folder):
+    for file in sorted(folder / name for name in files_below(folder)):
+        if file.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
         name = file.relative_to(folder).with_suffix("").as_posix()
         if name in found:
             raise ValueError(
@@ -118,13 +121,6 @@ def _images(folder: Path) -> dict[str, Path]:
     if not found:
         raise ValueError(f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)})")
     return found
-
-
-def _visible_files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not hidden:
-            yield path
 
 
 def _predict(
