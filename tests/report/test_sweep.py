@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import xml.etree.ElementTree as ET
@@ -12,7 +13,7 @@ import pytest
 
 from lossmaxpool.report.fields import RecordError
 from lossmaxpool.report.sweep import read_settings, sweep_table, write_sweep
-from lossmaxpool.report.sweep_figure import Line, sweep_figure
+from lossmaxpool.report.sweep_figure import Level, Line, Panel, sweep_figure
 from tests.report.conftest import make_record, write_run
 
 
@@ -87,17 +88,49 @@ def test_runs_of_other_data_are_refused(tmp_path: Path) -> None:
         sweep_table(made)
 
 
+def test_a_record_without_its_setting_is_named(tmp_path: Path) -> None:
+    run = record("loss-only", 0)
+    del run["config"]["loss"]
+    with pytest.raises(RecordError, match=r"loss\.p None"):
+        sweep_table([write_run(tmp_path, run)])
+
+
+def axes(tmp_path: Path, *settings: tuple[float, float]) -> list[str]:
+    """The names on the axes of the plot of BASE and these p and m."""
+    made = [write_run(tmp_path / "base", record("base", 0))]
+    made += [write_run(tmp_path / f"{p}-{m}", record("loss-only", 0, p, m)) for p, m in settings]
+    out = tmp_path / "out"
+    out.mkdir()
+    write_sweep(made, out)
+    texts = [each.text for each in ET.parse(out / "sweep.svg").iter() if each.text]
+    return [each for each in texts if each in ("p", "m / n")]
+
+
+def test_m_alone_has_its_plot(tmp_path: Path) -> None:
+    assert axes(tmp_path, (1.3, 0.1), (1.3, 0.25)) == ["m / n"]
+
+
+def test_p_and_m_around_one_setting_have_a_panel_each(tmp_path: Path) -> None:
+    assert axes(tmp_path, (1.3, 0.1), (1.3, 0.25), (1.7, 0.25)) == ["p", "m / n"]
+
+
+def test_a_whole_grid_is_lines_over_p(tmp_path: Path) -> None:
+    assert axes(tmp_path, (1.3, 0.1), (1.3, 0.25), (1.7, 0.1), (1.7, 0.25)) == ["p"]
+
+
 def test_lines_levels_and_labels_of_the_plot() -> None:
-    drawing = sweep_figure(
-        [
-            Line("BASE", {math.nan: [0.5, 0.52]}),
-            Line("m / n = 0.25", {1.0: [0.6], 1.3: [0.7, 0.72], math.inf: [0.5]}),
-            Line("m / n = 1", {1.3: [0.505]}),
-        ]
-    )
-    root = ET.fromstring(drawing)
+    lines = [
+        Line("m / n = 0.25", {1.0: [0.6], 1.3: [0.7, 0.72], math.inf: [0.5]}),
+        *(Line(f"m / n = {m}", {1.0: [0.5], 1.3: [0.505]}) for m in (0.3, 0.4, 0.5, 1)),
+    ]
+    root = ET.fromstring(sweep_figure([Panel("p", lines)], [Level("BASE", [0.5, 0.52])]))
     texts = [element.text for element in root.iter("text")]
     assert texts.count("BASE") == 1
     assert {"1", "1.3", "∞", "mIoU (%)"} <= set(texts)
-    heights = sorted(float(e.attrib["y"]) for e in root.iter("text") if e.text and "=" in e.text)
-    assert heights[1] - heights[0] >= 12, "labels do not cover one another"
+    names = [e for e in root.iter("text") if e.text == "BASE" or (e.text and "=" in e.text)]
+    heights = sorted(float(e.attrib["y"]) for e in names)
+    assert min(b - a for a, b in itertools.pairwise(heights)) >= 12, "labels cover one another"
+    colors = [e.attrib["class"] for e in root.iter("polyline")]
+    assert len(set(colors)) == len(lines)
+    dashed = [e for e in root.iter("line") if e.get("class") == "level"]
+    assert len(dashed) == 2, "the level and its key: no line's colour stands for BASE"

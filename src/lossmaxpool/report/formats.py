@@ -46,6 +46,11 @@ def interval(gain: Gain) -> str:
     return f"{points(gain.low)} to {points(gain.high)}"
 
 
+def number(value: float) -> str:
+    """A parameter of the loss without needless digits."""
+    return "\N{INFINITY}" if math.isinf(value) else f"{value:g}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as a person says them."""
     if math.isnan(seconds):

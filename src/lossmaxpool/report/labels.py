@@ -72,6 +72,27 @@ def text_width(text: str, size: float = FONT_SIZE) -> float:
     return _GLYPH * size * len(text)
 
 
+def apart(heights: Sequence[float], lowest: float, step: float = 16) -> list[float]:
+    """Heights of names in a column, moved apart where they are closer than ``step``.
+
+    Args:
+        heights: Where the names belong, from the highest to the lowest; y grows downwards.
+        lowest: What is pushed out below this pushes the others up again.
+        step: From one name to the next.
+
+    Example:
+        >>> apart([10, 96, 98], lowest=100)
+        [10, 84, 100]
+    """
+    places: list[float] = []
+    for height in heights:
+        places.append(max(height, places[-1] + step) if places else height)
+    for i in range(len(places) - 1, -1, -1):
+        places[i] = min(places[i], lowest)
+        lowest = places[i] - step
+    return places
+
+
 def place(
     texts: Sequence[str],
     points: Sequence[tuple[float, float]],

@@ -1,4 +1,4 @@
-"""The runs of a sweep as a table, as JSON and as a plot of mIoU over p."""
+"""The runs of a sweep as a table, as JSON and as a plot of mIoU over p and over m."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 from lossmaxpool.report.comparison import Run
 from lossmaxpool.report.fields import RecordError
 from lossmaxpool.report.files import standalone, write_text
-from lossmaxpool.report.formats import with_std
+from lossmaxpool.report.formats import number, with_std
 from lossmaxpool.report.grid import aligned, piped
-from lossmaxpool.report.protocol.columns import MAX_POOLING
+from lossmaxpool.report.protocol.columns import recipe_of
+from lossmaxpool.report.published import Recipe
 from lossmaxpool.report.records import read_run
 from lossmaxpool.report.statistics import Score, score
-from lossmaxpool.report.sweep_figure import Line, sweep_figure
+from lossmaxpool.report.sweep_figure import Level, Line, Panel, sweep_figure
 
 _HEAD = ("method", "p", "m / n", "runs", "mIoU")
 
@@ -32,9 +33,14 @@ class Setting:
     runs: tuple[Run, ...]
 
     @property
+    def values(self) -> list[float]:
+        """The mIoU of the finished runs."""
+        return [run.results.miou for run in self.runs if run.finished]
+
+    @property
     def miou(self) -> Score:
         """Over the finished runs; NaN where none is."""
-        return score([run.results.miou for run in self.runs if run.finished])
+        return score(self.values)
 
 
 def read_settings(folders: Sequence[Path]) -> list[Setting]:
@@ -53,18 +59,18 @@ def read_settings(folders: Sequence[Path]) -> list[Setting]:
                 f"{run.folder} was trained on other data or classes than {runs[0].folder}: "
                 "sweep over one data set at a time."
             )
-    groups: dict[tuple[str, float | None, float | None], list[Run]] = {}
+    groups: dict[Recipe, list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.method, *_weighting_set(run)), []).append(run)
+        groups.setdefault(recipe_of(run), []).append(run)
     return [
         Setting(
-            method,
+            recipe.method,
             members[0].label,
-            math.nan if p is None else p,
-            math.nan if share is None else share,
+            math.nan if recipe.p is None else recipe.p,
+            math.nan if recipe.min_support is None else recipe.min_support,
             tuple(members),
         )
-        for (method, p, share), members in groups.items()
+        for recipe, members in groups.items()
     ]
 
 
@@ -74,7 +80,7 @@ def sweep_table(folders: Sequence[Path]) -> str:
 
 
 def write_sweep(folders: Sequence[Path], out: Path) -> None:
-    """Write ``sweep.md``, ``sweep.json`` and, where p was swept, ``sweep.svg``.
+    """Write ``sweep.md``, ``sweep.json`` and, where p or m was swept, ``sweep.svg``.
 
     Args:
         folders: Run folders, as for :func:`read_settings`.
@@ -104,15 +110,8 @@ def write_sweep(folders: Sequence[Path], out: Path) -> None:
         for setting in settings
     ]
     write_text(out / "sweep.json", json.dumps({"settings": content}, indent=1) + "\n")
-    if lines := _lines(settings):
-        write_text(out / "sweep.svg", standalone(sweep_figure(lines)))
-
-
-def _weighting_set(run: Run) -> tuple[float | None, float | None]:
-    if run.method not in MAX_POOLING:
-        return None, None
-    loss = run.config["loss"]
-    return float(loss["p"]), float(loss["min_support"])
+    if panels := _panels(settings):
+        write_text(out / "sweep.svg", standalone(sweep_figure(panels, _levels(settings))))
 
 
 def _rows(settings: Sequence[Setting]) -> list[list[str]]:
@@ -125,22 +124,35 @@ def _rows(settings: Sequence[Setting]) -> list[list[str]]:
     return rows
 
 
-def _lines(settings: Sequence[Setting]) -> list[Line]:
-    """One line per method and support over p; one number for a method without them."""
-    lines: dict[tuple[str, float | None], Line] = {}
-    supports = {s.min_support for s in settings if not math.isnan(s.min_support)}
-    for setting in settings:
-        if not setting.miou.n:
-            continue
-        fixed = math.isnan(setting.p)
-        label = setting.label
-        if not fixed and len(supports) > 1:
-            label = f"{label}, m / n = {setting.min_support:g}"
-        key = (setting.method, None if fixed else setting.min_support)
-        values = [run.results.miou for run in setting.runs if run.finished]
-        lines.setdefault(key, Line(label, {})).points[setting.p] = values
-    swept = {p for line in lines.values() for p in line.points if not math.isnan(p)}
-    return list(lines.values()) if len(swept) > 1 else []
+def _panels(settings: Sequence[Setting]) -> list[Panel]:
+    """Lines over p with m fixed; over m with p fixed where the others leave settings out."""
+    measured = [s for s in settings if s.miou.n and not math.isnan(s.p)]
+    over_p: dict[tuple[str, float], list[Setting]] = {}
+    over_m: dict[tuple[str, float], list[Setting]] = {}
+    for setting in sorted(measured, key=lambda s: (s.min_support, s.p)):
+        over_p.setdefault((setting.method, setting.min_support), []).append(setting)
+        over_m.setdefault((setting.method, setting.p), []).append(setting)
+    of_p = [members for members in over_p.values() if len(members) > 1]
+    drawn = {id(setting) for members in of_p for setting in members}
+    of_m = [
+        members
+        for members in over_m.values()
+        if len(members) > 1 and not {id(setting) for setting in members} <= drawn
+    ]
+    lines_over_p = [
+        Line(f"{m[0].label}, m / n = {number(m[0].min_support)}", {s.p: s.values for s in m})
+        for m in of_p
+    ]
+    lines_over_m = [
+        Line(f"{m[0].label}, p = {number(m[0].p)}", {s.min_support: s.values for s in m})
+        for m in of_m
+    ]
+    panels = (Panel("p", lines_over_p), Panel("m / n", lines_over_m))
+    return [panel for panel in panels if panel.lines]
+
+
+def _levels(settings: Sequence[Setting]) -> list[Level]:
+    return [Level(s.label, s.values) for s in settings if s.miou.n and math.isnan(s.p)]
 
 
 def _number(x: float) -> float | str | None:

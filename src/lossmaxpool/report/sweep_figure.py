@@ -1,71 +1,116 @@
-"""mIoU over p: a line per method and support, a level for each method that has no p."""
+"""mIoU over p and over m: a line per setting held fixed, a level for each method without them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from lossmaxpool.report.axes import Scale, linear_ticks
 from lossmaxpool.report.drawing import canvas, color, left_axis, line, marker, polyline, text
+from lossmaxpool.report.formats import number
+from lossmaxpool.report.labels import apart
 from lossmaxpool.report.markup import Markup
 
-WIDTH, HEIGHT = 640, 360
+WIDTH, PANEL = 640, 330
+# To the right of the lines their names; below them the numbers and the name of the axis.
 LEFT, RIGHT, TOP, BOTTOM = 44, 190, 30, 46
-# Labels at the right end keep at least this distance from one another.
-LABEL_STEP = 16
+NOTE = 26
 
 
 @dataclass(frozen=True)
 class Line:
-    """What one method, with one support, reached: mIoU as fractions, by p (NaN: it has none)."""
+    """What one method reached with either p or m / n fixed: mIoU of its seeds by the other."""
 
     label: str
-    points: dict[float, list[float]]
+    points: Mapping[float, Sequence[float]]
 
 
-def sweep_figure(lines: Sequence[Line]) -> Markup:
-    """Percent mIoU over p. Marks are means over seeds, bars reach from the lowest to the highest.
+@dataclass(frozen=True)
+class Level:
+    """What a method without a weighting set reached: mIoU of its seeds."""
 
-    The exponents stand at equal distances, in their order: those near 1 and infinity would have no
-    room on any scale.
+    label: str
+    values: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Lines over one parameter.
+
+    Args:
+        axis: The parameter, "p" or "m / n".
+        lines: At least one.
     """
-    exponents = sorted({p for each in lines for p in each.points if not math.isnan(p)})
-    values = [100 * v for each in lines for seeds in each.points.values() for v in seeds]
-    ticks = linear_ticks(min(values), max(values), 5)
-    x = Scale(0, max(len(exponents) - 1, 1), LEFT + 16, WIDTH - RIGHT - 10)
-    y = Scale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
-    parts = [
-        *left_axis(y, ticks, LEFT, WIDTH - RIGHT),
-        text(LEFT, 16, "mIoU (%)", class_="axis"),
-        text(WIDTH - RIGHT, HEIGHT - 8, "p", anchor="end", class_="axis"),
+
+    axis: str
+    lines: Sequence[Line]
+
+
+def sweep_figure(panels: Sequence[Panel], levels: Sequence[Level]) -> Markup:
+    """Percent mIoU over each parameter, one panel below the other, on one scale.
+
+    The values of a parameter stand at equal distances, in their order: exponents near 1 and
+    infinity would have no room on any scale.
+
+    Args:
+        panels: At least one.
+        levels: Dashed in every panel.
+    """
+    values = [
+        v for p in panels for each in p.lines for seeds in each.points.values() for v in seeds
     ]
-    for i, p in enumerate(exponents):
-        name = "\N{INFINITY}" if math.isinf(p) else f"{p:g}"
-        parts.append(text(x(i), HEIGHT - BOTTOM + 18, name, anchor="middle"))
-    ends = []
-    for index, each in enumerate(lines):
-        if all(map(math.isnan, each.points)):
-            level = 100 * fmean(next(iter(each.points.values())))
-            parts.append(line(LEFT, y(level), WIDTH - RIGHT, y(level), f"curve {color(index)}"))
-            ends.append((y(level), index, each.label))
-            continue
-        at = [(x(exponents.index(p)), each.points[p]) for p in sorted(each.points)]
-        means = [(place, y(100 * fmean(seeds))) for place, seeds in at]
+    values += [v for level in levels for v in level.values]
+    ticks = linear_ticks(100 * min(values), 100 * max(values), 5)
+    parts: list[Markup] = []
+    for row, panel in enumerate(panels):
+        parts += _panel(panel, levels, ticks, row * PANEL)
+    height = len(panels) * PANEL + NOTE
+    note = "Means over the seeds; bars reach from the lowest seed to the highest."
+    parts.append(text(LEFT, height - 8, note))
+    names = [each.label for panel in panels for each in panel.lines]
+    names += [level.label for level in levels]
+    axes = " and over ".join(panel.axis for panel in panels)
+    return canvas(WIDTH, height, f"mIoU over {axes}: {'; '.join(names)}", *parts)
+
+
+def _panel(
+    panel: Panel, levels: Sequence[Level], ticks: Sequence[float], top: float
+) -> list[Markup]:
+    right, bottom = WIDTH - RIGHT, top + PANEL - BOTTOM
+    places = sorted({value for each in panel.lines for value in each.points})
+    x = Scale(0, max(len(places) - 1, 1), LEFT + 16, right - 16)
+    y = Scale(ticks[0], ticks[-1], bottom, top + TOP)
+    parts = [
+        *left_axis(y, ticks, LEFT, right),
+        text(LEFT, top + 16, "mIoU (%)", class_="axis"),
+        text(right, bottom + 38, panel.axis, anchor="end", class_="axis"),
+    ]
+    for i, value in enumerate(places):
+        parts.append(text(x(i), bottom + 18, number(value), anchor="middle"))
+    ends: list[tuple[float, str, int | None]] = []
+    for level in levels:
+        height = y(100 * fmean(level.values))
+        parts.append(line(LEFT, height, right, height, "level"))
+        parts.append(_bar(right - 4, level.values, y, "level-span"))
+        ends.append((height, level.label, None))
+    for index, each in enumerate(panel.lines):
+        at = [(x(places.index(value)), each.points[value]) for value in sorted(each.points)]
+        means = [(across, y(100 * fmean(seeds))) for across, seeds in at]
         parts.append(polyline(means, f"curve {color(index)}"))
-        for place, seeds in at:
-            parts.append(
-                line(
-                    place, y(100 * min(seeds)), place, y(100 * max(seeds)), f"curve {color(index)}"
-                )
-            )
-        parts += [marker(index, *place) for place in means]
-        ends.append((means[-1][1], index, each.label))
-    lowest = -math.inf
-    for height, index, label in sorted(ends):
-        lowest = max(height + 4, lowest + LABEL_STEP)
-        parts.append(text(WIDTH - RIGHT + 24, lowest, label))
-        parts.append(marker(index, WIDTH - RIGHT + 12, lowest - 4))
-    described = "; ".join(each.label for each in lines)
-    return canvas(WIDTH, HEIGHT, f"mIoU over p: {described}", *parts)
+        parts += [_bar(across, seeds, y, f"span {color(index)}") for across, seeds in at]
+        parts += [marker(index, *mean) for mean in means]
+        ends.append((means[-1][1], each.label, index))
+    ends.sort(key=lambda end: end[0])
+    for (_, label, key), height in zip(ends, apart([end[0] for end in ends], bottom), strict=True):
+        parts.append(text(right + 26, height + 4, label, class_="name"))
+        parts.append(
+            line(right + 5, height, right + 21, height, "level")
+            if key is None
+            else marker(key, right + 13, height)
+        )
+    return parts
+
+
+def _bar(across: float, seeds: Sequence[float], y: Scale, class_: str) -> Markup:
+    return line(across, y(100 * min(seeds)), across, y(100 * max(seeds)), class_)

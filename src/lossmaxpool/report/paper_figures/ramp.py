@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lossmaxpool.report.labels import apart
 from lossmaxpool.report.markup import Markup, element
 
 SHEET = "ramp.css"
@@ -25,14 +26,7 @@ def names(labels: Sequence[str], heights: Sequence[float], x: float, lowest: flo
         x: Where the names start.
         lowest: The lowest place of a name.
     """
-    places: list[float] = []
-    for height in heights:
-        places.append(max(height + 4, places[-1] + LINE if places else 0))
-    # What was pushed out at the bottom pushes the others up again.
-    limit = lowest
-    for i in range(len(places) - 1, -1, -1):
-        places[i] = min(places[i], limit)
-        limit = places[i] - LINE
+    places = apart([height + 4 for height in heights], lowest, LINE)
     return [
         element("text", label, x=x, y=y, class_=f"name ramp {ramp(i, len(labels))}")
         for i, (label, y) in enumerate(zip(labels, places, strict=True))
