@@ -119,6 +119,12 @@ def test_a_missing_record_is_named(tmp_path: Path) -> None:
         read_run(tmp_path / "nowhere")
 
 
+def test_a_file_beside_the_run_folders_is_named(tmp_path: Path) -> None:
+    (tmp_path / "compare.yaml").write_text("")
+    with pytest.raises(RecordError, match=r"compare\.yaml/record\.json: not found"):
+        read_run(tmp_path / "compare.yaml")
+
+
 @pytest.mark.parametrize(("text", "message"), [("{", "not valid JSON"), ("[]", "JSON object")])
 def test_what_is_not_a_record_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "record.json").write_text(text, encoding="utf-8")

@@ -2,7 +2,15 @@
 
 from lossmaxpool.report.fields import RecordError
 from lossmaxpool.report.page import write_report
+from lossmaxpool.report.pairwise import markdown_pairs
 from lossmaxpool.report.picture import write_gain_picture
 from lossmaxpool.report.tables import format_table, markdown_table
 
-__all__ = ["RecordError", "format_table", "markdown_table", "write_gain_picture", "write_report"]
+__all__ = [
+    "RecordError",
+    "format_table",
+    "markdown_pairs",
+    "markdown_table",
+    "write_gain_picture",
+    "write_report",
+]

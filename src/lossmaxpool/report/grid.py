@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -25,11 +25,12 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def piped(rows: Sequence[Sequence[str]]) -> str:
+def piped(rows: Sequence[Sequence[str]], words: Collection[int] = (0,)) -> str:
     """A Markdown table of the head and the body, without a trailing newline.
 
     Args:
         rows: The head and the body, each with the same number of cells.
+        words: The columns that stand to the left, as they hold no numbers.
 
     Example:
         >>> print(piped([["class", "IoU"], ["road", "97.4"]]))
@@ -40,5 +41,5 @@ def piped(rows: Sequence[Sequence[str]]) -> str:
     head, *body = [
         [cell.strip().replace("|", "\\|").replace("*", "\\*") for cell in row] for row in rows
     ]
-    rules = [":--", *["--:"] * (len(head) - 1)]
+    rules = [":--" if i in words else "--:" for i in range(len(head))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rules, *body))

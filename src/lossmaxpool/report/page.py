@@ -37,7 +37,7 @@ def write_report(run_folders: Sequence[Path], out: Path, title: str = TITLE) -> 
         OSError: The report cannot be written.
 
     Example:
-        ``write_report(sorted(Path("runs/camvid").iterdir()), Path("reports/camvid"))``
+        ``write_report(sorted(Path("runs/camvid").glob("*-seed*")), Path("reports/camvid"))``
     """
     summary = summarize(read_runs(run_folders))
     page = element(

@@ -30,7 +30,7 @@ def write_gain_picture(run_folders: Sequence[Path], out: Path) -> Path:
         OSError: The file cannot be written.
 
     Example:
-        ``write_gain_picture(sorted(Path("runs/camvid").iterdir()), Path("gain.svg"))``
+        ``write_gain_picture(sorted(Path("runs/camvid").glob("*-seed*")), Path("gain.svg"))``
     """
     summary = summarize(read_runs(run_folders))
     rivals = summary.rivals

@@ -48,7 +48,7 @@ def read_run(folder: Path) -> Run:
     path = Path(folder) / "record.json"
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise RecordError(
             f"{path}: not found. Expected a run folder as training writes it; "
             "check the path, or train that run first."

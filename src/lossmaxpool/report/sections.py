@@ -7,6 +7,7 @@ from lossmaxpool.report.curve_figure import PARTS, cross_entropy_figure, miou_fi
 from lossmaxpool.report.drawing import key
 from lossmaxpool.report.gain_figure import gain_figure
 from lossmaxpool.report.markup import Child, Markup, element
+from lossmaxpool.report.pairwise import further_pairs, pair_table
 from lossmaxpool.report.pictures import pictures
 from lossmaxpool.report.score_table import score_table
 from lossmaxpool.report.setup import commands, runs, settings
@@ -21,6 +22,7 @@ def sections(summary: Summary, title: str) -> list[Markup]:
     """Every section of the page."""
     parts = [
         _result(summary, title),
+        _pairs(summary),
         _section("IoU per class", *score_table(summary)),
         _gains(summary),
         _classes(summary),
@@ -49,14 +51,23 @@ def _result(summary: Summary, title: str) -> Markup:
 
 
 def _findings(summary: Summary, method: MethodSummary) -> Markup:
-    return element(
-        "ul",
-        *(
-            element("li", element("b", f"{finding.lead}:"), f" {finding.text}")
-            for finding in findings(summary, method)
-        ),
-        class_="findings",
-    )
+    """All of them for a single rival; of several, the first of each, and the others on demand."""
+    first, *others = [
+        (element("b", f"{finding.lead}:"), f" {finding.text}")
+        for finding in findings(summary, method)
+    ]
+    if len(summary.rivals) == 1:
+        items = (element("li", *each) for each in (first, *others))
+        return element("ul", *items, class_="findings")
+    listed = element("ul", *(element("li", *each) for each in others), class_="findings")
+    return element("details", element("summary", *first), listed, class_="findings")
+
+
+def _pairs(summary: Summary) -> Markup | None:
+    shown = further_pairs(summary)
+    if not shown:
+        return None
+    return _section("Every method against every other", *pair_table(summary, shown))
 
 
 def _gains(summary: Summary) -> Markup | None:

@@ -24,7 +24,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Gain:
-    """A paired difference to the baseline over the seeds that both ran.
+    """A paired difference of two methods over the seeds that both ran.
 
     `low` and `high` bound the 95 % t-interval of the mean; NaN with fewer than two pairs.
     """
@@ -46,7 +46,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class Gains:
-    """The gains of one method over the baseline; `iou` has one per class."""
+    """The gains of one method over another; `iou` has one per class."""
 
     miou: Gain
     pixel_accuracy: Gain
@@ -105,6 +105,16 @@ def summarize(comparison: Comparison) -> Summary:
         methods=tuple(_summarize(method, baseline) for method in comparison.methods),
         train_share=_shares(comparison.train_pixels),
         val_share=_shares(comparison.val_pixels),
+    )
+
+
+def gains_over(baseline: Method, method: Method) -> Gains:
+    """The paired gains of one method over another."""
+    base, own = _by_seed(baseline), _by_seed(method)
+    return Gains(
+        miou=paired_gain(base.miou, own.miou),
+        pixel_accuracy=paired_gain(base.pixel_accuracy, own.pixel_accuracy),
+        iou=tuple(paired_gain(b, o) for b, o in zip(base.iou, own.iou, strict=True)),
     )
 
 
@@ -192,20 +202,12 @@ def _central_probability(angle: float, degrees: int) -> float:
 
 def _summarize(method: Method, baseline: Method | None) -> MethodSummary:
     own = _by_seed(method)
-    gains = None
-    if baseline is not None and baseline is not method:
-        base = _by_seed(baseline)
-        gains = Gains(
-            miou=paired_gain(base.miou, own.miou),
-            pixel_accuracy=paired_gain(base.pixel_accuracy, own.pixel_accuracy),
-            iou=tuple(paired_gain(b, o) for b, o in zip(base.iou, own.iou, strict=True)),
-        )
     return MethodSummary(
         method=method,
         miou=score(list(own.miou.values())),
         pixel_accuracy=score(list(own.pixel_accuracy.values())),
         iou=tuple(score(list(values.values())) for values in own.iou),
-        gains=gains,
+        gains=gains_over(baseline, method) if baseline and baseline is not method else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +12,14 @@ from typing import Any
 from lossmaxpool.report.comparison import Run
 from lossmaxpool.report.formats import points, share, with_std
 from lossmaxpool.report.grid import aligned, piped
+from lossmaxpool.report.pairwise import further_pairs, pair_lines, pairs
 from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.statistics import Gain, Gains, Score, Summary, summarize
 from lossmaxpool.report.wording import caveats, findings, headline
 
 SUMMARY_SCHEMA = 1
+# A gain that is marked, whatever the names of the classes hold.
+_STAR = re.compile(r"\d\.\d\*")
 
 
 def format_table(run_folders: Sequence[Path]) -> str:
@@ -32,16 +36,18 @@ def format_table(run_folders: Sequence[Path]) -> str:
         RecordError: A record is bad, or the runs cannot be compared.
 
     Example:
-        ``print(format_table(sorted(Path("runs/camvid").iterdir())))``
+        ``print(format_table(sorted(Path("runs/camvid").glob("*-seed*"))))``
     """
     summary = summarize(read_runs(run_folders))
-    rows = _rows(summary)
-    lines = aligned(rows)
+    lines = aligned(_rows(summary))
     rule = "-" * max(len(line) for line in lines)
     scores = len(summary.train_share) + 1
-    table = [lines[0], rule, *lines[1:scores], rule, *lines[scores:]]
-    if any(cell.endswith("*") for row in rows[1:] for cell in row[1:]):
-        table.append("* the 95 % interval of the paired gain excludes zero")
+    tables = [[lines[0], rule, *lines[1:scores], rule, *lines[scores:]]]
+    if shown := further_pairs(summary):
+        tables.append(pair_lines(summary, shown))
+    for table in tables:
+        if any(_STAR.search(line) for line in table):
+            table.append("* the 95 % interval of the paired gain excludes zero")
     blocks = [[headline(summary)]]
     blocks += [[str(finding) for finding in findings(summary, m)] for m in summary.rivals]
     blocks.append(caveats(summary))
@@ -51,11 +57,13 @@ def format_table(run_folders: Sequence[Path]) -> str:
         for block in blocks
         if block
     ]
-    return "\n\n".join(["\n".join(table), *words])
+    return "\n\n".join(["\n".join(block) for block in tables] + words)
 
 
 def markdown_table(run_folders: Sequence[Path]) -> str:
-    """The same table as `format_table`, in Markdown.
+    """The same table as `format_table`, in Markdown; of more than two methods, without the gains.
+
+    They would make it too wide to read: `markdown_pairs` has those over every method.
 
     Args:
         run_folders: Run folders of one or more methods and seeds.
@@ -67,9 +75,10 @@ def markdown_table(run_folders: Sequence[Path]) -> str:
         RecordError: A record is bad, or the runs cannot be compared.
 
     Example:
-        ``print(markdown_table(sorted(Path("runs/camvid").iterdir())))``
+        ``print(markdown_table(sorted(Path("runs/camvid").glob("*-seed*"))))``
     """
-    return piped(_rows(summarize(read_runs(run_folders))))
+    summary = summarize(read_runs(run_folders))
+    return piped(_rows(summary, gains=len(summary.methods) <= 2))
 
 
 def summary_content(summary: Summary) -> dict[str, Any]:
@@ -109,11 +118,19 @@ def summary_content(summary: Summary) -> dict[str, Any]:
             }
             for m in summary.methods
         ],
+        "pairs": [
+            {
+                "method": pair.method.method.id,
+                "over": pair.other.method.id,
+                "gains": _gains(pair.gains),
+            }
+            for pair in pairs(summary)
+        ],
         "runs": [_run(run) for run in comparison.runs],
     }
 
 
-def _rows(summary: Summary) -> list[list[str]]:
+def _rows(summary: Summary, *, gains: bool = True) -> list[list[str]]:
     """Head, one row per class, mIoU, pixel accuracy; gains follow the score that they belong to."""
     rows = [["class", "share %"]]
     rows += [
@@ -124,10 +141,10 @@ def _rows(summary: Summary) -> list[list[str]]:
         scores = [*(m.iou[c] for c in summary.by_share), m.miou, m.pixel_accuracy]
         for row, cell in zip(rows, [m.method.label, *map(with_std, scores)], strict=True):
             row.append(cell)
-        if m.gains:
-            gains = [*(m.gains.iou[c] for c in summary.by_share), m.gains.miou]
-            gains.append(m.gains.pixel_accuracy)
-            for row, cell in zip(rows, ["gain", *map(_marked, gains)], strict=True):
+        if m.gains and gains:
+            iou = (m.gains.iou[c] for c in summary.by_share)
+            cells = map(_marked, (*iou, m.gains.miou, m.gains.pixel_accuracy))
+            for row, cell in zip(rows, ["gain", *cells], strict=True):
                 row.append(cell)
     return rows
 

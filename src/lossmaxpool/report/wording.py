@@ -85,7 +85,7 @@ def caveats(summary: Summary) -> list[str]:
     baseline = summary.baseline
     if baseline is None:
         notes.append(
-            "No run of the baseline (method 'base') is finished, so there are no gains to show."
+            "No run of the baseline (method 'base') is finished, so no class has a gain over it."
         )
         return notes
     for rival in summary.rivals:

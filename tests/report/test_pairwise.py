@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lossmaxpool.report import (
+    RecordError,
+    format_table,
+    markdown_pairs,
+    markdown_table,
+    write_report,
+)
+from lossmaxpool.report.pairwise import pairs
+from lossmaxpool.report.records import read_runs
+from lossmaxpool.report.statistics import summarize
+
+MakeRuns = Callable[..., list[Path]]
+THREE = ("base", "loss-only", "inverse-median")
+
+
+def test_each_two_methods_meet_once_and_the_better_one_is_over_the_other(
+    make_runs: MakeRuns,
+) -> None:
+    summary = summarize(read_runs(make_runs(*THREE)))
+    found = pairs(summary)
+    assert len({frozenset((p.method.method.id, p.other.method.id)) for p in found}) == 3
+    assert all(pair.method.miou.mean >= pair.other.miou.mean for pair in found)
+
+
+def test_the_interval_is_that_of_the_differences_by_seed(make_runs: MakeRuns) -> None:
+    summary = summarize(read_runs(make_runs("loss-only", "inverse-median", seeds=(0, 1, 2))))
+    (pair,) = pairs(summary)
+    one, other = (
+        {run.seed: run.results.miou for run in m.method.runs} for m in (pair.method, pair.other)
+    )
+    assert pair.gains.miou.by_seed == pytest.approx({s: one[s] - other[s] for s in one})
+    assert pair.gains.miou.low < pair.gains.miou.mean < pair.gains.miou.high
+
+
+def test_methods_without_a_common_seed_are_no_pair(make_runs: MakeRuns) -> None:
+    folders = make_runs("base", seeds=(0,)) + make_runs("loss-only", seeds=(1,))
+    assert pairs(summarize(read_runs(folders))) == []
+
+
+def test_markdown_has_one_method_over_each_other(make_runs: MakeRuns) -> None:
+    head, rule, *rows = markdown_pairs(make_runs(*THREE), "loss-only").splitlines()
+    assert head.startswith("|  | mIoU gain | 95 % interval |")
+    assert rule.endswith("| :-- |"), "names of classes stand to the left"
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| LMP (loss only) over BASE",
+        "| LMP (loss only) over Inverse median",
+    ]
+
+
+def test_a_method_that_was_not_run_is_named(make_runs: MakeRuns) -> None:
+    with pytest.raises(RecordError, match="no run of 'lmp' is finished, expected one of: base"):
+        markdown_pairs(make_runs("base"), "lmp")
+
+
+def test_class_table_and_pairs_share_the_numbers_of_many_methods(make_runs: MakeRuns) -> None:
+    assert "gain" in markdown_table(make_runs("base", "loss-only", seeds=(5,)))
+    runs = make_runs(*THREE)
+    assert "gain" not in markdown_table(runs)
+    assert "LMP (loss only) over Inverse median" in format_table(runs)
+
+
+def test_the_page_and_the_summary_hold_the_pairs(make_runs: MakeRuns, tmp_path: Path) -> None:
+    page = write_report(make_runs(*THREE), tmp_path / "out").read_text()
+    assert "Every method against every other" in page
+    assert "LMP (loss only) over Inverse median" in page
+    content = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert ["loss-only", "inverse-median"] in [[p["method"], p["over"]] for p in content["pairs"]]
+
+
+def test_without_base_the_other_methods_are_still_compared(
+    make_runs: MakeRuns, tmp_path: Path
+) -> None:
+    runs = make_runs("loss-only", "inverse-median")
+    assert "LMP (loss only) over Inverse median" in format_table(runs)
+    assert "LMP (loss only) over" in write_report(runs, tmp_path / "out").read_text()
+
+
+def test_base_and_one_method_are_told_once(make_runs: MakeRuns, tmp_path: Path) -> None:
+    runs = make_runs("base", "loss-only")
+    assert " over BASE" not in format_table(runs)
+    assert "Every method" not in write_report(runs, tmp_path / "out").read_text()
