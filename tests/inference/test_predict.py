@@ -75,6 +75,15 @@ def test_a_folder_in_use_is_refused_unless_told(
     assert (out / "thesis.txt").read_text() == "mine"
 
 
+def test_a_file_is_no_folder_for_results(
+    tmp_path: Path, trained: TrainedModel, images: dict[str, np.ndarray]
+) -> None:
+    (tmp_path / "out").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="out is a file; give a folder"):
+            predict_folder(trained, tmp_path / "images", tmp_path / "out", overwrite=overwrite)
+
+
 def test_results_among_the_images_are_refused(
     tmp_path: Path, trained: TrainedModel, images: dict[str, np.ndarray]
 ) -> None:

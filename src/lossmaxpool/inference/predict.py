@@ -73,9 +73,9 @@ def predict_folder(
         The files, in the order of the images' names.
 
     Raises:
-        ValueError: no images, two images of one name, a non-empty ``out``, an unreadable image
-            (the file is named), one too narrow for the tiles, logits that are not finite, or a
-            submission of other classes than Cityscapes'.
+        ValueError: no images, two images of one name, an ``out`` that is not empty or no folder, an
+            unreadable image (the file is named), one too narrow for the tiles, logits that are not
+            finite, or a submission of other classes than Cityscapes'.
     """
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity is {opacity}; expected 0 (image only) to 1 (colours only)")
@@ -83,6 +83,8 @@ def predict_folder(
     if submission:
         check_cityscapes(classes)
     files = _images(images)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; give a folder for the predictions")
     if not overwrite and out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty; take another folder, or ask to overwrite")
     if out.resolve().is_relative_to(images.resolve()):
