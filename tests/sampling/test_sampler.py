@@ -202,8 +202,9 @@ def test_an_undefined_class_is_drawn_until_it_is_seen() -> None:
 def test_classes_without_pixels_are_reported_once_and_never_drawn() -> None:
     index = index_of(masks(), num_classes=6)
     names = ("road", "car", "pole", "sign", "ferry", "ghost")
+    sampler = PerformanceSampler(index, 4, blend=1.0, update_interval=10, class_names=names)
     with pytest.warns(UserWarning, match="2 of 6 classes .* never drawn: ferry, ghost") as caught:
-        sampler = PerformanceSampler(index, 4, blend=1.0, update_interval=10, class_names=names)
+        next(iter(sampler))
     assert len(caught) == 1
     assert caught[0].filename == __file__
     with warnings.catch_warnings():
@@ -221,8 +222,8 @@ def test_only_the_first_rank_reports() -> None:
     index = index_of(masks(), num_classes=6)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        PerformanceSampler(index, 4, rank=1, world_size=2)
-        PerformanceSampler(index, 4, blend=0.0)  # nothing is drawn by class
+        next(iter(PerformanceSampler(index, 4, rank=1, world_size=2)))
+        next(iter(PerformanceSampler(index, 4, blend=0.0)))  # nothing is drawn by class
 
 
 def test_no_class_at_all() -> None:

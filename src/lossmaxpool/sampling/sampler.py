@@ -116,8 +116,14 @@ class PerformanceSampler(Sampler[list[Draw]]):
         self._step = 0
         # What was known after j * update_interval updates, by j: the newest and the one before.
         self._known = {0: torch.full((index.num_classes,), torch.nan, dtype=torch.float64)}
+        self._absent: list[str] = []  # those still to be reported
         if blend > 0:
-            self._report_absent(class_names)
+            if len(index.absent) == index.num_classes:
+                raise ValueError(
+                    "no class has a pixel in the data: nothing can be drawn by class; look at the "
+                    "masks, or set blend=0"
+                )
+            self._absent = [class_names[c] if class_names else str(c) for c in index.absent]
 
     @property
     def step(self) -> int:
@@ -170,6 +176,14 @@ class PerformanceSampler(Sampler[list[Draw]]):
         """The batches of this rank from the present step on."""
         step = self._step
         slots = self._slots()
+        # Not sooner: which of several ranks this is, is known when the group exists.
+        if self._absent and slots.start == 0:
+            warnings.warn(
+                f"{len(self._absent)} of {self.index.num_classes} classes have no pixel in the "
+                f"data and are never drawn: {', '.join(self._absent)}",
+                stacklevel=2,
+            )
+        self._absent = []
         cumulative: list[float] = []
         while self.steps is None or step < self.steps:
             if self.blend > 0 and (not cumulative or step % self.update_interval == 0):
@@ -247,21 +261,6 @@ class PerformanceSampler(Sampler[list[Draw]]):
             "temperature": self.temperature,
             "update_interval": self.update_interval,
         }
-
-    def _report_absent(self, class_names: Sequence[str] | None) -> None:
-        absent = self.index.absent
-        if len(absent) == self.index.num_classes:
-            raise ValueError(
-                "no class has a pixel in the data: nothing can be drawn by class; look at the "
-                "masks, or set blend=0"
-            )
-        if absent and self._slots().start == 0:
-            names = ", ".join(class_names[c] if class_names else str(c) for c in absent)
-            warnings.warn(
-                f"{len(absent)} of {self.index.num_classes} classes have no pixel in the data and "
-                f"are never drawn: {names}",
-                stacklevel=3,
-            )
 
     def _explain_unknown(self, step: int, decisive: int) -> str:
         needed = decisive * self.update_interval
