@@ -123,6 +123,25 @@ def test_a_value_of_the_wrong_type_names_its_key(
     assert "optimisation.lr" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["figures", "sweep"])
+def test_a_folder_that_cannot_be_made_is_one_line(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    out = tmp_path / "file" / "out"
+    assert status([command, "--out", out]) == 1
+    assert capsys.readouterr().err == f"error: {out}: Not a directory\n"
+
+
+@pytest.mark.parametrize("command", ["compare", "sweep"])
+def test_no_job_at_all_is_refused_before_anything_is_written(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status([command, "--out", tmp_path / "out", "--jobs", "0"]) == 2
+    assert "jobs" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_value_out_of_range_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,6 +180,7 @@ def test_evaluate_repeats_the_evaluation_of_the_run(trained: Path, tmp_path: Pat
     last = trained / "checkpoints" / "last.ckpt"
     assert status(["evaluate", last, *data_flags(), "--json", tmp_path / "scores.json"]) == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["step"] == RunRecord.read(trained).evaluations[-1]["step"]
     record = RunRecord.read(trained)
     assert sum(map(sum, scores["confusion"])) == sum(record.val_pixels)
     assert scores["miou"] == pytest.approx(record.miou, abs=1e-3)
@@ -316,3 +336,9 @@ def test_a_sweep_trains_its_grid_and_goes_on(
     assert "LMP (loss only)" in capsys.readouterr().out
     assert status(["sweep", "--config", shared, "--out", out, *grid]) == 1
     assert "is not empty" in capsys.readouterr().err
+    # Resuming under other options is refused, and spoils nothing.
+    saved = (out / "sweep.yaml").read_bytes()
+    assert status(["sweep", "--out", out, "--resume", "--optimisation.steps", "9"]) == 1
+    assert "optimisation.steps: 2 -> 9" in capsys.readouterr().err
+    assert (out / "sweep.yaml").read_bytes() == saved
+    assert status(["sweep", "--out", out, "--resume"]) == 0

@@ -91,22 +91,26 @@ def _run(name: str, words: list[str]) -> int:
         sys.stderr.write("stopped\n")
         return INTERRUPTED
     except Exception as error:
-        if not _is_meant_for_people(error):
+        told = _for_people(error)
+        if told is None:
             raise
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {told}\n")
         return 1
     return status or 0
 
 
-def _is_meant_for_people(error: Exception) -> bool:
-    """Whether this package raised the error: its messages say what to change."""
+def _for_people(error: Exception) -> str | None:
+    """What an error says, or None where it is a fault of the code, which its trace shows best."""
     from lossmaxpool.training.errors import TrainingError
 
     if isinstance(error, TrainingError):
-        return True
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    # What this package raises itself says what to change.
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     origin = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
     expected = isinstance(error, ValueError | RuntimeError | OSError)
-    return expected and origin.startswith("lossmaxpool.")
+    return str(error) if expected and origin.startswith("lossmaxpool.") else None

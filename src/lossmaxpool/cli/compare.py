@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from jsonargparse import Namespace
+from jsonargparse.typing import PositiveInt
 
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.report import format_table, write_report
@@ -32,7 +33,7 @@ def add_arguments(parser: CommandParser) -> None:
         help=", ".join(get_args(MethodId)),
     )
     parser.add_argument("--seeds", type=list[int], default=[0, 1], help="one run each per method")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
+    parser.add_argument("--jobs", type=PositiveInt, default=1, help="runs at the same time")
     parser.add_class_arguments(TrainConfig, as_group=False, skip=_OWN)
 
 

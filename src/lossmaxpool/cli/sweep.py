@@ -7,12 +7,13 @@ import sys
 from typing import get_args
 
 from jsonargparse import Namespace
+from jsonargparse.typing import PositiveInt
 
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.report.sweep import sweep_table, write_sweep
 from lossmaxpool.training import TrainConfig
 from lossmaxpool.training.config import MethodId
-from lossmaxpool.training.folder import claim_output
+from lossmaxpool.training.folder import CONFIG, check_same_run, claim_output
 from lossmaxpool.training.many import train_all
 from lossmaxpool.training.sweep import MAX_POOLED, Grid, plan
 
@@ -35,7 +36,7 @@ def add_arguments(parser: CommandParser) -> None:
         "--min_support", type=list[float], default=[0.25], help="shares of the pixels, m / n"
     )
     parser.add_argument("--seeds", type=list[int], default=[0], help="one run each")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
+    parser.add_argument("--jobs", type=PositiveInt, default=1, help="runs at the same time")
     parser.add_argument(
         "--dry-run",
         dest="dry_run",
@@ -54,6 +55,10 @@ def run(options: Namespace) -> None:
     common = {key: value for key, value in config.to_dict().items() if key not in _OWN}
     axes = {name: list(getattr(grid, name)) for name in Grid.__dataclass_fields__}
     saved = {SHARED: common, SAVED: axes | common}
+    for each, folder in runs:
+        # Before the options that the runs began with are overwritten.
+        if (folder / CONFIG).is_file():
+            check_same_run(each, folder)
     claim_output(options.out, saved, resume=options.resume)
     if options.dry_run:
         sys.stdout.writelines(f"{command(*each, options)}\n" for each in runs)
