@@ -15,7 +15,7 @@ from .conftest import LABELS
 
 @pytest.fixture
 def trained(brightness: nn.Module, description: ModelDescription) -> TrainedModel:
-    return TrainedModel(brightness.eval(), description, step=1)
+    return TrainedModel(brightness.eval(), description, step=1, file=Path("last.ckpt"))
 
 
 def write_image(path: Path, ids: np.ndarray) -> None:

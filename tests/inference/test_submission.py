@@ -69,7 +69,7 @@ class Columns(nn.Module):
 def test_a_folder_becomes_a_submission(tmp_path: Path, description: ModelDescription) -> None:
     colors = tuple((i, 100, 200) for i in range(19))
     cityscapes = replace(description, classes=tuple(CLASSES), colors=colors)
-    trained = TrainedModel(Columns().eval(), cityscapes, step=1)
+    trained = TrainedModel(Columns().eval(), cityscapes, step=1, file=Path("last.ckpt"))
     (tmp_path / "images").mkdir()
     pixels = np.arange(19, dtype=np.uint8).repeat(3).reshape(1, 19, 3).repeat(4, 0)
     Image.fromarray(pixels).save(tmp_path / "images" / "berlin_000000_000019_leftImg8bit.png")
@@ -92,7 +92,7 @@ def test_a_submission_of_other_classes_is_refused_before_anything_is_written(
 ) -> None:
     with pytest.raises(ValueError, match="3 classes are not Cityscapes' 19"):
         predict_folder(
-            TrainedModel(brightness.eval(), description, step=1),
+            TrainedModel(brightness.eval(), description, step=1, file=Path("last.ckpt")),
             tmp_path,
             tmp_path / "out",
             submission=True,

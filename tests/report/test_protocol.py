@@ -218,17 +218,23 @@ def test_class_tables_take_runs_whose_classes_are_spelled_otherwise(
     assert line(text, table.classes[0], after).endswith("–")  # left out by its evaluation
 
 
-def test_tiled_scores_come_from_evaluations_of_the_last_checkpoint(make_runs: MakeRuns) -> None:
-    folder = make_runs("base", seeds=(0,), edit=on())[0]
-    content = {
-        "checkpoint": str(folder / "checkpoints" / "last.ckpt"),
+def evaluated(folder: Path, checkpoint: str, step: int, iou: float) -> dict[str, Any]:
+    """What evaluating a checkpoint under the optimised tiling writes."""
+    return {
+        "checkpoint": str(folder / "checkpoints" / checkpoint),
+        "step": step,
         "data": {"name": "cityscapes", "split": "val", "images": 40},
         "classes": CLASSES,
-        "iou": [0.5] * len(CLASSES),
-        "miou": 0.5,
+        "iou": [iou] * len(CLASSES),
+        "miou": iou,
         "pixel_accuracy": 0.9,
         "inference": {"tiling": "optimised", "tiles": 5, "overlap": 200, "scales": [1.0]},
     }
+
+
+def test_tiled_scores_come_from_evaluations_of_checkpoints(make_runs: MakeRuns) -> None:
+    folder = make_runs("base", seeds=(0,), edit=on())[0]
+    content = evaluated(folder, "last.ckpt", 100, 0.5)
     path = folder / "evaluations" / "optimised.json"
     path.parent.mkdir()
     path.write_text(json.dumps(content))
@@ -245,6 +251,23 @@ def test_tiled_scores_come_from_evaluations_of_the_last_checkpoint(make_runs: Ma
         text = " ".join(beside(folder.parent).split())
         assert "Left out" in text
         assert message in text
+
+
+def test_tiled_scores_of_the_last_checkpoints_are_averaged(make_runs: MakeRuns) -> None:
+    folder = make_runs("base", seeds=(0,), edit=on())[0]
+    (folder / "evaluations").mkdir()
+    # The first is older than the last tenth of the steps; the last one was evaluated twice.
+    for name, step, iou in (
+        ("step-00000800.ckpt", 800, 0.1),
+        ("step-00000950.ckpt", 950, 0.5),
+        ("step-00001000.ckpt", 1000, 0.6),
+        ("last.ckpt", 1000, 0.6),
+    ):
+        path = folder / "evaluations" / f"{name}.json"
+        path.write_text(json.dumps(evaluated(folder, name, step, iou)))
+    # The deviation of 50 and 60 over two checkpoints of one run.
+    text = beside(folder.parent, Window())
+    assert "55.00 ±7.07 (2 c)" in line(text, "BASE Augm.", "Table 2")
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def run(options: Namespace) -> None:
     sys.stdout.write(format_scores(dataset.labels.names, confusion))
     if options.json is not None:
         content: dict[str, Any] = {
-            "checkpoint": str(options.checkpoint),
+            "checkpoint": str(trained.file),
             "step": trained.step,
             "data": {"name": options.data.name, "split": split, "images": len(dataset)},
             "classes": list(dataset.labels.names),

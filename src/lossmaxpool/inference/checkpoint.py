@@ -23,11 +23,13 @@ class TrainedModel:
         model: (B, 3, H, W) -> (B, C, h, w), in evaluation mode.
         description: architecture, classes, colours and normalisation.
         step: after how many training steps.
+        file: the checkpoint itself.
     """
 
     model: nn.Module
     description: ModelDescription
     step: int
+    file: Path
 
 
 def load_checkpoint(
@@ -70,7 +72,7 @@ def load_checkpoint(
     config = replace(description.config, weights="none")
     model = build_model(config, len(description.classes))
     _fill(model, content.get("state_dict"), path)
-    return TrainedModel(model.to(device).eval(), description, _step(content, path))
+    return TrainedModel(model.to(device).eval(), description, _step(content, path), path)
 
 
 def check_classes(path: Path, trained: Sequence[str], wanted: Sequence[str]) -> None:

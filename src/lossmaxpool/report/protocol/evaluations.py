@@ -11,8 +11,8 @@ from lossmaxpool.report.fields import Fields, RecordError
 from lossmaxpool.report.protocol.views import view_of
 
 FOLDER = "evaluations"
-# The state at the end of training; any other file must say its step.
-_LAST = "last.ckpt"
+# Chosen on the validation images: its score is no measurement.
+_BEST = "best.ckpt"
 
 
 def read_evaluations(run: Run) -> Iterator[tuple[str, str, Evaluation]]:
@@ -25,8 +25,8 @@ def read_evaluations(run: Run) -> Iterator[tuple[str, str, Evaluation]]:
         The split, the view, and the scores.
 
     Raises:
-        RecordError: A file is damaged, of other classes or data than the run, or does not tell
-            which step it evaluates.
+        RecordError: A file is damaged, of other classes or data than the run, or of the best
+            checkpoint.
     """
     for path in sorted((run.folder / FOLDER).glob("*.json")):
         yield _read(path, run)
@@ -55,13 +55,10 @@ def _read(path: Path, run: Run) -> tuple[str, str, Evaluation]:
 
 
 def _step(fields: Fields, run: Run) -> int:
-    if fields.has("step"):
-        return fields.integer("step")
-    checkpoint = Path(fields.text("checkpoint")).name
-    if checkpoint != _LAST:
+    if Path(fields.text("checkpoint")).name == _BEST:
         raise RecordError(
-            f"{fields.where}: it evaluates {checkpoint!r}, of which the step is not known; the "
-            "best checkpoint was chosen on the validation images. Evaluate "
-            f"{run.folder / 'checkpoints' / _LAST}."
+            f"{fields.where}: it evaluates {_BEST}, which was chosen on the validation images. "
+            f"Evaluate {run.folder / 'checkpoints' / 'last.ckpt'}, or those of single steps that "
+            "--reporting.keep_checkpoints leaves."
         )
-    return run.results.step
+    return fields.integer("step")
