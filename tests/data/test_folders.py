@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,6 +127,23 @@ def test_an_unknown_split(tmp_path: Path) -> None:
         DataError, match=r"'train'. Did you mean 'training'\? There are: training, val"
     ):
         Folders(tmp_path, "train")
+
+
+def test_a_folder_that_must_not_be_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lost+found of a disk, or what another user keeps there."""
+    split_folders(tmp_path, {"train": 1})
+    (tmp_path / "lost+found").mkdir()
+    look = os.stat
+
+    def refuse(path: str | os.PathLike[str], **options: Any) -> os.stat_result:
+        if "lost+found" in Path(path).parts[:-1]:
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert len(Folders(tmp_path, "train")) == 1
 
 
 def test_no_masks_folder(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_rates_and_stride_are_options() -> None:
             "Did you mean 'rates'",
         ),
         (ModelConfig("DeepLabV2", "tu-test_vit", "none"), "cannot be built on 'tu-test_vit'"),
-        (ModelConfig("DeepLabV2", "tu-resnet10t", "none", 5), "cannot be built"),
+        (ModelConfig("DeepLabV2", "tu-resnet10t", "none", 5), "stride is 5; expected 8, 16"),
         (ModelConfig("DeepLabV2", "tu-resnet10", "none"), "Did you mean 'resnet10t'"),
     ],
 )

@@ -11,6 +11,7 @@ apart from the extension.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,12 @@ class Folders(FileDataset):
 
 
 def _find_pairs(root: Path, split: str) -> list[FilePair]:
-    folder_splits = sorted(folder.name for folder in root.iterdir() if (folder / "images").is_dir())
+    # Not pathlib, which raises for a folder that must not be looked into: a disk's lost+found.
+    folder_splits = sorted(
+        folder.name
+        for folder in root.iterdir()
+        if os.path.isdir(folder / "images")  # noqa: PTH112
+    )
     listed_splits = sorted(file.stem for file in (root / "splits").glob("*.txt"))
     if split in folder_splits:
         images, masks = root / split / "images", _mask_folder(root / split)

@@ -26,15 +26,17 @@ class Trunk(nn.Module):
     Args:
         name: of the timm model, or, with "caffe-" in front, of a ResNet in the layout of the
             original Caffe networks (see :func:`use_caffe_layout`).
-        output_stride: of the feature map, by dilation instead of striding.
+        output_stride: of the feature map, by dilation instead of striding: 8, 16 or 32.
         pretrained: whether timm fetches its weights.
 
     Raises:
-        ValueError: the model has no feature map of that stride.
+        ValueError: another output stride, or the model has no feature map of it.
     """
 
     def __init__(self, name: str, output_stride: int, pretrained: bool) -> None:
         super().__init__()
+        if output_stride not in (8, 16, 32):
+            raise ValueError(f"the output stride is {output_stride}; expected 8, 16 or 32")
         self.name = name.removeprefix(CAFFE_PREFIX)  # timm's, for whoever looks it up there
         self.output_stride = output_stride
         self.caffe_layout = name.startswith(CAFFE_PREFIX)
