@@ -13,8 +13,11 @@ import pytest
 from lossmaxpool.report.axes import Scale, linear_ticks, log_ticks
 from lossmaxpool.report.class_figure import class_figure
 from lossmaxpool.report.curve_figure import cross_entropy_figure, in_parts, miou_figure, over_seeds
+from lossmaxpool.report.drawing import canvas, line
+from lossmaxpool.report.files import standalone
 from lossmaxpool.report.gain_figure import gain_figure
 from lossmaxpool.report.labels import Box, place
+from lossmaxpool.report.paper_figures.ramp import SHEET
 from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.statistics import Summary, summarize
 
@@ -132,3 +135,15 @@ def test_every_class_has_a_mark_per_method(make_runs: MakeRuns) -> None:
     svg = ET.fromstring(class_figure(summary, 360, "narrow"))
     assert len(list(svg.iter("circle"))) == 2 * len(CLASSES)
     assert "a class with a very long name" in {title.text for title in svg.iter("title")}
+
+
+@pytest.mark.parametrize("sheets", [(), (SHEET,)])
+def test_a_picture_alone_has_colours_without_variables(sheets: tuple[str, ...]) -> None:
+    """What typesets a paper knows no CSS variables and would draw every line black."""
+    drawn = standalone(canvas(10, 10, "a line", line(0, 0, 1, 1, "curve m0")), *sheets)
+    light, dark = drawn.split("@media (prefers-color-scheme: dark)")
+    assert "var(" not in drawn
+    assert "--" not in drawn
+    assert ".m0 { color: #0068a8; }" in light
+    assert ".m0 { color: #62b6ea; }" in dark
+    ET.fromstring(drawn)

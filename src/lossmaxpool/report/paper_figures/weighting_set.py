@@ -49,7 +49,10 @@ def weighting_set_figure(
     parts.append(polygon(_on(box, x, y), "bound"))
     parts.append(polygon(_on(weighting_set, x, y), "rim"))
     parts.append(text(x(0) + 6, y(max(up for _, up in ball)) - 6, "‖w‖ₚ = γ", class_="name"))
-    parts.append(text(x(cap) + 6, y(cap) - 4, "‖w‖∞ = τ", class_="name"))
+    # Of the subscripts, Unicode has the p and not the infinity.
+    infinity = element("tspan", "∞", dy=3, font_size=9)
+    rest = element("tspan", " = τ", dy=-3)
+    parts.append(element("text", "‖w‖", infinity, rest, x=x(cap) + 6, y=y(cap) - 4, class_="name"))
     parts.append(text(x(0.07), y(0.1), "W", class_="name title"))
     described = f"Curves ||w||_p = 1 for p = {', '.join(spheres)}; the set W for {title}"
     return canvas(right + PANEL + RIGHT, TOP + PANEL + BOTTOM, described, *parts)
