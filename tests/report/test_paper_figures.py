@@ -77,6 +77,7 @@ def test_gains_stand_over_the_pixels_of_their_class(make_runs: MakeRuns) -> None
     assert "LMP (loss only) over BASE" in gains.what
     svg = ET.fromstring(pixel_gain_figure(gains))
     assert len(list(svg.iter("circle"))) == len(CLASSES)
+    assert any("bars reach" in (each.text or "") for each in svg.iter("text"))
 
 
 def test_base_plus_and_lmp_are_preferred(make_runs: MakeRuns) -> None:

@@ -70,11 +70,13 @@ def pixel_gain_figure(gains: PixelGains) -> Markup:
     pixels = [each.at for each in gains.classes]
     x = Scale(min(pixels) / 1.6, max(pixels) * 1.9, LEFT, WIDTH - RIGHT, log=True)
     y = Scale(min(values) - margin, max(values) + margin, HEIGHT - BOTTOM, TOP)
+    seeds = max(each.gain.n for each in gains.classes)
+    spans = "; bars reach from the lowest seed to the highest" if seeds > 1 else ""
     parts = [
         text(LEFT, 16, gains.what, class_="name title"),
         *left_axis(y, ticks_inside(y.low, y.high, 6), LEFT, WIDTH - RIGHT),
         *bottom_axis(x, log_ticks(x.low, x.high), TOP, HEIGHT - BOTTOM, count_text),
-        text(LEFT, 36, "gain in IoU points", class_="axis"),
+        text(LEFT, 36, f"gain in IoU points{spans}", class_="axis"),
         text(WIDTH - RIGHT, HEIGHT - 6, f"pixels of {gains.of}", anchor="end", class_="axis"),
         *gain_points(gains.classes, _METHOD, x, y, Box(LEFT, TOP, WIDTH - 2, HEIGHT - BOTTOM)),
     ]
