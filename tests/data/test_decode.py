@@ -34,6 +34,13 @@ def test_a_16_bit_grey_image_is_scaled_not_clipped(tmp_path: Path) -> None:
     assert read_image(tmp_path / "a.png")[0].tolist() == [[0, 1, 128, 255]]
 
 
+def test_an_image_of_floats_is_refused(tmp_path: Path) -> None:
+    """Of 0..1, Pillow would make black."""
+    save(tmp_path / "a.tif", np.array([[0, 0.5, 1]], dtype=np.float32))
+    with pytest.raises(DataError, match=r"a\.tif holds floats.*Save it with 8 or 16 bits"):
+        read_image(tmp_path / "a.tif")
+
+
 def test_transparency_is_dropped(tmp_path: Path) -> None:
     pixels = np.dstack([picture(2), np.full(picture(2).shape[:2], 128, dtype=np.uint8)])
     assert read_image(save(tmp_path / "a.png", pixels)).shape == (3, 12, 16)

@@ -62,20 +62,29 @@ def read_image(path: Path) -> Tensor:
         (3, H, W) uint8.
 
     Raises:
-        DataError: naming the file, if it is missing, damaged or truncated.
+        DataError: naming the file, if it is missing, damaged or truncated, or holds floats.
     """
-    return image_tensor(_decode(path, "image"))
+    return image_tensor(_decode(path, "image"), f"The image {path}")
 
 
-def image_tensor(picture: Image.Image) -> Tensor:
+def image_tensor(picture: Image.Image, subject: str) -> Tensor:
     """A picture as RGB, upright; see :func:`read_image`.
 
     Args:
-        picture: of any mode; turned in place where a tag says so.
+        picture: of any mode but floats; turned in place where a tag says so.
+        subject: the picture, for the message.
 
     Returns:
         (3, H, W) uint8.
+
+    Raises:
+        DataError: it holds floats, whose range nobody knows.
     """
+    if picture.mode == "F":
+        raise DataError(
+            f"{subject} holds floats, of which it is not known what is black and what is white. "
+            "Save it with 8 or 16 bits per channel."
+        )
     ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode.startswith("I"):
         # Pillow would clip 16-bit grey at 255 instead of scaling it.

@@ -125,7 +125,8 @@ class WrappedDataset(SegmentationDataset):
 
 def _to_image(value: object, subject: str) -> Tensor:
     if isinstance(value, Image.Image):
-        return image_tensor(value.copy())  # the source may keep its picture, which must not turn
+        # A copy: the source may keep its picture, which must not turn.
+        return image_tensor(value.copy(), subject)
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(np.array(value))
         value = value.permute(2, 0, 1) if value.ndim == 3 else value
