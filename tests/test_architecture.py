@@ -28,6 +28,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"training", "inference"}),
     frozenset({"report"}),
     frozenset({"cli"}),
+    frozenset({"__main__"}),
 )
 FLOOR = {room: number for number, rooms in enumerate((GROUND, *FLOORS), -1) for room in rooms}
 
@@ -63,6 +64,7 @@ THIRD_PARTY = {
     "inference": frozenset({"torch", "numpy", "PIL"}),
     "report": frozenset({"torch"}),
     "cli": frozenset({"torch", "lightning", "jsonargparse", "yaml"}),
+    "__main__": frozenset[str](),
 }
 
 

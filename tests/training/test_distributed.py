@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from torch import Tensor
-from torch import distributed as dist
 
-from lossmaxpool.data import IGNORE_INDEX
-from lossmaxpool.training import TrainConfig, train
+from lossmaxpool.training import TrainConfig, TrainingError, train
 from lossmaxpool.training.checkpoints import LAST
-from lossmaxpool.training.methods import MeanCrossEntropyLoss
 from lossmaxpool.training.record import RunRecord
 from tests.tolerances import FROM_LOGITS
-from tests.training.runs import tiny, weights
+from tests.training.runs import assert_same_weights, tiny, weights
 
+Launcher = Callable[[], list[tuple[list[str], dict[str, str]]]]
 COMMAND = "import sys; from lossmaxpool.cli import main; sys.exit(main())"
 
 
@@ -47,6 +45,69 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("pixel accuracy") == 1
     return folder / "out"
+
+
+def torchrun() -> list[tuple[list[str], dict[str, str]]]:
+    """One command, which starts both processes."""
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return [([*words, "-m", "lossmaxpool"], {})]
+
+
+def srun() -> list[tuple[list[str], dict[str, str]]]:
+    """What srun starts: one command twice, and who is who in the environment."""
+    job = {
+        "SLURM_JOB_ID": str(10_000 + os.getpid() % 10_000),  # Lightning chooses the port by it
+        "SLURM_JOB_NAME": "train",
+        "SLURM_NTASKS": "2",
+        "SLURM_NTASKS_PER_NODE": "2",
+        "SLURM_NODELIST": "localhost",
+        "SLURM_NODEID": "0",
+    }
+    return [
+        (["-m", "lossmaxpool"], job | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank})
+        for rank in ("0", "1")
+    ]
+
+
+@pytest.mark.parametrize("launcher", [torchrun, srun])
+def test_a_launcher_changes_nothing(launcher: Launcher, two: Path, tmp_path: Path) -> None:
+    (tmp_path / "ddp.yaml").write_text(yaml.safe_dump(config(2).to_dict()))
+    words = ["train", "--config", "ddp.yaml", "--out", "out"]
+    started = [
+        subprocess.Popen(
+            [sys.executable, *command, *words],
+            cwd=tmp_path,
+            env=os.environ | environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for command, environment in launcher()
+    ]
+    for process in started:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    assert_same_weights(tmp_path / "out", two)
+    ours, theirs = RunRecord.read(tmp_path / "out"), RunRecord.read(two)
+    assert (ours.curve, ours.confusion) == (theirs.curve, theirs.confusion)
+
+
+def test_processes_that_would_not_know_each_other_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("TORCHELASTIC_RUN_ID", "1"),
+        ("WORLD_SIZE", "2"),
+        ("RANK", "0"),
+        ("LOCAL_RANK", "0"),
+        ("GROUP_RANK", "0"),
+        ("LOCAL_WORLD_SIZE", "2"),
+    ):
+        monkeypatch.setenv(name, value)
+    message = r"torchrun has started 2 processes, and hardware.devices auto .* makes 1: give"
+    with pytest.raises(TrainingError, match=message):
+        train(tiny(devices="auto"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture(scope="module")
@@ -86,49 +147,3 @@ def test_two_processes_feed_the_sampler_as_one_does(one: Path, two: Path) -> Non
     matrices = [state["running_iou"]["matrix"] for state in states]
     assert matrices[0].sum() == matrices[1].sum()
     torch.testing.assert_close(matrices[0], matrices[1], rtol=FROM_LOGITS, atol=2)
-
-
-def shard(rank: int) -> tuple[Tensor, Tensor]:
-    """Logits and labels; half of the first process's pixels are ignored."""
-    generator = torch.Generator().manual_seed(rank)
-    logits = torch.randn(1, 3, 4, 4, generator=generator).requires_grad_()
-    target = torch.randint(3, (1, 4, 4), generator=generator)
-    target[:, : 2 - 2 * rank] = IGNORE_INDEX
-    return logits, target
-
-
-WEIGHT = torch.tensor([1.0, 2.0, 0.5])
-
-
-def work(rank: int, folder: str) -> None:
-    store = f"file://{folder}/meet"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
-    found = []
-    for weight in (None, WEIGHT):
-        logits, target = shard(rank)
-        loss = MeanCrossEntropyLoss(weight)(logits, target)
-        loss.backward()
-        found.append((loss.detach(), logits.grad))
-    torch.save(found, f"{folder}/{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-def test_the_mean_is_over_the_pixels_of_all_processes(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("forkserver")
-    processes = [context.Process(target=work, args=(rank, str(tmp_path))) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]
-    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
-    shards = [shard(rank) for rank in range(2)]
-    for k, weight in enumerate((None, WEIGHT)):
-        logits = torch.cat([part for part, _ in shards]).detach().requires_grad_()
-        loss = MeanCrossEntropyLoss(weight)(logits, torch.cat([part for _, part in shards]))
-        loss.backward()
-        assert logits.grad is not None
-        torch.testing.assert_close((ranks[0][k][0] + ranks[1][k][0]) / 2, loss.detach())
-        # Gradients are averaged over the processes by whoever trains.
-        torch.testing.assert_close(torch.cat([found[k][1] for found in ranks]) / 2, logits.grad)

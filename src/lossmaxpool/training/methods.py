@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossmaxpool.data import IGNORE_INDEX
@@ -17,9 +16,8 @@ from lossmaxpool.losses import (
     MaxPoolingCrossEntropyLoss,
     median_frequency_weights,
 )
-from lossmaxpool.losses.pixel import upsample_to
 from lossmaxpool.training.config import LossConfig
-from lossmaxpool.training.ranks import mean_over_ranks
+from lossmaxpool.training.criteria import ImageMeanLoss, MeanCrossEntropyLoss
 
 
 @dataclass(frozen=True)
@@ -39,53 +37,20 @@ class Method:
     build: Callable[[LossConfig, Tensor], nn.Module]
 
 
-class MeanCrossEntropyLoss(nn.Module):
-    """The mean cross-entropy over the valid pixels of a batch, shared among processes or not.
-
-    ``sum_i weight[y_i] l_i / sum_i weight[y_i]``, and 0 where no pixel is valid: torch's own mean
-    is NaN there, and a crop may well hold nothing but ignored pixels. Where a process group exists,
-    the divisor is its mean over the processes. The mean of their losses, and of their gradients, is
-    then that of one process with the whole batch, whatever their shares of valid pixels.
-
-    Args:
-        weight: Class weights (C,), or None for equal ones.
-        label_smoothing: Probability mass moved from the true class to all classes.
-    """
-
-    weight: Tensor | None
-
-    def __init__(self, weight: Tensor | None = None, *, label_smoothing: float = 0.0) -> None:
-        super().__init__()
-        self.register_buffer("weight", weight)
-        self.label_smoothing = label_smoothing
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of logits (B, C, h, w), upsampled to the target (B, H, W)."""
-        total = F.cross_entropy(
-            upsample_to(logits, target.shape[-2:]).float(),
-            target,
-            weight=self.weight,
-            ignore_index=IGNORE_INDEX,
-            reduction="sum",
-            label_smoothing=self.label_smoothing,
-        )
-        valid = target[target != IGNORE_INDEX]
-        mass = total.new_tensor(valid.numel()) if self.weight is None else self.weight[valid].sum()
-        return total / mean_over_ranks(mass).clamp(min=1e-12)
-
-
 def _mean(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
     return MeanCrossEntropyLoss(label_smoothing=loss.label_smoothing)
 
 
 def _max_pooling(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
-    return MaxPoolingCrossEntropyLoss(
+    pooled = MaxPoolingCrossEntropyLoss(
         loss.p,
         loss.min_support,
         ignore_index=IGNORE_INDEX,
         label_smoothing=loss.label_smoothing,
         pool=loss.pool,
+        reduction="none" if loss.pool == "image" else "mean",
     )
+    return ImageMeanLoss(pooled) if loss.pool == "image" else pooled
 
 
 def _inverse_median(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
@@ -94,8 +59,13 @@ def _inverse_median(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
 
 
 def _bootstrap(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
-    return BootstrappedCrossEntropyLoss(
-        loss.bootstrap_k, ignore_index=IGNORE_INDEX, label_smoothing=loss.label_smoothing
+    return ImageMeanLoss(
+        BootstrappedCrossEntropyLoss(
+            loss.bootstrap_k,
+            ignore_index=IGNORE_INDEX,
+            label_smoothing=loss.label_smoothing,
+            reduction="none",
+        )
     )
 
 

@@ -22,8 +22,8 @@ from lossmaxpool.models import (
 from lossmaxpool.models.strips import SmallLogits, decide
 from lossmaxpool.sampling.seeds import mix
 from lossmaxpool.training.config import OptimisationConfig, TrainConfig
+from lossmaxpool.training.criteria import MeanCrossEntropyLoss
 from lossmaxpool.training.errors import NonFiniteLossError, TrainingError
-from lossmaxpool.training.methods import MeanCrossEntropyLoss
 
 
 class SegmentationModule(pl.LightningModule):

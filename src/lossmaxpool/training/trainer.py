@@ -7,15 +7,20 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.environments import (  # type: ignore[attr-defined]
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from lightning.pytorch.utilities.exceptions import (  # type: ignore[attr-defined]
     MisconfigurationException,
 )
 
 from lossmaxpool.training.checkpoints import AtomicCheckpointIO
-from lossmaxpool.training.config import TrainConfig
+from lossmaxpool.training.config import HardwareConfig, TrainConfig
 from lossmaxpool.training.errors import TrainingError
 
 
@@ -28,12 +33,17 @@ def make_trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -
         callbacks: What records, tells and saves, in this order.
 
     Raises:
-        TrainingError: The hardware that was asked for is not there.
+        TrainingError: The hardware that was asked for is not there, or a launcher has started
+            another number of processes.
     """
     hardware, steps = config.hardware, config.optimisation.steps
     parts = config.optimisation.accumulate
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if SLURMEnvironment.detect():
+        # Lightning's requeueing would save a state of its own, in the middle of a step.
+        plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
-        return pl.Trainer(
+        trainer = pl.Trainer(
             accelerator=hardware.accelerator,
             devices=hardware.devices,
             num_nodes=hardware.num_nodes,
@@ -48,7 +58,9 @@ def make_trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
             logger=TensorBoardLogger(out, name="", version="tensorboard"),
-            plugins=[AtomicCheckpointIO()],
+            # Lightning resumes from what it once left there, before anything else.
+            default_root_dir=out,
+            plugins=plugins,
             callbacks=callbacks,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -56,6 +68,22 @@ def make_trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -
         )
     except MisconfigurationException as error:
         raise TrainingError(f"Lightning refuses this hardware: {error}") from error
+    _check_launcher(trainer, hardware)
+    return trainer
+
+
+def _check_launcher(trainer: pl.Trainer, hardware: HardwareConfig) -> None:
+    """Refuse to be one of several processes that know nothing of each other."""
+    for name, launcher in (("torchrun", TorchElasticEnvironment), ("SLURM", SLURMEnvironment)):
+        started = launcher().world_size() if launcher.detect() else trainer.world_size
+        if started != trainer.world_size:
+            raise TrainingError(
+                f"{name} has started {started} processes, and hardware.devices "
+                f"{hardware.devices} on hardware.num_nodes {hardware.num_nodes} with "
+                f"hardware.strategy {hardware.strategy} makes {trainer.world_size}: give the "
+                "processes of one machine as hardware.devices, the machines as "
+                "hardware.num_nodes, and hardware.strategy ddp"
+            )
 
 
 @contextmanager

@@ -1,0 +1,93 @@
+"""The mean over a batch, in one process and in two."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from lossmaxpool.data import IGNORE_INDEX
+from lossmaxpool.training.config import LossConfig
+from lossmaxpool.training.criteria import ImageMeanLoss, MeanCrossEntropyLoss
+from lossmaxpool.training.methods import METHODS
+
+WEIGHT = torch.tensor([1.0, 2.0, 0.5])
+
+
+def batch(seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Three images: one labelled in part, one whole, one not at all."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(3, 3, 4, 4, generator=generator).requires_grad_()
+    target = torch.randint(3, (3, 16, 16), generator=generator)
+    target[0, :3] = IGNORE_INDEX
+    target[2] = IGNORE_INDEX
+    return logits, target
+
+
+@pytest.mark.parametrize("weight", [None, torch.tensor([1.0, 2.0, 0.5])])
+def test_mean_cross_entropy_is_the_one_of_torch(weight: torch.Tensor | None) -> None:
+    logits, target = batch()
+    full = F.interpolate(logits, size=(16, 16), mode="bilinear", align_corners=False)
+    expected = F.cross_entropy(full, target, weight=weight, ignore_index=IGNORE_INDEX)
+    torch.testing.assert_close(MeanCrossEntropyLoss(weight)(logits, target), expected)
+
+
+def test_images_without_a_valid_pixel_do_not_count() -> None:
+    logits, target = batch()
+    per_image = METHODS["loss-only"].build(LossConfig(), torch.ones(1, 3))
+    assert isinstance(per_image, ImageMeanLoss)
+    torch.testing.assert_close(per_image(logits, target), per_image(logits[:2], target[:2]))
+
+
+def shard(rank: int) -> tuple[Tensor, Tensor]:
+    """The second process has two images that count, the first one and a half-empty one."""
+    logits, target = batch(seed=rank)
+    if rank == 0:
+        target[1, 2:] = IGNORE_INDEX
+        target[0] = IGNORE_INDEX
+    return logits, target
+
+
+def criteria() -> list[nn.Module]:
+    losses = LossConfig(bootstrap_k=40)
+    methods = [METHODS[name].build(losses, torch.ones(1, 3)) for name in ("loss-only", "bootstrap")]
+    return [MeanCrossEntropyLoss(), MeanCrossEntropyLoss(WEIGHT), *methods]
+
+
+def work(rank: int, folder: str) -> None:
+    store = f"file://{folder}/meet"
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    found = []
+    for criterion in criteria():
+        logits, target = shard(rank)
+        loss = criterion(logits, target)
+        loss.backward()
+        found.append((loss.detach(), logits.grad))
+    torch.save(found, f"{folder}/{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def test_two_processes_have_the_mean_of_one(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    processes = [context.Process(target=work, args=(rank, str(tmp_path))) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    shards = [shard(rank) for rank in range(2)]
+    for k, criterion in enumerate(criteria()):
+        logits = torch.cat([part for part, _ in shards]).detach().requires_grad_()
+        loss = criterion(logits, torch.cat([part for _, part in shards]))
+        loss.backward()
+        assert logits.grad is not None
+        torch.testing.assert_close((ranks[0][k][0] + ranks[1][k][0]) / 2, loss.detach())
+        # Gradients are averaged over the processes by whoever trains.
+        torch.testing.assert_close(torch.cat([found[k][1] for found in ranks]) / 2, logits.grad)
