@@ -175,19 +175,24 @@ class ClassIndex:
             )
 
 
-class _Counts(Dataset[Tensor]):
-    """The counts of one mask by its number, for a loader with workers."""
+class _Counts(Dataset[Tensor | ValueError]):
+    """The counts of one mask by its number, for a loader with workers.
+
+    What is wrong with a mask is handed over, not raised: a worker's trace would bury the sentence.
+    """
 
     def __init__(self, mask: Callable[[int], Tensor], num_classes: int, ignore_index: int) -> None:
         self.mask = mask
         self.num_classes = num_classes
         self.ignore_index = ignore_index
 
-    def __getitem__(self, image: int) -> Tensor:
+    def __getitem__(self, image: int) -> Tensor | ValueError:
         try:
             return count_classes(self.mask(image), self.num_classes, self.ignore_index)
         except ValueError as error:
-            raise ValueError(f"image {image}: {error}") from error
+            wrong = ValueError(f"image {image}: {error}")
+            wrong.__cause__ = error
+            return wrong
 
 
 def _count(
@@ -205,6 +210,8 @@ def _count(
         generator=torch.Generator(),
     )
     for done, row in enumerate(loader, start=1):
+        if isinstance(row, ValueError):
+            raise row
         # A copy: what comes from a worker holds a file descriptor open.
         yield row.clone()
         if progress is not None:
