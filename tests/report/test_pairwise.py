@@ -75,6 +75,15 @@ def test_the_page_and_the_summary_hold_the_pairs(make_runs: MakeRuns, tmp_path: 
     assert ["loss-only", "inverse-median"] in [[p["method"], p["over"]] for p in content["pairs"]]
 
 
+def test_of_several_rivals_the_page_opens_with_one_finding_each(
+    make_runs: MakeRuns, tmp_path: Path
+) -> None:
+    several = write_report(make_runs(*THREE), tmp_path / "several").read_text()
+    assert several.count("<details") == several.count("<summary><b>") == 2
+    single = write_report(make_runs("base", "bootstrap", seeds=(7,)), tmp_path / "one").read_text()
+    assert "<details" not in single
+
+
 def test_without_base_the_other_methods_are_still_compared(
     make_runs: MakeRuns, tmp_path: Path
 ) -> None:
