@@ -40,7 +40,9 @@ def test_a_class_that_is_not_there_is_refused() -> None:
         random_pixel(torch.zeros(3, 3, dtype=torch.uint8), 2, 0)
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+@pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.uint16, torch.int16, torch.int32, torch.int64]
+)
 def test_counts(dtype: torch.dtype) -> None:
     mask = torch.tensor([[0, 1, 1], [2, 2, 2]], dtype=dtype)
     assert count_classes(mask, 4, ignore_index=2).tolist() == [1, 2, 0, 0]

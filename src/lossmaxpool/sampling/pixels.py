@@ -29,6 +29,8 @@ def count_classes(mask: Tensor, num_classes: int, ignore_index: int) -> Tensor:
         raise ValueError(f"a mask must hold integer class ids, got {mask.dtype}")
     ids = mask.flatten()
     ids = ids[ids != ignore_index]
+    if ids.dtype != torch.uint8:
+        ids = ids.long()  # torch finds no extremes of 16-bit unsigned integers
     if ids.numel() == 0:
         return torch.zeros(num_classes, dtype=torch.int64)
     low, high = (int(bound) for bound in torch.aminmax(ids))
