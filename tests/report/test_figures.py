@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +14,14 @@ import pytest
 from lossmaxpool.report.axes import Scale, linear_ticks, log_ticks
 from lossmaxpool.report.class_figure import class_figure
 from lossmaxpool.report.curve_figure import cross_entropy_figure, in_parts, miou_figure, over_seeds
-from lossmaxpool.report.drawing import canvas, line
-from lossmaxpool.report.files import standalone
+from lossmaxpool.report.drawing import canvas, color, line
+from lossmaxpool.report.files import standalone, style
 from lossmaxpool.report.gain_figure import gain_figure
 from lossmaxpool.report.labels import Box, place
 from lossmaxpool.report.paper_figures.ramp import SHEET
 from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.statistics import Summary, summarize
+from lossmaxpool.training.methods import METHODS
 
 from .conftest import CLASSES
 
@@ -119,6 +121,14 @@ def test_every_method_has_its_curve(make_runs: MakeRuns, draw: Callable[[Summary
     svg = ET.fromstring(draw(summary))
     assert [p.get("class") for p in svg.iter("polyline")] == ["curve m0", "curve m1", "curve m2"]
     assert "LMP (loss only)" in (svg.get("aria-label") or "")
+
+
+def test_each_of_the_six_methods_has_a_colour_of_its_own_by_day_and_by_night() -> None:
+    sheet = style("drawing.css")
+    for values in re.findall(r":root \{(.*?)\}", sheet, re.DOTALL):
+        assert len(set(re.findall(r"--m\d: (#\w+);", values))) == len(METHODS)
+    assert all(f".{color(i)} {{" in sheet for i in range(len(METHODS)))
+    assert len({color(i) for i in range(len(METHODS))}) == len(METHODS)
 
 
 def test_a_single_evaluation_is_a_mark_rather_than_nothing(make_runs: MakeRuns) -> None:

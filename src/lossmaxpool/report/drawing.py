@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from lossmaxpool.report.axes import Scale, tick_text
 from lossmaxpool.report.markup import Child, Markup, element
 
-# The page has this many method colours; further methods repeat them with another marker.
-METHOD_COLORS = 5
+# One for each of the paper's methods; further ones repeat them with another marker.
+METHOD_COLORS = 6
 
 
 def canvas(
