@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import re
 import tempfile
 import time
 import warnings
@@ -28,6 +27,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.io import ImageReadMode, decode_image
 
+from benchmarks.blocks import filled
 from benchmarks.speed.clock import quantiles, take_turns
 from lossmaxpool.data import TrainTransform
 from lossmaxpool.data.decode import image_tensor, read_image
@@ -36,14 +36,13 @@ from lossmaxpool.data.street_scenes import LABELS, StreetScenes
 from lossmaxpool.environment import describe_environment
 from lossmaxpool.report.axes import Scale, linear_ticks
 from lossmaxpool.report.drawing import bottom_axis, canvas, text
-from lossmaxpool.report.files import style
-from lossmaxpool.report.markup import Markup, element
+from lossmaxpool.report.files import standalone
+from lossmaxpool.report.markup import element
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "loading.json"
 PAGE = ROOT / "docs" / "data.md"
 PICTURE = ROOT / "docs" / "images" / "loading.svg"
-BLOCK = re.compile(r"(<!-- loading: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 CPU = torch.device("cpu")
 WORKERS = (0, 1, 2)
 IMAGES = 4
@@ -141,7 +140,7 @@ def at_half_size(path: Path) -> Tensor:
     """A JPEG without a part of each block's frequencies."""
     picture = Image.open(io.BytesIO(path.read_bytes()))
     picture.draft("RGB", (picture.width // 2, picture.height // 2))
-    return image_tensor(picture)
+    return image_tensor(picture, f"The image {path}")
 
 
 def throughput(
@@ -242,15 +241,13 @@ def picture(content: dict[str, Any]) -> str:
         for shape, stages in zip(shapes, spans, strict=True)
     )
     drawing = canvas(width, bottom + 26, f"Where a worker's time goes. {spoken}", *parts)
-    opening, rest = drawing.split(">", 1)
-    sheet = element("style", style("drawing.css"), Markup(".mark { stroke: none; }"))
-    return f'{opening} xmlns="http://www.w3.org/2000/svg">{sheet}{rest}\n'
+    return standalone(drawing, rules=".mark { stroke: none; }")
 
 
 def rendered(page: str, content: dict[str, Any]) -> str:
     """The page with its blocks filled."""
     blocks = {"setting": setting, "rates": rates, "decoders": decoders}
-    return BLOCK.sub(lambda m: f"{m[1]}\n{blocks[m[2]](content)}\n\n{m[3]}", page)
+    return filled(page, "loading", lambda name: blocks[name](content))
 
 
 def render(content: dict[str, Any]) -> None:

@@ -112,6 +112,28 @@ def test_a_wrong_key_of_a_file_is_answered(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.filterwarnings("default:.*are never drawn")
+def test_a_bad_picture_in_a_worker_is_one_line(
+    options: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    for split in ("train", "val"):
+        for kind, mode, size in (("images", "RGB", (64, 48)), ("masks", "L", (64, 40))):
+            (data / split / kind).mkdir(parents=True)
+            Image.new(mode, size).save(data / split / kind / "a.png")
+    (data / "classes.txt").write_text("road\nsky\n")
+    words = ["train", "--config", options, "--out", tmp_path / "run", "--hardware.workers", "1"]
+    words += ["--method", "lmp", "--sampling.update_interval", "4"]
+    assert status([*words, "--data.name", "folders", "--data.root", data]) == 1
+    *warned, told = capsys.readouterr().err.splitlines()
+    assert told.startswith("error: ")
+    assert "masks/a.png is 64x40" in told
+    # What is worth a warning along the way is one line, too.
+    assert [line for line in warned if line] == [
+        "warning: 1 of 2 classes have no pixel in the data and are never drawn: sky"
+    ]
+
+
 def test_nothing_near_gets_no_hint() -> None:
     assert nearest_option("xyzzy", ["seed", "optimisation.lr"]) == ""
 
@@ -230,6 +252,11 @@ def test_compare_writes_a_report(
     assert status(["compare", "--out", out, "--resume", "--seeds", "[0,1]"]) == 0
     assert yaml.safe_load((out / "compare.yaml").read_text())["seeds"] == [0, 1]
     assert (out / "loss-only-seed1" / "record.json").is_file()
+    # Resuming under other options is refused, and spoils nothing.
+    saved = (out / "compare.yaml").read_bytes()
+    assert status(["compare", "--out", out, "--resume", "--optimisation.steps", "9"]) == 1
+    assert "optimisation.steps: 2 -> 9" in capsys.readouterr().err
+    assert (out / "compare.yaml").read_bytes() == saved
 
 
 def test_the_demo_runs_twice(tmp_path: Path) -> None:

@@ -1,15 +1,11 @@
-"""Fills the blocks of docs/speed.md, and of any other page that asks for one, from the results.
-
-A block stands between ``<!-- speed: name -->`` and ``<!-- end -->``; what is typed between the two
-is replaced. The words around the blocks are written by hand and hold no figure.
-"""
+"""Fills the blocks of docs/speed.md, and of any other page that asks for one, from the results."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks.blocks import filled
 from benchmarks.speed.pictures import COST, SCALING, cost_picture, scaling_picture
 from benchmarks.speed.results import Measured, Results, read
 from benchmarks.speed.tables import (
@@ -27,7 +23,6 @@ PAGES = (ROOT / "README.md", ROOT / "docs" / "speed.md")
 IMAGES = ROOT / "docs" / "images"
 DEVICES = ("cpu", "cuda")
 UNKNOWN = "**Not measured yet: there is no figure, and none is claimed.**"
-BLOCK = re.compile(r"(<!-- speed: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def render() -> None:
@@ -44,14 +39,12 @@ def render() -> None:
 def rendered(page: str) -> str:
     """A page with its blocks as the results have them."""
 
-    def block(found: re.Match[str]) -> str:
-        opening, name, end = found.groups()
+    def block(name: str) -> str:
         section, _, device = name.rpartition("-")
         results = read(device)
-        body = UNKNOWN if results is None else SECTIONS[section](results)
-        return f"{opening}\n{body}\n\n{end}"
+        return UNKNOWN if results is None else SECTIONS[section](results)
 
-    return BLOCK.sub(block, page)
+    return filled(page, "speed", block)
 
 
 def _setting(results: Results) -> str:

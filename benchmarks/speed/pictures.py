@@ -18,7 +18,7 @@ from lossmaxpool.report.drawing import (
     polyline,
     text,
 )
-from lossmaxpool.report.files import style
+from lossmaxpool.report.files import standalone
 from lossmaxpool.report.markup import Markup, element
 
 COST = "speed-{}-cost.svg"
@@ -70,7 +70,9 @@ def cost_picture(results: Results) -> str:
                 f"memory {number(case.ratio(name, measure='extra_bytes'))}"
             )
         top = bottom + FOOT + 14
-    return _alone(canvas(WIDTH, top, "Cost over cross-entropy. " + "; ".join(spoken), *parts))
+    return standalone(
+        canvas(WIDTH, top, "Cost over cross-entropy. " + "; ".join(spoken), *parts), rules=STYLE
+    )
 
 
 def scaling_picture(results: Results) -> str:
@@ -119,7 +121,9 @@ def scaling_picture(results: Results) -> str:
         f"{number(points[-1][1])} ms for {points[-1][0]}"
         for name, points in series.items()
     )
-    return _alone(canvas(WIDTH, height, f"Time against the number of losses. {spoken}", *parts))
+    return standalone(
+        canvas(WIDTH, height, f"Time against the number of losses. {spoken}", *parts), rules=STYLE
+    )
 
 
 def _bar(case: Measured, name: str, measure: str, scale: Scale, top: float) -> list[Markup]:
@@ -167,10 +171,3 @@ def _apart(heights: Iterable[float], distance: float) -> list[float]:
     for index in sorted(range(len(heights)), key=heights.__getitem__):
         last = placed[index] = max(heights[index], last + distance)
     return [placed[index] for index in range(len(heights))]
-
-
-def _alone(drawing: Markup) -> str:
-    """A drawing as a file of its own: it brings its name space and its style."""
-    sheet = element("style", style("drawing.css"), Markup(STYLE))
-    opening, rest = drawing.split(">", 1)
-    return f'{opening} xmlns="http://www.w3.org/2000/svg">{sheet}{rest}\n'

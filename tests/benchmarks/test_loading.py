@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from benchmarks.blocks import block_names
 
 from benchmarks import loading
 
@@ -14,7 +15,7 @@ CONTENT = json.loads(loading.RESULTS.read_text())
 
 def test_the_page_shows_what_was_measured() -> None:
     page = loading.PAGE.read_text()
-    assert {name for _, name, _ in loading.BLOCK.findall(page)} == {"rates", "setting", "decoders"}
+    assert block_names(page, "loading") == {"rates", "setting", "decoders"}
     assert page == loading.rendered(page, CONTENT), "run: python -m benchmarks.loading --render"
     assert loading.PICTURE.read_text() == loading.picture(CONTENT)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +66,16 @@ def test_another_configuration_is_refused(finished: Path) -> None:
     other = replace(config, optimisation=replace(config.optimisation, lr=0.5))
     with pytest.raises(TrainingError, match=r"optimisation\.lr: 0\.01 -> 0\.5"):
         train(other, finished, resume=True)
+
+
+def test_the_checkpoint_of_another_run_is_refused(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    config = tiny()
+    shorter = replace(config, optimisation=replace(config.optimisation, steps=1))
+    train(shorter, folder)
+    shutil.copy(finished / LAST, folder / LAST)
+    with pytest.raises(TrainingError, match=r"that of a run .* \(optimisation\.steps: 8 -> 1\)"):
+        train(shorter, folder, resume=True)
 
 
 class Payload:

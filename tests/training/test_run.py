@@ -91,6 +91,8 @@ def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
         train(tiny(), tmp_path)
     with pytest.raises(TrainingError, match=r"no config\.yaml to resume from"):
         train(tiny(), tmp_path, resume=True)
+    with pytest.raises(TrainingError, match=r"thesis\.tex is a file: choose a new folder"):
+        train(tiny(), tmp_path / "thesis.tex")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 

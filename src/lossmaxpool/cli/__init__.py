@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 
 from lossmaxpool._version import __version__
@@ -55,7 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = did_you_mean(name, COMMANDS)
         sys.stderr.write(f"error: there is no command {name!r}. {hint}\n\n{_overview()}")
         return 2
-    return _run(name, rest)
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        return _run(name, rest)
+
+
+def _warn(message: Warning | str, *where: object, **options: object) -> None:
+    """Where in the code a warning was raised helps nobody at a terminal."""
+    sys.stderr.write(f"warning: {message}\n")
 
 
 def _overview() -> str:
@@ -101,10 +109,14 @@ def _run(name: str, words: list[str]) -> int:
 
 def _for_people(error: Exception) -> str | None:
     """What an error says, or None where it is a fault of the code, which its trace shows best."""
+    from lossmaxpool.data import DataError
     from lossmaxpool.training.errors import TrainingError
 
     if isinstance(error, TrainingError):
         return str(error)
+    if isinstance(error, DataError):
+        # Out of a loader's worker, torch sets the trace there before what the error says.
+        return str(error).rpartition(f"{DataError.__name__}: ")[2].strip()
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     # What this package raises itself says what to change.

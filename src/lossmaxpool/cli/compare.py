@@ -13,6 +13,7 @@ from jsonargparse.typing import PositiveInt
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.report import format_table, write_report
 from lossmaxpool.training import TrainConfig, compare
+from lossmaxpool.training.compare import plan_comparison
 from lossmaxpool.training.config import MethodId
 from lossmaxpool.training.folder import claim_output
 
@@ -75,7 +76,8 @@ def compare_and_report(
     """
     shared = {key: value for key, value in config.to_dict().items() if key not in _OWN}
     saved = {"methods": list(methods), "seeds": list(seeds), **shared}
-    claim_output(out, {SAVED: saved}, resume=resume)
+    planned = plan_comparison(config, methods, seeds, out)
+    claim_output(out, {SAVED: saved}, planned, resume=resume)
     runs = compare(config, methods, seeds, out, jobs=jobs, resume=True)
     report = write_report(runs, out)
     sys.stdout.write(f"\n{format_table(runs)}\n\n{report}\n")

@@ -13,7 +13,7 @@ from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.report.sweep import sweep_table, write_sweep
 from lossmaxpool.training import TrainConfig
 from lossmaxpool.training.config import MethodId
-from lossmaxpool.training.folder import CONFIG, check_same_run, claim_output
+from lossmaxpool.training.folder import claim_output
 from lossmaxpool.training.many import train_all
 from lossmaxpool.training.sweep import MAX_POOLED, Grid, plan
 
@@ -55,11 +55,7 @@ def run(options: Namespace) -> None:
     common = {key: value for key, value in config.to_dict().items() if key not in _OWN}
     axes = {name: list(getattr(grid, name)) for name in Grid.__dataclass_fields__}
     saved = {SHARED: common, SAVED: axes | common}
-    for each, folder in runs:
-        # Before the options that the runs began with are overwritten.
-        if (folder / CONFIG).is_file():
-            check_same_run(each, folder)
-    claim_output(options.out, saved, resume=options.resume)
+    claim_output(options.out, saved, runs, resume=options.resume)
     if options.dry_run:
         sys.stdout.writelines(f"{command(*each, options)}\n" for each in runs)
         return

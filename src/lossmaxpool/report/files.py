@@ -21,10 +21,10 @@ def style(*names: str) -> Markup:
     return Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in names))
 
 
-def standalone(drawing: Markup, *sheets: str) -> str:
+def standalone(drawing: Markup, *sheets: str, rules: str = "") -> str:
     """An SVG as a file of its own, with the styles that a page would give it, and further ones."""
     opening, rest = drawing.split(">", 1)
-    sheet = element("style", _without_variables(style("drawing.css", *sheets)))
+    sheet = element("style", _without_variables(f"{style('drawing.css', *sheets)}\n{rules}"))
     return f'{opening} xmlns="http://www.w3.org/2000/svg">{sheet}{rest}\n'
 
 

@@ -91,6 +91,7 @@ def new_record(
     train_set: SegmentationDataset,
     val_set: SegmentationDataset,
     train_pixels: Tensor,
+    val_pixels: Tensor,
 ) -> RunRecord:
     """Return the record of a run that has not begun.
 
@@ -99,6 +100,7 @@ def new_record(
         train_set: The training split.
         val_set: The validation split.
         train_pixels: Labelled training pixels per image and class, (num_images, C) int64.
+        val_pixels: Those of the validation split.
     """
     return RunRecord(
         # Until it has finished, a run is an interrupted one: a kill leaves no time to say so.
@@ -116,7 +118,7 @@ def new_record(
         classes=list(train_set.labels.names),
         colors=[list(color) for color in train_set.labels.colors],
         train_pixels=train_pixels.sum(dim=0).tolist(),
-        val_pixels=count_split(config, val_set).sum(dim=0).tolist(),
+        val_pixels=val_pixels.sum(dim=0).tolist(),
         config=config.to_dict(),
         environment={},
     )

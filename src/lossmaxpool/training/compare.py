@@ -9,7 +9,7 @@ from pathlib import Path
 from lossmaxpool.training.config import MethodId, TrainConfig
 from lossmaxpool.training.errors import TrainingError
 from lossmaxpool.training.folder import is_unused
-from lossmaxpool.training.many import train_all
+from lossmaxpool.training.many import Planned, train_all
 
 
 def compare(
@@ -41,15 +41,35 @@ def compare(
             configuration, or a run stopped.
         ValueError: No method, no seed, or one of them twice; several devices per run.
     """
+    runs = plan_comparison(config, methods, seeds, out)
+    if not resume and not is_unused(out):
+        raise TrainingError(f"{out} is not empty: choose a new folder, or add --resume")
+    train_all(runs, jobs=jobs)
+    return [folder for _, folder in runs]
+
+
+def plan_comparison(
+    config: TrainConfig, methods: Sequence[MethodId], seeds: Sequence[int], out: Path
+) -> list[Planned]:
+    """Name every run of a comparison, those of one seed one after the other.
+
+    Args:
+        config: What the runs share.
+        methods: The methods.
+        seeds: The seeds.
+        out: The folder that will hold the run folders.
+
+    Returns:
+        Configurations and folders.
+
+    Raises:
+        ValueError: No method, no seed, or one of them twice.
+    """
     for what, given in (("method", methods), ("seed", seeds)):
         if not given or len(set(given)) < len(given):
             raise ValueError(f"{what}s are {list(given)}: expected at least one, each once")
-    if not resume and not is_unused(out):
-        raise TrainingError(f"{out} is not empty: choose a new folder, or add --resume")
-    runs = [
+    return [
         (replace(config, method=method, seed=seed), out / f"{method}-seed{seed}")
         for seed in seeds
         for method in methods
     ]
-    train_all(runs, jobs=jobs)
-    return [folder for _, folder in runs]

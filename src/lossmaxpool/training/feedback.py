@@ -23,9 +23,6 @@ class SamplerFeedback(pl.Callback):
         self.sampler = sampler
         self.running_iou = running_iou
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.sampler.index.check_ranks()
-
     def on_train_batch_end(
         self,
         trainer: pl.Trainer,

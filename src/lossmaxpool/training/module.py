@@ -24,6 +24,10 @@ from lossmaxpool.sampling.seeds import mix
 from lossmaxpool.training.config import OptimisationConfig, TrainConfig
 from lossmaxpool.training.criteria import MeanCrossEntropyLoss
 from lossmaxpool.training.errors import NonFiniteLossError, TrainingError
+from lossmaxpool.training.folder import check_same_configuration
+
+# The name of the configuration in a checkpoint.
+CONFIGURATION = "lossmaxpool_configuration"
 
 
 class SegmentationModule(pl.LightningModule):
@@ -56,14 +60,16 @@ class SegmentationModule(pl.LightningModule):
         self.confusion = ConfusionMatrix(len(description.classes))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what is needed to rebuild the network without the run folder."""
+        """Add what rebuilds the network without the run folder, and whose state this is."""
         checkpoint[ModelDescription.KEY] = self.description.as_dict()
+        checkpoint[CONFIGURATION] = self.config.to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of other classes.
+        """Refuse the state of another run.
 
         Raises:
-            TrainingError: The classes of the checkpoint are not those of the data set.
+            TrainingError: The classes of the checkpoint are not those of the data set, or it was
+                saved under another configuration.
         """
         trained = ModelDescription.from_dict(checkpoint[ModelDescription.KEY]).classes
         if trained != self.description.classes:
@@ -73,6 +79,9 @@ class SegmentationModule(pl.LightningModule):
                 f"{', '.join(self.description.classes)}: resume with the data that the run began "
                 "with, or train into a new folder"
             )
+        check_same_configuration(
+            self.config, checkpoint[CONFIGURATION], "the checkpoint is that of a run"
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (B, C, h, w) of normalised images (B, 3, H, W)."""

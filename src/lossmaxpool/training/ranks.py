@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+import lightning.pytorch as pl
 from torch import Tensor
 from torch import distributed as dist
+
+from lossmaxpool.sampling import ClassIndex
+
+
+class SameMasks(pl.Callback):
+    """Stops all processes before the first step where one sees other masks than the first.
+
+    Args:
+        splits: The pixels per image and class of each split, (num_images, C) int64.
+    """
+
+    def __init__(self, *splits: Tensor) -> None:
+        self.indices = [ClassIndex(pixels) for pixels in splits]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for index in self.indices:
+            index.check_ranks()
 
 
 def mean_over_ranks(value: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from lossmaxpool.training.interrupts import postponed_interrupt
 from lossmaxpool.training.loading import SegmentationData
 from lossmaxpool.training.module import SegmentationModule
 from lossmaxpool.training.progress import ProgressReport
+from lossmaxpool.training.ranks import SameMasks
 from lossmaxpool.training.record import RunRecord
 from lossmaxpool.training.recording import RecordKeeper
 from lossmaxpool.training.trainer import make_trainer, quiet
@@ -66,9 +67,9 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
         torch.set_num_threads(config.hardware.threads)
     train_set = open_split(config, config.data.train_split)
     val_set = open_split(config, config.data.val_split)
-    train_pixels = count_split(config, train_set)
+    train_pixels, val_pixels = count_split(config, train_set), count_split(config, val_set)
     module = build_module(config, train_set, train_pixels, pretrained=checkpoint is None)
-    record = new_record(config, train_set, val_set, train_pixels)
+    record = new_record(config, train_set, val_set, train_pixels, val_pixels)
     sampler = build_sampler(config, train_set, train_pixels)
     running_iou = RunningIoU(
         train_set.labels.num_classes,
@@ -80,6 +81,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
     keeper, console = RecordKeeper(record, out), Console()
     with quiet(), postponed_interrupt() as interrupt:
         callbacks = [
+            SameMasks(train_pixels, val_pixels),
             SamplerFeedback(sampler, running_iou),
             EvolutionKeeper(record, train_set, out, config.reporting.evolution),
             keeper,
