@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch import distributed as dist
 
 from lossmaxpool.data import IGNORE_INDEX
 from lossmaxpool.training.config import LossConfig
 from lossmaxpool.training.criteria import ImageMeanLoss, MeanCrossEntropyLoss
 from lossmaxpool.training.methods import METHODS
+from tests.training.processes import in_two_processes
 
 WEIGHT = torch.tensor([1.0, 2.0, 0.5])
 
@@ -59,28 +58,18 @@ def criteria() -> list[nn.Module]:
     return [MeanCrossEntropyLoss(), MeanCrossEntropyLoss(WEIGHT), *methods]
 
 
-def work(rank: int, folder: str) -> None:
-    store = f"file://{folder}/meet"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+def work(rank: int, folder: Path) -> None:
     found = []
     for criterion in criteria():
         logits, target = shard(rank)
         loss = criterion(logits, target)
         loss.backward()
         found.append((loss.detach(), logits.grad))
-    torch.save(found, f"{folder}/{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    torch.save(found, folder / f"{rank}.pt")
 
 
 def test_two_processes_have_the_mean_of_one(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("forkserver")
-    processes = [context.Process(target=work, args=(rank, str(tmp_path))) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]
+    in_two_processes(work, tmp_path)
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     shards = [shard(rank) for rank in range(2)]
     for k, criterion in enumerate(criteria()):
