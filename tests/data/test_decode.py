@@ -92,6 +92,23 @@ def test_a_16_bit_mask_keeps_its_ids(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_ids(save(tmp_path / "a.png", wide)), wide)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_grey_mask_of_few_bits_keeps_its_ids(bits: int, tmp_path: Path) -> None:
+    ids = list(range(2**bits))
+    packed = sum(value << (bits * (len(ids) - 1 - x)) for x, value in enumerate(ids))
+    row = (packed << (-bits * len(ids) % 8)).to_bytes((bits * len(ids) + 7) // 8, "big")
+    header = struct.pack(">IIBBBBB", len(ids), 1, bits, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b""))
+    (tmp_path / "a.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in chunks
+        )
+    )
+    assert read_ids(tmp_path / "a.png").tolist() == [ids]
+
+
 def test_a_bilevel_mask_is_read_as_0_and_1(tmp_path: Path) -> None:
     Image.fromarray(np.array([[True, False]])).save(tmp_path / "a.png")
     assert read_ids(tmp_path / "a.png").tolist() == [[1, 0]]

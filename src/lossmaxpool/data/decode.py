@@ -19,6 +19,7 @@ from torch import Tensor
 from lossmaxpool.data.errors import DataError
 from lossmaxpool.data.sbd import sbd_ids
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 # What Pillow raises for a damaged or truncated file depends on the format.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
@@ -32,8 +33,7 @@ def _read(path: Path, kind: str) -> bytes:
         raise DataError(f"The {kind} {path} cannot be opened: {error}.") from error
 
 
-def _decode(path: Path, kind: str) -> Image.Image:
-    content = _read(path, kind)
+def _decode(content: bytes, path: Path, kind: str) -> Image.Image:
     try:
         # From memory: Pillow keeps the file of a damaged picture open.
         picture = Image.open(BytesIO(content))
@@ -64,7 +64,7 @@ def read_image(path: Path) -> Tensor:
     Raises:
         DataError: naming the file, if it is missing, damaged or truncated, or holds floats.
     """
-    return image_tensor(_decode(path, "image"), f"The image {path}")
+    return image_tensor(_decode(_read(path, "image"), path, "image"), f"The image {path}")
 
 
 def image_tensor(picture: Image.Image, subject: str) -> Tensor:
@@ -100,7 +100,7 @@ def read_ids(path: Path) -> NDArray[np.integer]:
     """The ids of a mask file as they stand there.
 
     Args:
-        path: a single-channel or palette picture of 1, 8 or 16 bits, or a .mat file of SBD.
+        path: a single-channel or palette picture of at most 16 bits, or a .mat file of SBD.
 
     Returns:
         (H, W), in the integers of the file: bytes stay bytes, which is quick.
@@ -108,9 +108,18 @@ def read_ids(path: Path) -> NDArray[np.integer]:
     Raises:
         DataError: naming the file, if it is missing or damaged, or holds colours instead of ids.
     """
+    content = _read(path, "mask")
     if path.suffix == ".mat":
-        return sbd_ids(_read(path, "mask"), f"The mask {path}")
-    return picture_ids(_decode(path, "mask"), f"The mask {path}")
+        return sbd_ids(content, f"The mask {path}")
+    ids = picture_ids(_decode(content, path, "mask"), f"The mask {path}")
+    step = _grey_step(content)
+    return ids if step == 1 else ids // step
+
+
+def _grey_step(content: bytes) -> int:
+    """By how much Pillow multiplies the values of a grey PNG, to spread 2 or 4 bits over 8."""
+    depth, color = content[24:26] if content.startswith(_PNG) else (8, 0)
+    return 255 // (2**depth - 1) if color == 0 and depth in (2, 4) else 1
 
 
 def picture_ids(picture: Image.Image, subject: str) -> NDArray[np.integer]:
