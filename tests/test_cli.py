@@ -257,6 +257,11 @@ def test_compare_writes_a_report(
     assert status(["compare", "--out", out, "--resume", "--optimisation.steps", "9"]) == 1
     assert "optimisation.steps: 2 -> 9" in capsys.readouterr().err
     assert (out / "compare.yaml").read_bytes() == saved
+    # The runs have pictured training images as they went: nothing of Figure 4 is missing.
+    assert status(["figures", "--out", tmp_path / "figures", "--runs", out]) == 0
+    assert "Figure 4" not in capsys.readouterr().out
+    drawn = (tmp_path / "figures" / "figure-4.svg").read_text()
+    assert drawn.count("<image") == 2 * (2 + 2 * 1)  # two images, two methods, one evaluation
 
 
 def test_the_demo_runs_twice(tmp_path: Path) -> None:
