@@ -14,7 +14,11 @@ Work = Callable[[int, Path], None]
 def in_two_processes(work: Work, folder: Path) -> None:
     """Call ``work(rank, folder)`` as each of two ranks of a group; both must come to its end."""
     context = multiprocessing.get_context("forkserver")
-    processes = [context.Process(target=_as_rank, args=(work, rank, folder)) for rank in range(2)]
+    processes = [
+        # A daemon does not outlive the tests if it hangs.
+        context.Process(target=_as_rank, args=(work, rank, folder), daemon=True)
+        for rank in range(2)
+    ]
     for process in processes:
         process.start()
     for process in processes:

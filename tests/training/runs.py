@@ -42,14 +42,14 @@ def tiny(method: MethodId = "loss-only", **hardware: Any) -> TrainConfig:
     )
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Everything that the last checkpoint of a run folder knows about the network."""
-    state: dict[str, torch.Tensor] = torch.load(folder / LAST, weights_only=True)["state_dict"]
+def weights(folder: Path, name: str = LAST) -> dict[str, torch.Tensor]:
+    """Everything that a checkpoint of a run folder knows about the network."""
+    state: dict[str, torch.Tensor] = torch.load(folder / name, weights_only=True)["state_dict"]
     return state
 
 
-def assert_same_weights(a: Path, b: Path) -> None:
-    left, right = weights(a), weights(b)
+def assert_same_weights(a: Path, b: Path, name: str = LAST) -> None:
+    left, right = weights(a, name), weights(b, name)
     assert left.keys() == right.keys()
     different = [name for name in left if not torch.equal(left[name], right[name])]
     assert not different

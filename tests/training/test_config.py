@@ -36,6 +36,8 @@ from lossmaxpool.training.config import (
         (lambda: OptimisationConfig(weight_decay=-1.0), "optimisation.weight_decay is -1.0"),
         (lambda: OptimisationConfig(poly_power=-1.0), "optimisation.poly_power is -1.0"),
         (lambda: OptimisationConfig(steps=5, warmup=6), "between 0 and the 5 steps"),
+        (lambda: ReportingConfig(evolution=-1), "reporting.evolution is -1"),
+        (lambda: ReportingConfig(keep_checkpoints=-1), "reporting.keep_checkpoints is -1"),
         (lambda: SamplingConfig(blend=1.5), r"sampling.blend is 1.5: expected in \[0, 1\]"),
         (lambda: SamplingConfig(weighting="other"), "weighting"),  # type: ignore[arg-type]
         (lambda: SamplingConfig(floor=0.0), r"floor must lie in \(0, 1\]"),

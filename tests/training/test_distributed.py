@@ -16,6 +16,7 @@ import yaml
 from lossmaxpool.training import TrainConfig, TrainingError, train
 from lossmaxpool.training.checkpoints import LAST
 from lossmaxpool.training.record import RunRecord
+from lossmaxpool.training.trainer import make_trainer
 from tests.tolerances import FROM_LOGITS
 from tests.training.runs import assert_same_weights, tiny, weights
 
@@ -92,22 +93,49 @@ def test_a_launcher_changes_nothing(launcher: Launcher, two: Path, tmp_path: Pat
     assert (ours.curve, ours.confusion) == (theirs.curve, theirs.confusion)
 
 
+TORCHRUN = {
+    "TORCHELASTIC_RUN_ID": "1",
+    "WORLD_SIZE": "2",
+    "RANK": "0",
+    "LOCAL_RANK": "0",
+    "GROUP_RANK": "0",
+    "LOCAL_WORLD_SIZE": "2",
+}
+SLURM = {"SLURM_NTASKS": "3", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+
+
+# Of two launchers, the one that has started this very process counts: srun torchrun is common.
+@pytest.mark.parametrize(
+    ("environment", "started"),
+    [
+        (TORCHRUN, "torchrun has started 2"),
+        (SLURM | {"SLURM_NTASKS_PER_NODE": "3"}, "SLURM has started 3"),
+        (SLURM | TORCHRUN, "torchrun has started 2"),
+    ],
+)
 def test_processes_that_would_not_know_each_other_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], started: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (
-        ("TORCHELASTIC_RUN_ID", "1"),
-        ("WORLD_SIZE", "2"),
-        ("RANK", "0"),
-        ("LOCAL_RANK", "0"),
-        ("GROUP_RANK", "0"),
-        ("LOCAL_WORLD_SIZE", "2"),
-    ):
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    message = r"torchrun has started 2 processes, and hardware.devices auto .* makes 1: give"
+    message = f"{started} processes, and hardware.devices auto .* makes 1: give"
     with pytest.raises(TrainingError, match=message):
         train(tiny(devices="auto"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_job_that_lightning_cannot_serve_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(TrainingError, match=r"Lightning refuses .*ntasks-per-node=3"):
+        train(tiny(devices="auto"), tmp_path / "run")
+
+
+def test_a_process_without_a_validation_image_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="1 validation images for 2 processes"):
+        make_trainer(config(2), tmp_path, [], val_images=1)
 
 
 @pytest.fixture(scope="module")

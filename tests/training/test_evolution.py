@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 from lossmaxpool.data import IGNORE_INDEX, EvalTransform, open_dataset
 from lossmaxpool.inference import load_checkpoint
 from lossmaxpool.report.records import read_run
+from lossmaxpool.training import train
 from lossmaxpool.training.checkpoints import LAST
+from lossmaxpool.training.evolution import EVOLUTION
 from lossmaxpool.training.painting import evenly_spaced, paint
 from lossmaxpool.training.record import RunRecord
 from tests.training.runs import tiny
@@ -29,6 +33,16 @@ def test_every_evaluation_pictures_the_same_training_images(finished: Path) -> N
         for path in (shot.image, shot.truth, shot.prediction):
             with Image.open(path) as picture:
                 assert (picture.size, picture.mode) == ((64, 48), "RGB")
+
+
+@pytest.mark.parametrize(("count", "pictured"), [(0, 0), (9, 6)])
+def test_no_image_and_all_of_them(count: int, pictured: int, tmp_path: Path) -> None:
+    config = tiny()
+    short = replace(config.optimisation, steps=1)
+    reporting = replace(config.reporting, evolution=count, eval_every=0)
+    record = train(replace(config, optimisation=short, reporting=reporting), tmp_path / "run")
+    assert len({entry["name"] for entry in record.evolution}) == pictured
+    assert (tmp_path / "run" / EVOLUTION).exists() == (pictured > 0)
 
 
 def test_the_last_picture_is_what_the_last_checkpoint_predicts(finished: Path) -> None:

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from lossmaxpool.atomic import write_atomically
-from lossmaxpool.training import checkpoints, train
-from lossmaxpool.training.checkpoints import LAST
+from lossmaxpool.training import TrainConfig, checkpointing, checkpoints, train
+from lossmaxpool.training.checkpoints import BEST, LAST, NEXT, kept_checkpoints, kept_name
 from lossmaxpool.training.errors import RunInterruptedError
 from lossmaxpool.training.module import SegmentationModule
 from lossmaxpool.training.record import RunRecord
@@ -31,7 +31,7 @@ PROCESSES.set_forkserver_preload(["tests.training.test_kill"])
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of lmp that nobody has stopped; not to be written to."""
     folder = tmp_path_factory.mktemp("whole") / "lmp"
-    train(tiny("lmp"), folder)
+    train(config(0), folder)
     return folder
 
 
@@ -59,16 +59,23 @@ def train_and_die(folder: Path, workers: int, moment: str, step: int, resume: bo
             judge(self, batch, index)
 
         SegmentationModule.validation_step = validation_step  # type: ignore[method-assign]
-    else:  # a checkpoint, half written
+    else:  # a checkpoint, half written: the one to resume from, or that of an evaluation
+        names = {"checkpoint": (LAST, NEXT), "keeping": (kept_name(step),)}[moment]
 
         def write(path: Path, content: bytes) -> None:
-            if path.name == Path(LAST).name and step_of(content) == step:
+            if str(path.relative_to(folder)) in names and step_of(content) == step:
                 path.with_name(f"{path.name}.partial").write_bytes(content[: len(content) // 2])
                 die()
             write_atomically(path, content)
 
-        checkpoints.write_atomically = write
-    train(tiny("lmp", workers=workers), folder, resume=resume)
+        checkpoints.write_atomically = checkpointing.write_atomically = write
+    train(config(workers), folder, resume=resume)
+
+
+def config(workers: int) -> TrainConfig:
+    """Its crops follow the IoU, and it keeps the checkpoints of its three evaluations."""
+    base = tiny("lmp", workers=workers)
+    return replace(base, reporting=replace(base.reporting, keep_checkpoints=3))
 
 
 def step_of(content: bytes) -> int:
@@ -83,13 +90,19 @@ def kill(folder: Path, workers: int, moment: str, step: int, *, resume: bool = F
 
 
 def assert_same_run(folder: Path, whole: Path) -> None:
-    """Weights, momentum, sampler, curve and metrics, bit for bit."""
+    """Weights, momentum, sampler, curve, metrics and checkpoints, bit for bit."""
     assert_same_weights(folder, whole)
     ours, theirs = (torch.load(run / LAST, weights_only=True) for run in (folder, whole))
     (sampler,) = (key for key in theirs["callbacks"] if "SamplerFeedback" in key)
     for key in ("optimizer_states", "lr_schedulers", "global_step"):
         assert plain(ours[key]) == plain(theirs[key])
     assert plain(ours["callbacks"][sampler]) == plain(theirs["callbacks"][sampler])
+    names = [
+        [path.name for path in sorted((run / LAST).parent.iterdir())] for run in (folder, whole)
+    ]
+    assert [name for name in names[0] if not name.endswith(".partial")] == names[1]
+    for name in (BEST, *(f"checkpoints/{path.name}" for path in kept_checkpoints(whole))):
+        assert_same_weights(folder, whole, name)
     record, expected = RunRecord.read(folder), RunRecord.read(whole)
     # Times and the number of workers differ; nothing else does.
     own = {"seconds": 0, "waiting": None, "config": {}, "environment": {}}
@@ -113,6 +126,9 @@ def plain(state: Any) -> Any:
         ("step", 8, 0),  # the sampler has just taken up an IoU
         ("evaluation", 6, 0),
         ("checkpoint", 4, 0),
+        ("checkpoint", 6, 0),  # after an evaluation
+        ("keeping", 3, 0),
+        ("keeping", 8, 1),
     ],
 )
 def test_a_killed_run_ends_as_the_whole_one(
@@ -120,7 +136,7 @@ def test_a_killed_run_ends_as_the_whole_one(
 ) -> None:
     folder = tmp_path / "run"
     kill(folder, workers, moment, step)
-    train(tiny("lmp", workers=1 - workers), folder, resume=True)
+    train(config(1 - workers), folder, resume=True)
     assert_same_run(folder, whole)
 
 
@@ -129,7 +145,7 @@ def test_a_run_killed_again_and_again_ends_as_the_whole_one(whole: Path, tmp_pat
     kill(folder, 0, "step", 3)
     kill(folder, 0, "checkpoint", 6, resume=True)
     kill(folder, 1, "step", 7, resume=True)
-    train(tiny("lmp"), folder, resume=True)
+    train(config(0), folder, resume=True)
     assert_same_run(folder, whole)
 
 
@@ -141,6 +157,6 @@ def test_an_interrupted_run_ends_as_the_whole_one(
     with monkeypatch.context() as patch:
         press_ctrl_c_in_step(patch, step)
         with pytest.raises(RunInterruptedError, match=f"interrupted after step {step} of 8"):
-            train(tiny("lmp"), folder)
-    train(tiny("lmp", workers=1), folder, resume=True)
+            train(config(0), folder)
+    train(config(1), folder, resume=True)
     assert_same_run(folder, whole)

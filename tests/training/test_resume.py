@@ -12,7 +12,7 @@ import torch
 from lossmaxpool.training import TrainingError, train
 from lossmaxpool.training.checkpoints import LAST
 from lossmaxpool.training.errors import CheckpointError, RunInterruptedError
-from lossmaxpool.training.module import SegmentationModule
+from lossmaxpool.training.module import CONFIGURATION, SegmentationModule
 from lossmaxpool.training.record import RunRecord
 from tests.training.runs import assert_same_weights, tiny
 
@@ -76,6 +76,17 @@ def test_the_checkpoint_of_another_run_is_refused(finished: Path, tmp_path: Path
     shutil.copy(finished / LAST, folder / LAST)
     with pytest.raises(TrainingError, match=r"that of a run .* \(optimisation\.steps: 8 -> 1\)"):
         train(shorter, folder, resume=True)
+
+
+def test_a_checkpoint_that_does_not_say_whose_it_is_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    config = replace(tiny(), optimisation=replace(tiny().optimisation, steps=1))
+    train(config, folder)
+    content = torch.load(folder / LAST, weights_only=True)
+    del content[CONFIGURATION]
+    torch.save(content, folder / LAST)
+    with pytest.raises(TrainingError, match="does not say of which run it is"):
+        train(config, folder, resume=True)
 
 
 class Payload:

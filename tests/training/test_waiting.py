@@ -1,53 +1,98 @@
 from __future__ import annotations
 
-import time
-from dataclasses import replace
+import io
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from rich.console import Console
 
-from lossmaxpool.data import AugmentedDataset
-from lossmaxpool.training import train
+from lossmaxpool.training import waiting
+from lossmaxpool.training.config import HardwareConfig
 from lossmaxpool.training.record import RunRecord
-from tests.training.runs import tiny
+from lossmaxpool.training.waiting import LoaderWatch
 
 
-def run(out: Path, *, steps: int, pause: float, monkeypatch: pytest.MonkeyPatch) -> float | None:
-    """Train on crops that each take ``pause`` seconds longer; return the share of waiting."""
-    original = AugmentedDataset.__getitem__
+class Session:
+    """A run on a clock that is set by hand, in seconds."""
 
-    def slowly(self: AugmentedDataset, index: Any) -> Any:
-        time.sleep(pause)
-        return original(self, index)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, hardware: HardwareConfig) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(waiting, "time", SimpleNamespace(perf_counter=lambda: self.now))
+        self.record: Any = SimpleNamespace(waiting=None)
+        self.said = io.StringIO()
+        self.watch = LoaderWatch(self.record, hardware, Console(file=self.said))
+        self.trainer: Any = SimpleNamespace(is_global_zero=True)
+        self.module: Any = SimpleNamespace(device=torch.device("cpu"))
 
-    monkeypatch.setattr(AugmentedDataset, "__getitem__", slowly)
-    config = tiny()
-    optimisation = replace(config.optimisation, steps=steps, batch_size=2)
-    reporting = replace(config.reporting, eval_every=0, examples=0)
-    return train(replace(config, optimisation=optimisation, reporting=reporting), out).waiting
+    def batch(self, *, wait: float, compute: float) -> None:
+        self.now += wait
+        self.watch.on_train_batch_start(self.trainer, self.module, None, 0)
+        self.now += compute
+        self.watch.on_train_batch_end(self.trainer, self.module, None, None, 0)
 
-
-def test_a_slow_loader_is_named_with_what_would_help(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    share = run(tmp_path / "run", steps=53, pause=0.1, monkeypatch=monkeypatch)
-    assert share is not None
-    assert share > 0.5
-    spoken = [line for line in capsys.readouterr().out.splitlines() if "bottleneck" in line]
-    # After the first steps, and at the end.
-    assert len(spoken) == 2
-    assert f"({share:.0%}) for its images" in spoken[-1]
-    assert "raise hardware.workers, now 0, or set hardware.cache" in spoken[-1]
+    def validation(self, seconds: float) -> None:
+        self.now += seconds
+        self.watch.on_validation_end(self.trainer, self.module)
 
 
-def test_a_short_run_is_measured_but_not_judged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    share = run(tmp_path / "run", steps=4, pause=0.1, monkeypatch=monkeypatch)
-    assert share is not None
-    assert share > 0.5
-    assert "bottleneck" not in capsys.readouterr().out
+@pytest.fixture
+def begin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Session]:
+    """Begin a session whose workers take a minute to start."""
+
+    def begun(**hardware: Any) -> Session:
+        session = Session(monkeypatch, HardwareConfig(**hardware))
+        session.batch(wait=60.0, compute=0.3)
+        return session
+
+    return begun
+
+
+def test_a_slow_loader_is_named_with_what_would_help(begin: Callable[..., Session]) -> None:
+    session = begin(workers=3)
+    for _ in range(80):
+        session.batch(wait=0.1, compute=0.3)
+    assert session.record.waiting == pytest.approx(0.25)
+    said = " ".join(session.said.getvalue().split())
+    assert said == (
+        "loading is the bottleneck: a batch waits 0.1 s of its 0.4 s (25%) for its images; raise "
+        "hardware.workers, now 3, or set hardware.cache if the images fit into memory"
+    )
+
+
+def test_what_is_cached_is_not_advised_to_be(begin: Callable[..., Session]) -> None:
+    session = begin(cache=True)
+    for _ in range(50):
+        session.batch(wait=0.1, compute=0.3)
+    assert "bottleneck" in session.said.getvalue()
+    assert "hardware.cache" not in session.said.getvalue()
+
+
+def test_a_loader_that_keeps_up_is_not_mentioned(begin: Callable[..., Session]) -> None:
+    session = begin()
+    for _ in range(80):
+        session.batch(wait=0.05, compute=0.3)
+    assert session.record.waiting == pytest.approx(1 / 7, abs=1e-4)
+    assert session.said.getvalue() == ""
+
+
+def test_an_evaluation_is_no_waiting(begin: Callable[..., Session]) -> None:
+    session = begin()
+    for _ in range(50):
+        session.validation(30.0)
+        session.batch(wait=0.01, compute=0.3)
+    assert session.record.waiting == pytest.approx(1 / 31, abs=1e-4)
+
+
+def test_a_few_batches_are_measured_but_not_judged(begin: Callable[..., Session]) -> None:
+    session = begin()
+    for _ in range(49):
+        session.batch(wait=0.3, compute=0.3)
+    assert session.record.waiting == pytest.approx(0.5)
+    assert session.said.getvalue() == ""
 
 
 def test_the_share_is_part_of_the_record(finished: Path) -> None:

@@ -190,9 +190,7 @@ class _Counts(Dataset[Tensor | ValueError]):
         try:
             return count_classes(self.mask(image), self.num_classes, self.ignore_index)
         except ValueError as error:
-            wrong = ValueError(f"image {image}: {error}")
-            wrong.__cause__ = error
-            return wrong
+            return ValueError(f"image {image}: {error}")
 
 
 def _count(

@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import torch
 
 from lossmaxpool.atomic import write_atomically
-from lossmaxpool.training.checkpoints import BEST, LAST, kept_checkpoints, kept_name
+from lossmaxpool.training.checkpoints import BEST, LAST, NEXT, kept_checkpoints, kept_name
 from lossmaxpool.training.config import TrainConfig
 from lossmaxpool.training.errors import NonFiniteLossError, RunInterruptedError
 from lossmaxpool.training.interrupts import Interrupt
@@ -62,22 +62,31 @@ class Checkpointing(pl.Callback):
             self._raise(step)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Outside of fitting there is no optimizer to save: the last step has left its checkpoint.
-        if trainer.state.fn == "fit":
-            self._save(trainer, pl_module)
-        scores = [evaluation["miou"] for evaluation in self.record.evaluations]
+        if trainer.state.fn != "fit":
+            # There is no optimizer to save: the last step has left its checkpoint.
+            self._keep(trainer, LAST)
+            return
+        self._save(trainer, pl_module, NEXT)
+        self._keep(trainer, NEXT)
         if trainer.is_global_zero:
-            if scores[-1] == max(scores):
-                self._copy(BEST)
-            if self.config.reporting.keep_checkpoints:
-                self._copy(kept_name(trainer.global_step))
-                for old in kept_checkpoints(self.folder)[: -self.config.reporting.keep_checkpoints]:
-                    old.unlink()
-        if trainer.state.fn == "fit" and self._stop(trainer):
+            # At the end: a run that is killed before repeats the evaluation, and keeps its state.
+            (self.folder / NEXT).replace(self.folder / LAST)
+        if self._stop(trainer):
             self._raise(trainer.global_step)
 
-    def _copy(self, name: str) -> None:
-        write_atomically(self.folder / name, (self.folder / LAST).read_bytes())
+    def _keep(self, trainer: pl.Trainer, name: str) -> None:
+        """Copy the state that was evaluated to where it stays."""
+        if not trainer.is_global_zero:
+            return
+        content = (self.folder / name).read_bytes()
+        scores = [evaluation["miou"] for evaluation in self.record.evaluations]
+        if scores[-1] == max(scores):
+            write_atomically(self.folder / BEST, content)
+        number = self.config.reporting.keep_checkpoints
+        if number:
+            write_atomically(self.folder / kept_name(trainer.global_step), content)
+            for old in kept_checkpoints(self.folder)[:-number]:
+                old.unlink()
 
     def _stop(self, trainer: pl.Trainer) -> bool:
         # All ranks stop at the same step, or the others would wait for this one for ever.
@@ -89,7 +98,7 @@ class Checkpointing(pl.Callback):
             f"--resume goes on from {self.folder / LAST}"
         )
 
-    def _save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def _save(self, trainer: pl.Trainer, module: pl.LightningModule, name: str = LAST) -> None:
         # A finite loss may still leave a weight that is not: such a state must not replace a good
         # checkpoint.
         broken = [
@@ -101,4 +110,4 @@ class Checkpointing(pl.Callback):
                 f"{broken[0]} among them: lower optimisation.lr or add optimisation.warmup; "
                 "the last good checkpoint was kept"
             )
-        trainer.save_checkpoint(self.folder / LAST)
+        trainer.save_checkpoint(self.folder / name)

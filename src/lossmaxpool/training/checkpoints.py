@@ -14,6 +14,8 @@ from lossmaxpool.models.weights import load_plain
 from lossmaxpool.training.errors import CheckpointError
 
 LAST = "checkpoints/last.ckpt"
+# What becomes the last one when all that follows from it is done.
+NEXT = "checkpoints/next.ckpt"
 BEST = "checkpoints/best.ckpt"
 
 
@@ -50,9 +52,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, buffer.getvalue())
         except OSError as error:
+            last = path.with_name(Path(LAST).name)
             survivor = (
-                f"the last good checkpoint, {path}, is intact: free some space and resume from it"
-                if path.exists()
+                f"the last good checkpoint, {last}, is intact: free some space and resume from it"
+                if last.exists()
                 else "there is no earlier checkpoint: free some space and start again"
             )
             raise CheckpointError(

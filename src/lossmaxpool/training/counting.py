@@ -23,8 +23,8 @@ def count_pixels(
     Args:
         dataset: The split.
         beside: The folder of the data set; the counts are kept beside it, under the content of each
-            mask file, or in the user's cache where it is read-only. Where neither can be written,
-            masks whose counts are in neither are counted in every run, with a warning.
+            mask file, or in the user's cache where it is read-only. Where neither can be written
+            and a mask is in neither, all of them are counted in every run, with a warning.
         workers: Processes that count.
 
     Raises:

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 
-from lossmaxpool.data import IGNORE_INDEX, EvalTransform, SegmentationDataset
+from lossmaxpool.data import EvalTransform, SegmentationDataset
 from lossmaxpool.models import full_size_ids
 from lossmaxpool.training.module import SegmentationModule
-from lossmaxpool.training.painting import evenly_spaced, paint, write_png
+from lossmaxpool.training.painting import evenly_spaced, views, write_png
 from lossmaxpool.training.record import RunRecord
 
 EVOLUTION = "evolution"
@@ -49,11 +48,13 @@ class EvolutionKeeper(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SegmentationModule)
-        if not trainer.is_global_zero:
+        if not (trainer.is_global_zero and self.indices):
             return
         (self.folder / EVOLUTION).mkdir(exist_ok=True)
-        for k, index in enumerate(self.indices):
-            self.record.evolution.append(self._picture(k, index, pl_module, trainer.global_step))
+        with trainer.precision_plugin.forward_context():
+            for k, index in enumerate(self.indices):
+                entry = self._picture(k, index, pl_module, trainer.global_step)
+                self.record.evolution.append(entry)
 
     def _picture(
         self, k: int, index: int, module: SegmentationModule, step: int
@@ -61,21 +62,13 @@ class EvolutionKeeper(pl.Callback):
         """Write the pictures of one image, and return the entry of the record."""
         description = module.description
         sample = self.dataset[index]
-        image, target = EvalTransform(description.mean, description.std)(sample)
-        with torch.no_grad():
-            ids = full_size_ids(module, image[None].to(module.device), module.stride)[0].cpu()
+        image, _ = EvalTransform(description.mean, description.std)(sample)
+        ids = full_size_ids(module, image[None].to(module.device), module.stride)[0].cpu()
         entry: dict[str, str | int] = {"step": step, "name": sample.name}
-        for kind, name, pixels in (
-            ("image", f"{k}.image", sample.image.permute(1, 2, 0).numpy()),
-            ("truth", f"{k}.truth", paint(sample.mask, description.colors)),
-            (
-                "prediction",
-                f"{k}.step-{step}",
-                paint(ids.where(target != IGNORE_INDEX, IGNORE_INDEX), description.colors),
-            ),
-        ):
-            path = f"{EVOLUTION}/{name}.png"
+        for kind, pixels in views(sample, ids, description.colors).items():
+            changing = kind == "prediction"
+            path = f"{EVOLUTION}/{k}.{f'step-{step}' if changing else kind}.png"
             entry[kind] = path
-            if kind == "prediction" or not (self.folder / path).is_file():
+            if changing or not (self.folder / path).is_file():
                 write_png(self.folder / path, pixels)
         return entry

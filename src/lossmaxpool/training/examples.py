@@ -11,7 +11,7 @@ from torch import Tensor
 from lossmaxpool.data import IGNORE_INDEX, EvalTransform, SegmentationDataset
 from lossmaxpool.functional import solve
 from lossmaxpool.training.module import SegmentationModule
-from lossmaxpool.training.painting import evenly_spaced, heat_map, paint, write_png
+from lossmaxpool.training.painting import evenly_spaced, heat_map, views, write_png
 
 EXAMPLES = "examples"
 
@@ -39,20 +39,13 @@ def write_examples(
     for k, index in enumerate(evenly_spaced(len(dataset), count)):
         sample = dataset[index]
         image, target = transform(sample)
-        with torch.no_grad():
+        with torch.no_grad(), module.trainer.precision_plugin.forward_context():
             logits = module.full_size_logits(image[None].to(module.device)).cpu()
         weights = max_pooling_weights(
             logits, target[None], p=module.config.loss.p, min_support=module.config.loss.min_support
         )[0]
-        pictures = {
-            "image": sample.image.permute(1, 2, 0).numpy(),
-            "truth": paint(sample.mask, description.colors),
-            "prediction": paint(
-                logits[0].argmax(dim=0).where(target != IGNORE_INDEX, IGNORE_INDEX),
-                description.colors,
-            ),
-            "weights": heat_map(sample, weights),
-        }
+        pictures = views(sample, logits[0].argmax(dim=0), description.colors)
+        pictures["weights"] = heat_map(sample, weights)
         entry = {"name": sample.name}
         for kind, pixels in pictures.items():
             entry[kind] = f"{EXAMPLES}/{k}.{kind}.png"

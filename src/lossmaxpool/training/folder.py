@@ -25,6 +25,8 @@ _FREE = (
     "hardware.cache",
     "reporting.checkpoint_every",
     "reporting.keep_checkpoints",
+    "reporting.evolution",
+    "reporting.examples",
 )
 
 

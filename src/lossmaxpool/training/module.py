@@ -79,6 +79,11 @@ class SegmentationModule(pl.LightningModule):
                 f"{', '.join(self.description.classes)}: resume with the data that the run began "
                 "with, or train into a new folder"
             )
+        if CONFIGURATION not in checkpoint:
+            raise TrainingError(
+                "the checkpoint does not say of which run it is: it was saved by another version "
+                "of lossmaxpool; train into a new folder"
+            )
         check_same_configuration(
             self.config, checkpoint[CONFIGURATION], "the checkpoint is that of a run"
         )

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from lossmaxpool.atomic import write_atomically
-from lossmaxpool.data import Sample
+from lossmaxpool.data import IGNORE_INDEX, Sample
 
 # The grey image lies dimmed under the heat map, never to be mistaken for heat, and shows through
 # the greatest heat, to be recognised.
@@ -37,6 +37,23 @@ def paint(mask: Tensor, colors: Sequence[tuple[int, int, int]]) -> np.ndarray:
     table[: len(colors)] = colors
     painted: np.ndarray = table[mask.numpy()]
     return painted
+
+
+def views(
+    sample: Sample, ids: Tensor, colors: Sequence[tuple[int, int, int]]
+) -> dict[str, np.ndarray]:
+    """Return the image, its truth and its prediction, RGB (H, W, 3) uint8.
+
+    Args:
+        sample: The image and its mask.
+        ids: The predicted classes (H, W); what is not labelled stays black there, too.
+        colors: Of the classes.
+    """
+    return {
+        "image": sample.image.permute(1, 2, 0).numpy(),
+        "truth": paint(sample.mask, colors),
+        "prediction": paint(ids.where(sample.mask != IGNORE_INDEX, IGNORE_INDEX), colors),
+    }
 
 
 def heat_map(sample: Sample, weights: Tensor) -> np.ndarray:

@@ -41,7 +41,7 @@ class RunRecord:
         examples: Images of a few validation images, relative to the run folder.
         evolution: Pictures of a few training images at every evaluation, likewise.
         seconds: Time spent training and evaluating, over all sessions.
-        waiting: Share of the training time in which the last session waited for its images.
+        waiting: Share of the time that the last session's first batches waited for their images.
         schema: The version of this layout.
     """
 

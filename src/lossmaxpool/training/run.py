@@ -30,7 +30,7 @@ from lossmaxpool.training.interrupts import postponed_interrupt
 from lossmaxpool.training.loading import SegmentationData
 from lossmaxpool.training.module import SegmentationModule
 from lossmaxpool.training.progress import ProgressReport
-from lossmaxpool.training.ranks import SameMasks
+from lossmaxpool.training.ranks import RanksAgree
 from lossmaxpool.training.record import RunRecord
 from lossmaxpool.training.recording import RecordKeeper
 from lossmaxpool.training.trainer import make_trainer, quiet
@@ -81,7 +81,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
     keeper, console = RecordKeeper(record, out), Console()
     with quiet(), postponed_interrupt() as interrupt:
         callbacks = [
-            SameMasks(train_pixels, val_pixels),
+            RanksAgree(train_pixels, val_pixels),
             SamplerFeedback(sampler, running_iou),
             EvolutionKeeper(record, train_set, out, config.reporting.evolution),
             keeper,
@@ -90,7 +90,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
             # Last: what the others do between two steps is no waiting.
             LoaderWatch(record, config.hardware, console),
         ]
-        trainer = make_trainer(config, out, callbacks)
+        trainer = make_trainer(config, out, callbacks, len(val_set))
         rank_zero_only(claim_folder)(config, out)
         record.environment = describe_environment(trainer.strategy.root_device, trainer.world_size)
         try:

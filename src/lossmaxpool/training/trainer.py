@@ -12,6 +12,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import (  # type: ignore[attr-defined]
+    ClusterEnvironment,
     SLURMEnvironment,
     TorchElasticEnvironment,
 )
@@ -20,29 +21,32 @@ from lightning.pytorch.utilities.exceptions import (  # type: ignore[attr-define
 )
 
 from lossmaxpool.training.checkpoints import AtomicCheckpointIO
-from lossmaxpool.training.config import HardwareConfig, TrainConfig
+from lossmaxpool.training.config import TrainConfig
 from lossmaxpool.training.errors import TrainingError
 
 
-def make_trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+def make_trainer(
+    config: TrainConfig, out: Path, callbacks: list[pl.Callback], val_images: int
+) -> pl.Trainer:
     """Return the trainer of a run.
 
     Args:
         config: The run.
         out: Its folder, for TensorBoard.
         callbacks: What records, tells and saves, in this order.
+        val_images: Size of the validation split.
 
     Raises:
-        TrainingError: The hardware that was asked for is not there, or a launcher has started
-            another number of processes.
+        TrainingError: The hardware that was asked for is not there, a launcher has started another
+            number of processes, or there are more of them than validation images.
     """
     hardware, steps = config.hardware, config.optimisation.steps
     parts = config.optimisation.accumulate
     plugins: list[Any] = [AtomicCheckpointIO()]
-    if SLURMEnvironment.detect():
-        # Lightning's requeueing would save a state of its own, in the middle of a step.
-        plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
+        name, launcher = _launcher()
+        if launcher is not None:
+            plugins.append(launcher)
         trainer = pl.Trainer(
             accelerator=hardware.accelerator,
             devices=hardware.devices,
@@ -66,24 +70,34 @@ def make_trainer(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-    except MisconfigurationException as error:
+    # Of a job that asks for its tasks in a way that it cannot serve, it says so plainly.
+    except (MisconfigurationException, RuntimeError) as error:
         raise TrainingError(f"Lightning refuses this hardware: {error}") from error
-    _check_launcher(trainer, hardware)
+    if launcher is not None and launcher.world_size() != trainer.world_size:
+        # Each process would train by itself, and all of them would write into one folder.
+        raise TrainingError(
+            f"{name} has started {launcher.world_size()} processes, and hardware.devices "
+            f"{hardware.devices} on hardware.num_nodes {hardware.num_nodes} with "
+            f"hardware.strategy {hardware.strategy} makes {trainer.world_size}: give the "
+            "processes of one machine as hardware.devices, the machines as "
+            "hardware.num_nodes, and hardware.strategy ddp"
+        )
+    if val_images < trainer.world_size:
+        raise TrainingError(
+            f"{val_images} validation images for {trainer.world_size} processes: each needs one of "
+            "its own; train on fewer devices, or validate on more images"
+        )
     return trainer
 
 
-def _check_launcher(trainer: pl.Trainer, hardware: HardwareConfig) -> None:
-    """Refuse to be one of several processes that know nothing of each other."""
-    for name, launcher in (("torchrun", TorchElasticEnvironment), ("SLURM", SLURMEnvironment)):
-        started = launcher().world_size() if launcher.detect() else trainer.world_size
-        if started != trainer.world_size:
-            raise TrainingError(
-                f"{name} has started {started} processes, and hardware.devices "
-                f"{hardware.devices} on hardware.num_nodes {hardware.num_nodes} with "
-                f"hardware.strategy {hardware.strategy} makes {trainer.world_size}: give the "
-                "processes of one machine as hardware.devices, the machines as "
-                "hardware.num_nodes, and hardware.strategy ddp"
-            )
+def _launcher() -> tuple[str, ClusterEnvironment | None]:
+    """Who has started this process, as one of several; of two, the one nearer to it."""
+    if TorchElasticEnvironment.detect():
+        return "torchrun", TorchElasticEnvironment()
+    if SLURMEnvironment.detect():
+        # Lightning's requeueing would save a state of its own, in the middle of a step.
+        return "SLURM", SLURMEnvironment(auto_requeue=False)
+    return "", None
 
 
 @contextmanager
