@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lossmaxpool.report.fields import RecordError
+from lossmaxpool.report.labels import text_width
 from lossmaxpool.report.sweep import read_settings, sweep_table, write_sweep
 from lossmaxpool.report.sweep_figure import Level, Line, Panel, sweep_figure
 from tests.report.conftest import make_record, write_run
@@ -134,3 +135,13 @@ def test_lines_levels_and_labels_of_the_plot() -> None:
     assert len(set(colors)) == len(lines)
     dashed = [e for e in root.iter("line") if e.get("class") == "level"]
     assert len(dashed) == 2, "the level and its key: no line's colour stands for BASE"
+
+
+def test_the_longest_name_has_its_room() -> None:
+    label = "Inverse median frequency and more, m / n = 0.125"
+    picture = sweep_figure([Panel("p", [Line(label, {1.0: [0.4], 2.0: [0.5]})])], [])
+    svg = ET.fromstring(picture)
+    (name,) = (each for each in svg.iter() if each.text == label)
+    assert float(name.get("x", "nan")) + text_width(label) <= float(
+        svg.get("viewBox", "").split()[2]
+    )

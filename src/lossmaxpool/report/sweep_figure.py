@@ -9,13 +9,15 @@ from statistics import fmean
 from lossmaxpool.report.axes import Scale, linear_ticks
 from lossmaxpool.report.drawing import canvas, color, left_axis, line, marker, polyline, text
 from lossmaxpool.report.formats import number
-from lossmaxpool.report.labels import apart
+from lossmaxpool.report.labels import apart, text_width
 from lossmaxpool.report.markup import Markup
 
 WIDTH, PANEL = 640, 330
 # To the right of the lines their names; below them the numbers and the name of the axis.
 LEFT, RIGHT, TOP, BOTTOM = 44, 190, 30, 46
 NOTE = 26
+# From the end of a plot to its names: their markers stand in between.
+NAMES = 26
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,9 @@ def sweep_figure(panels: Sequence[Panel], levels: Sequence[Level]) -> Markup:
     names = [each.label for panel in panels for each in panel.lines]
     names += [level.label for level in levels]
     axes = " and over ".join(panel.axis for panel in panels)
-    return canvas(WIDTH, height, f"mIoU over {axes}: {'; '.join(names)}", *parts)
+    # The longest name has its room, however long it is.
+    width = max(WIDTH, WIDTH - RIGHT + NAMES + max(map(text_width, names)))
+    return canvas(width, height, f"mIoU over {axes}: {'; '.join(names)}", *parts)
 
 
 def _panel(
@@ -103,7 +107,7 @@ def _panel(
         ends.append((means[-1][1], each.label, index))
     ends.sort(key=lambda end: end[0])
     for (_, label, key), height in zip(ends, apart([end[0] for end in ends], bottom), strict=True):
-        parts.append(text(right + 26, height + 4, label, class_="name"))
+        parts.append(text(right + NAMES, height + 4, label, class_="name"))
         parts.append(
             line(right + 5, height, right + 21, height, "level")
             if key is None
