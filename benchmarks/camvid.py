@@ -27,6 +27,7 @@ from lossmaxpool.report import (
     write_gain_picture,
     write_report,
 )
+from lossmaxpool.report.formats import count
 from lossmaxpool.report.sweep import write_sweep
 from lossmaxpool.training import TrainConfig
 from lossmaxpool.training.config import (
@@ -174,9 +175,10 @@ def _block(name: str) -> str:
     days = sorted({record["environment"]["date"][:10] for record in records})
     hours = sum(record["seconds"] for record in records) / 3600
     when = " to ".join(dict.fromkeys((days[0], days[-1])))
+    runs = count(len(records), "run")
     return (
-        f"`{content['command']}`, {when}: {len(records)} runs, {hours:.1f} hours in all, each with "
-        f"{threads} thread{'s' if threads > 1 else ''} of {device}, torch {torch}."
+        f"`{content['command']}`, {when}: {runs}, {hours:.1f} hours in all, each with "
+        f"{count(threads, 'thread')} of {device}, torch {torch}."
     )
 
 
