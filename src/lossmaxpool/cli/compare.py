@@ -5,21 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 from jsonargparse import Namespace
-from jsonargparse.typing import PositiveInt
 
 from lossmaxpool.cli.parser import CommandParser
+from lossmaxpool.cli.several import add_runs, shared_config, shared_options
 from lossmaxpool.report import format_table, write_report
-from lossmaxpool.training import TrainConfig, compare
+from lossmaxpool.training import TrainConfig
 from lossmaxpool.training.compare import plan_comparison
 from lossmaxpool.training.config import MethodId
 from lossmaxpool.training.folder import claim_output
+from lossmaxpool.training.many import train_all
 
 SAVED = "compare.yaml"
-# What the runs of a comparison do not share.
-_OWN = {"method", "seed"}
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -27,23 +25,13 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_recipe()
     parser.add_config_file()
     parser.add_output("the folder of the runs and the report", SAVED)
-    parser.add_argument(
-        "--methods",
-        type=list[MethodId],
-        default=["base", "loss-only"],
-        help=", ".join(get_args(MethodId)),
-    )
-    parser.add_argument("--seeds", type=list[int], default=[0, 1], help="one run each per method")
-    parser.add_argument("--jobs", type=PositiveInt, default=1, help="runs at the same time")
-    parser.add_class_arguments(TrainConfig, as_group=False, skip=_OWN)
+    add_runs(parser, methods=("base", "loss-only"), seeds=(0, 1))
 
 
 def run(options: Namespace) -> None:
     """Train what is not yet trained, report, print the table."""
-    shared = TrainConfig.__dataclass_fields__.keys() - _OWN
-    config = TrainConfig(**{key: options[key] for key in shared})
     compare_and_report(
-        config,
+        shared_config(options),
         options.methods,
         options.seeds,
         options.out,
@@ -74,10 +62,10 @@ def compare_and_report(
     Raises:
         TrainingError: ``out`` cannot be used, or a run stopped.
     """
-    shared = {key: value for key, value in config.to_dict().items() if key not in _OWN}
-    saved = {"methods": list(methods), "seeds": list(seeds), **shared}
-    planned = plan_comparison(config, methods, seeds, out)
-    claim_output(out, {SAVED: saved}, planned, resume=resume)
-    runs = compare(config, methods, seeds, out, jobs=jobs, resume=True)
-    report = write_report(runs, out)
-    sys.stdout.write(f"\n{format_table(runs)}\n\n{report}\n")
+    runs = plan_comparison(config, methods, seeds, out)
+    saved = {"methods": list(methods), "seeds": list(seeds), **shared_options(config)}
+    claim_output(out, {SAVED: saved}, runs, resume=resume)
+    train_all(runs, jobs=jobs)
+    folders = [folder for _, folder in runs]
+    report = write_report(folders, out)
+    sys.stdout.write(f"\n{format_table(folders)}\n\n{report}\n")

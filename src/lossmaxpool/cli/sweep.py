@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import get_args
 
 from jsonargparse import Namespace
-from jsonargparse.typing import PositiveInt
 
 from lossmaxpool.cli.parser import CommandParser
+from lossmaxpool.cli.several import add_runs, shared_config, shared_options
 from lossmaxpool.report.sweep import sweep_table, write_sweep
 from lossmaxpool.training import TrainConfig
-from lossmaxpool.training.config import MethodId
 from lossmaxpool.training.folder import claim_output
 from lossmaxpool.training.many import train_all
 from lossmaxpool.training.sweep import MAX_POOLED, Grid, plan
 
 SAVED = "sweep.yaml"
 SHARED = "shared.yaml"
-# What the runs of a sweep do not share.
-_OWN = {"method", "seed"}
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -28,31 +24,25 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_recipe()
     parser.add_config_file()
     parser.add_output("the folder of the runs, the table and the plot", SAVED)
-    parser.add_argument(
-        "--methods", type=list[MethodId], default=["lmp"], help=", ".join(get_args(MethodId))
-    )
     parser.add_argument("--p", type=list[float], default=[1.3], help="norm exponents")
     parser.add_argument(
         "--min_support", type=list[float], default=[0.25], help="shares of the pixels, m / n"
     )
-    parser.add_argument("--seeds", type=list[int], default=[0], help="one run each")
-    parser.add_argument("--jobs", type=PositiveInt, default=1, help="runs at the same time")
     parser.add_argument(
         "--dry-run",
         dest="dry_run",
         action="store_true",
         help="train nothing; print one command per run, for a cluster",
     )
-    parser.add_class_arguments(TrainConfig, as_group=False, skip=_OWN)
+    add_runs(parser, methods=("lmp",), seeds=(0,))
 
 
 def run(options: Namespace) -> None:
     """Train what is not yet trained, then write and print what came out."""
-    shared = TrainConfig.__dataclass_fields__.keys() - _OWN
-    config = TrainConfig(**{key: options[key] for key in shared})
+    config = shared_config(options)
     grid = Grid(options.methods, options.p, options.min_support, options.seeds)
     runs = plan(config, grid, options.out)
-    common = {key: value for key, value in config.to_dict().items() if key not in _OWN}
+    common = shared_options(config)
     axes = {name: list(getattr(grid, name)) for name in Grid.__dataclass_fields__}
     saved = {SHARED: common, SAVED: axes | common}
     claim_output(options.out, saved, runs, resume=options.resume)

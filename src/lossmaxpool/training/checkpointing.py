@@ -78,13 +78,13 @@ class Checkpointing(pl.Callback):
         """Copy the state that was evaluated to where it stays."""
         if not trainer.is_global_zero:
             return
-        content = (self.folder / name).read_bytes()
         scores = [evaluation["miou"] for evaluation in self.record.evaluations]
-        if scores[-1] == max(scores):
-            write_atomically(self.folder / BEST, content)
         number = self.config.reporting.keep_checkpoints
+        copies = [BEST] if scores[-1] == max(scores) else []
+        copies += [kept_name(trainer.global_step)] if number else []
+        for copy in copies:
+            write_atomically(self.folder / copy, (self.folder / name).read_bytes())
         if number:
-            write_atomically(self.folder / kept_name(trainer.global_step), content)
             for old in kept_checkpoints(self.folder)[:-number]:
                 old.unlink()
 
@@ -102,7 +102,7 @@ class Checkpointing(pl.Callback):
         # A finite loss may still leave a weight that is not: such a state must not replace a good
         # checkpoint.
         broken = [
-            name for name, value in module.state_dict().items() if not torch.isfinite(value).all()
+            key for key, value in module.state_dict().items() if not torch.isfinite(value).all()
         ]
         if broken:
             raise NonFiniteLossError(
