@@ -16,7 +16,7 @@ help:
 	@echo "make docs             the documentation, into site/"
 
 # The stamp is written last, so an interrupted install is repeated. Installing compiles the kernel.
-$(STAMP): pyproject.toml hatch_build.py $(wildcard src/lossmaxpool/native/cpp/*)
+$(STAMP): pyproject.toml hatch_build.py $(wildcard src/lossmaxpool/ops/backends/native/cpp/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'

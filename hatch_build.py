@@ -20,7 +20,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-_NATIVE = Path("src", "lossmaxpool", "native")
+_NATIVE = Path("src", "lossmaxpool", "ops", "backends", "native")
 _LIBRARY = _NATIVE / "lossmaxpool_native.so"
 _FLAGS = [
     "-std=c++17",

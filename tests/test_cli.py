@@ -23,7 +23,7 @@ from tests.training.runs import tiny
 def options(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A YAML file of the smallest run."""
     config = tiny()
-    short = replace(config, optimisation=replace(config.optimisation, steps=2))
+    short = replace(config, optimization=replace(config.optimization, steps=2))
     path = tmp_path_factory.mktemp("cli") / "tiny.yaml"
     path.write_text(yaml.safe_dump(short.to_dict()))
     return path
@@ -79,8 +79,8 @@ def test_an_unknown_command_is_answered(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize(
     ("flag", "meant"),
     [
-        ("--lr", "optimisation.lr"),
-        ("--optimisation.lrate", "optimisation.lr"),
+        ("--lr", "optimization.lr"),
+        ("--optimization.lrate", "optimization.lr"),
         ("--data.nmae", "data.name"),
         ("--sed", "seed"),
         ("--resum", "resume"),
@@ -96,9 +96,9 @@ def test_a_wrong_flag_is_answered(
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("optimisation:\n  batchsize: 3\n", "optimisation.batch_size"),
+        ("optimization:\n  batchsize: 3\n", "optimization.batch_size"),
         ("sead: 3\n", "seed"),
-        ("optimization:\n  lr: 3\n", "optimisation"),
+        ("optimization:\n  lr: 3\n", "optimization"),
         ("data:\n  rooot: x\n", "data.root"),
     ],
 )
@@ -135,14 +135,14 @@ def test_a_bad_picture_in_a_worker_is_one_line(
 
 
 def test_nothing_near_gets_no_hint() -> None:
-    assert nearest_option("xyzzy", ["seed", "optimisation.lr"]) == ""
+    assert nearest_option("xyzzy", ["seed", "optimization.lr"]) == ""
 
 
 def test_a_value_of_the_wrong_type_names_its_key(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert status(["train", "--out", tmp_path / "run", "--optimisation.lr", "fast"]) == 2
-    assert "optimisation.lr" in capsys.readouterr().err
+    assert status(["train", "--out", tmp_path / "run", "--optimization.lr", "fast"]) == 2
+    assert "optimization.lr" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["figures", "sweep"])
@@ -174,7 +174,7 @@ def test_a_value_out_of_range_is_one_line(
 def test_flags_override_the_file(trained: Path) -> None:
     saved = yaml.safe_load((trained / "config.yaml").read_text())
     assert saved["loss"]["p"] == 1.7
-    assert saved["optimisation"]["steps"] == 2
+    assert saved["optimization"]["steps"] == 2
 
 
 def test_an_infinite_p_trains(options: Path, tmp_path: Path) -> None:
@@ -254,8 +254,8 @@ def test_compare_writes_a_report(
     assert (out / "loss-only-seed1" / "record.json").is_file()
     # Resuming under other options is refused, and spoils nothing.
     saved = (out / "compare.yaml").read_bytes()
-    assert status(["compare", "--out", out, "--resume", "--optimisation.steps", "9"]) == 1
-    assert "optimisation.steps: 2 -> 9" in capsys.readouterr().err
+    assert status(["compare", "--out", out, "--resume", "--optimization.steps", "9"]) == 1
+    assert "optimization.steps: 2 -> 9" in capsys.readouterr().err
     assert (out / "compare.yaml").read_bytes() == saved
     # The runs have pictured training images as they went: nothing of Figure 4 is missing.
     assert status(["figures", "--out", tmp_path / "figures", "--runs", out]) == 0
@@ -281,12 +281,12 @@ def test_the_demo_trains(tmp_path: Path) -> None:
 def test_evaluate_takes_a_tiling(trained: Path, tmp_path: Path) -> None:
     last = trained / "checkpoints" / "last.ckpt"
     words = ["evaluate", last, *data_flags(), "--json", tmp_path / "scores.json"]
-    tiling = ["--inference.tiling", "optimised", "--inference.tiles", "2"]
+    tiling = ["--inference.tiling", "optimized", "--inference.tiles", "2"]
     assert status([*words, *tiling, "--inference.overlap", "20", "--inference.flip", "true"]) == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert sum(map(sum, scores["confusion"])) == sum(RunRecord.read(trained).val_pixels)
     assert scores["inference"] == {
-        "tiling": "optimised",
+        "tiling": "optimized",
         "tiles": 2,
         "overlap": 20,
         "flip": True,
@@ -297,7 +297,7 @@ def test_evaluate_takes_a_tiling(trained: Path, tmp_path: Path) -> None:
 def test_a_tiling_that_does_not_fit_is_one_line(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert status(["evaluate", trained, *data_flags(), "--inference.tiling", "optimised"]) == 1
+    assert status(["evaluate", trained, *data_flags(), "--inference.tiling", "optimized"]) == 1
     assert "is too narrow for 5 tiles" in capsys.readouterr().err
     assert status(["evaluate", trained, *data_flags(), "--inference.tilling", "full"]) == 2
     assert "did you mean 'inference.tiling'?" in capsys.readouterr().err
@@ -370,7 +370,7 @@ def test_a_sweep_trains_its_grid_and_goes_on(
     assert "is not empty" in capsys.readouterr().err
     # Resuming under other options is refused, and spoils nothing.
     saved = (out / "sweep.yaml").read_bytes()
-    assert status(["sweep", "--out", out, "--resume", "--optimisation.steps", "9"]) == 1
-    assert "optimisation.steps: 2 -> 9" in capsys.readouterr().err
+    assert status(["sweep", "--out", out, "--resume", "--optimization.steps", "9"]) == 1
+    assert "optimization.steps: 2 -> 9" in capsys.readouterr().err
     assert (out / "sweep.yaml").read_bytes() == saved
     assert status(["sweep", "--out", out, "--resume"]) == 0

@@ -20,6 +20,7 @@ from scipy.stats import t
 from benchmarks import camvid
 from lossmaxpool.training.config import HardwareConfig
 from lossmaxpool.training.sweep import plan
+from tests.tolerances import RECOMPUTED
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -66,7 +67,7 @@ def test_every_run_of_a_study_is_there_and_at_its_end(name: str) -> None:
         assert record["evaluations"][-1]["step"] == study.steps
         told = config.to_dict()
         # Options that came later have the value that had no name before.
-        for group in ("data", "model", "optimisation"):
+        for group in ("data", "model", "optimization"):
             expected = {key: told[group][key] for key in record["config"][group]}
             assert record["config"][group] == expected | {
                 key: record["config"][group][key] for key in ("root",) if key in expected
@@ -185,7 +186,9 @@ def test_the_bars_of_a_result_are_those_of_its_figures(device: str) -> None:
     results = read(device)
     assert results is not None
     written = results.content["bars"]
-    assert [bar["measured"] for bar in written] == [bar.measured for bar in bars(results)]
+    # A slope is fitted: its last bits depend on the instructions that LAPACK chose.
+    measured = [bar.measured for bar in bars(results)]
+    assert [bar["measured"] for bar in written] == pytest.approx(measured, rel=RECOMPUTED)
     assert [bar["holds"] for bar in written] == [bar.holds for bar in bars(results)]
 
 

@@ -43,3 +43,7 @@ FROM_LOGITS = 1e-5
 
 # Gradients written in the logits' own dtype: half a unit in its last place, of the largest entry.
 HALF_GRADIENT = {torch.float64: 1e-12, torch.float16: 5e-4, torch.bfloat16: 4e-3}
+
+# A figure computed again from a committed result: a least-squares fit rounds its last bits as the
+# instruction set of the machine has it.
+RECOMPUTED = 1e-9

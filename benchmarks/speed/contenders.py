@@ -14,11 +14,11 @@ from torch import Tensor
 
 from benchmarks.speed import rivals
 from lossmaxpool import MaxPoolingCrossEntropyLoss, loss_max_pool
-from lossmaxpool.fused.choice import Implementation, explain_implementation
+from lossmaxpool.ops.fused.choice import Backend, explain_backend
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 BASELINE = "cross_entropy"
-# How explain_implementation begins to say that one cannot run.
+# How explain_backend begins to say that one cannot run.
 _REFUSED = "does not run: "
 
 
@@ -29,7 +29,7 @@ class Field:
     Attributes:
         calls: by name, what is measured.
         left_out: by name, why a contender does not run here.
-        auto: the name of what ``implementation="auto"`` takes, where logits are given.
+        auto: the name of what ``backend="auto"`` takes, where logits are given.
     """
 
     calls: dict[str, Callable[[], object]] = field(default_factory=dict)
@@ -63,14 +63,14 @@ def of_logits(logits: Tensor, target: Tensor) -> Field:
         enter("top_k", rivals.bootstrapped)
         enter("lmp_by_sort", rivals.by_sort)
         found.calls["clone"] = lambda: logits.detach().clone()
-    explanation = explain_implementation(logits, target)
-    found.auto = f"lmp_{explanation.implementation}"
-    for implementation, reason in explanation.reasons.items():
-        name = f"lmp_{implementation}"
+    explanation = explain_backend(logits, target)
+    found.auto = f"lmp_{explanation.backend}"
+    for backend, reason in explanation.reasons.items():
+        name = f"lmp_{backend}"
         if reason.startswith(_REFUSED):
             found.left_out[name] = reason.removeprefix(_REFUSED)
         else:
-            enter(name, _ours(implementation))
+            enter(name, _ours(backend))
     return found
 
 
@@ -92,12 +92,12 @@ def of_losses(losses: Tensor) -> Field:
     )
 
 
-def _ours(implementation: str) -> Criterion:
+def _ours(backend: str) -> Criterion:
     return MaxPoolingCrossEntropyLoss(
         p=rivals.P,
         min_support=rivals.SHARE,
         ignore_index=rivals.IGNORED,
-        implementation=cast(Implementation, implementation),
+        backend=cast(Backend, backend),
     )
 
 

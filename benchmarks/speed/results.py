@@ -50,7 +50,7 @@ class Measured:
 
     @property
     def ours(self) -> str:
-        """What ``implementation="auto"`` takes; of losses, the solver."""
+        """What ``backend="auto"`` takes; of losses, the solver."""
         name: str | None = self.content["auto"]
         return name or "lmp"
 

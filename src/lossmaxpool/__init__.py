@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from lossmaxpool._version import __version__
 from lossmaxpool.functional import Solution, loss_max_pool, solve
-from lossmaxpool.fused.choice import Explanation, explain_implementation
 from lossmaxpool.losses import (
     BootstrappedCrossEntropyLoss,
     MaxPoolingBCEWithLogitsLoss,
@@ -15,6 +14,7 @@ from lossmaxpool.losses import (
     MaxPoolingLoss,
     median_frequency_weights,
 )
+from lossmaxpool.ops.fused.choice import Explanation, explain_backend
 from lossmaxpool.sampling import PerformanceSampler
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ __all__ = [
     "PerformanceSampler",
     "Solution",
     "__version__",
-    "explain_implementation",
+    "explain_backend",
     "loss_max_pool",
     "median_frequency_weights",
     "paper",

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from lossmaxpool.checks import check_choice, check_norm, check_share
-from lossmaxpool.solver.gradient import MaxPool
-from lossmaxpool.solver.powers import floor_to, relative_power
-from lossmaxpool.solver.ranks import ranks
-from lossmaxpool.solver.soundness import refuse_unsound
-from lossmaxpool.solver.threshold import Threshold, conjugate, find_threshold, unpack
-from lossmaxpool.solver.weights import optimal_weights
+from lossmaxpool.ops.solver.gradient import MaxPool
+from lossmaxpool.ops.solver.powers import floor_to, relative_power
+from lossmaxpool.ops.solver.ranks import ranks
+from lossmaxpool.ops.solver.soundness import refuse_unsound
+from lossmaxpool.ops.solver.threshold import Threshold, conjugate, find_threshold, unpack
+from lossmaxpool.ops.solver.weights import optimal_weights
 
 Pool = Literal["image", "batch", "world"]
 Reduction = Literal["mean", "sum", "none"]

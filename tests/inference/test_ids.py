@@ -16,7 +16,7 @@ from .conftest import Bands
 
 TILINGS = st.builds(
     InferenceConfig,
-    tiling=st.just("optimised"),
+    tiling=st.just("optimized"),
     tiles=st.integers(1, 4),
     overlap=st.integers(48, 90),
 )
@@ -85,8 +85,8 @@ def test_tiles_without_overlap_do_not() -> None:
     "config",
     [
         InferenceConfig("efficient", tiles=3),
-        InferenceConfig("optimised", tiles=2, overlap=17),
-        InferenceConfig("optimised", tiles=2, overlap=17, flip=True, scales=(0.75, 1.0, 1.3)),
+        InferenceConfig("optimized", tiles=2, overlap=17),
+        InferenceConfig("optimized", tiles=2, overlap=17, flip=True, scales=(0.75, 1.0, 1.3)),
     ],
 )
 def test_a_tile_decides_what_it_owns(config: InferenceConfig) -> None:
@@ -113,14 +113,14 @@ def test_a_tile_decides_what_it_owns(config: InferenceConfig) -> None:
 def test_the_network_sees_the_tiles_that_are_promised(brightness: nn.Module) -> None:
     seen: list[tuple[int, ...]] = []
     brightness.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape[-2:])))
-    config = InferenceConfig("optimised", tiles=2, overlap=20, scales=(0.5, 1.0))
+    config = InferenceConfig("optimized", tiles=2, overlap=20, scales=(0.5, 1.0))
     predict_ids(brightness.eval(), torch.zeros(1, 3, 30, 100), config)
     assert seen == [(15, 30), (30, 60), (15, 30), (30, 60)]
 
 
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("scales", [(1.0,), (1.0, 2.0)])
-@pytest.mark.parametrize("tiling", ["full", "efficient", "optimised"])
+@pytest.mark.parametrize("tiling", ["full", "efficient", "optimized"])
 def test_every_view_of_a_plain_truth_agrees(
     brightness: nn.Module, tiling: str, scales: tuple[float, ...], flip: bool
 ) -> None:
@@ -142,7 +142,7 @@ def test_equals_the_largest_logit(small_model: nn.Module) -> None:
 @pytest.mark.parametrize("architecture", ["DeepLabV2", "DeepLabV3Plus", "Unet"])
 def test_any_architecture_goes_through_any_tiling(architecture: str) -> None:
     model = build_model(ModelConfig(architecture, "tu-test_resnet", weights="none"), 3).eval()
-    config = InferenceConfig("optimised", tiles=2, overlap=33, flip=True, scales=(0.7, 1.0))
+    config = InferenceConfig("optimized", tiles=2, overlap=33, flip=True, scales=(0.7, 1.0))
     ids = predict_ids(model, torch.rand(1, 3, 37, 150), config)
     assert ids.shape == (1, 37, 150)
     assert ids.dtype == torch.uint8
@@ -152,7 +152,7 @@ def test_any_architecture_goes_through_any_tiling(architecture: str) -> None:
 def test_evaluation_takes_a_tiling(brightness: nn.Module) -> None:
     dataset = Bands([(8, 40), (8, 40), (5, 43)])
     plain = EvalTransform((0.0,) * 3, (1.0,) * 3)
-    config = InferenceConfig("optimised", tiles=3, overlap=7, flip=True)
+    config = InferenceConfig("optimized", tiles=3, overlap=7, flip=True)
     matrix = evaluate(brightness, dataset, plain, config=config)
     assert matrix.miou() == 1.0
     assert matrix.counts.sum() == sum(int((dataset.mask(i) != 255).sum()) for i in range(3))
@@ -162,7 +162,7 @@ def test_evaluation_takes_a_tiling(brightness: nn.Module) -> None:
     ("config", "names", "message"),
     [
         (InferenceConfig("efficient"), ["a/b"], r"a/b: an image 4 pixels wide is too narrow"),
-        (InferenceConfig("optimised", 2), (), r"the images: an image 4 .* at least 202"),
+        (InferenceConfig("optimized", 2), (), r"the images: an image 4 .* at least 202"),
     ],
 )
 def test_a_narrow_image_is_named(
@@ -185,7 +185,7 @@ def test_a_broken_view_is_not_outvoted(brightness: nn.Module) -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [InferenceConfig(), InferenceConfig("optimised", flip=True)], ids=["full", "tiles"]
+    "config", [InferenceConfig(), InferenceConfig("optimized", flip=True)], ids=["full", "tiles"]
 )
 def test_scores_of_all_classes_never_exist_at_full_size(config: InferenceConfig) -> None:
     """2048 × 1024 pixels of 19 classes are 160 MB; nothing exceeds the image by itself, 25 MB."""

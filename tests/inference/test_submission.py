@@ -79,7 +79,7 @@ def test_a_folder_becomes_a_submission(tmp_path: Path, description: ModelDescrip
         tmp_path / "out",
         submission=True,
         opacity=1.0,
-        config=InferenceConfig("optimised", tiles=2, overlap=5),
+        config=InferenceConfig("optimized", tiles=2, overlap=5),
     )
     assert np.asarray(Image.open(written.ids)).tolist() == [LABEL_IDS] * 4
     # The picture keeps the colours of the classes.

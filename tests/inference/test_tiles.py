@@ -62,19 +62,19 @@ def test_cityscapes_in_five() -> None:
     efficient = full_height_tiles(1024, 2048, 5)
     assert [t.read.width for t in efficient] == [409, 410, 409, 410, 410]
     assert all(tile.read == tile.owned for tile in efficient)
-    optimised = full_height_tiles(1024, 2048, 5, 200)
-    assert [t.read.width for t in optimised] == [569, 570, 569, 570, 570]
-    assert [t.owned.width for t in optimised] == [469, 370, 369, 370, 470]
+    optimized = full_height_tiles(1024, 2048, 5, 200)
+    assert [t.read.width for t in optimized] == [569, 570, 569, 570, 570]
+    assert [t.owned.width for t in optimized] == [469, 370, 369, 370, 470]
 
 
 def test_a_tiling_on_the_networks_grid() -> None:
-    config = InferenceConfig("optimised")
+    config = InferenceConfig("optimized")
     tiles = config.cut(1024, 2048, 8)
     assert [tile.read.left for tile in tiles] == [0, 368, 736, 1104, 1472]
     assert [tile.owned.left for tile in tiles] == [0, 468, 836, 1204, 1572]
 
 
-@pytest.mark.parametrize("config", [InferenceConfig(), InferenceConfig("optimised", tiles=1)])
+@pytest.mark.parametrize("config", [InferenceConfig(), InferenceConfig("optimized", tiles=1)])
 def test_one_tile_is_the_image(config: InferenceConfig) -> None:
     (tile,) = config.cut(3, 5, 32)
     assert tile == Tile(tile.read, tile.read)
@@ -101,7 +101,7 @@ def test_bad_input_is_explained(numbers: tuple[int, ...], message: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tiling": "optimized"}, "expected 'full', 'efficient' or 'optimised'"),
+        ({"tiling": "optimized"}, "expected 'full', 'efficient' or 'optimized'"),
         ({"tiles": 0}, "tiles is 0"),
         ({"overlap": -2}, "overlap is -2"),
         ({"scales": ()}, "scales is"),

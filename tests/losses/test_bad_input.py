@@ -77,16 +77,16 @@ def test_a_smoothing_outside_its_range(build: Build, smoothing: float) -> None:
 
 
 @pytest.mark.parametrize("build", WITH_LOGITS)
-def test_a_word_that_is_no_implementation(build: Build) -> None:
-    with pytest.raises(ValueError, match=r"implementation must be one of .* mean 'triton'\?"):
-        build(implementation="tritn")
+def test_a_word_that_is_no_backend(build: Build) -> None:
+    with pytest.raises(ValueError, match=r"backend must be one of .* mean 'triton'\?"):
+        build(backend="tritn")
 
 
-@pytest.mark.parametrize("implementation", ["native", "triton"])
-def test_kernels_that_a_loss_does_not_have(implementation: str) -> None:
-    message = rf'"{implementation}" cannot run: this loss is computed by torch alone\. Use "auto"'
+@pytest.mark.parametrize("backend", ["native", "triton"])
+def test_kernels_that_a_loss_does_not_have(backend: str) -> None:
+    message = rf'"{backend}" cannot run: this loss is computed by torch alone\. Use "auto"'
     with pytest.raises(RuntimeError, match=message):
-        MaxPoolingBCEWithLogitsLoss(implementation=implementation)
+        MaxPoolingBCEWithLogitsLoss(backend=backend)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="Triton can run here")
@@ -96,7 +96,7 @@ def test_kernels_that_no_device_here_can_run(build: Build, monkeypatch: pytest.M
     with pytest.raises(
         RuntimeError, match=r'"triton" cannot run: (triton is not|this machine has)'
     ):
-        build(implementation="triton")
+        build(backend="triton")
 
 
 @pytest.mark.parametrize("build", WITH_LOGITS)

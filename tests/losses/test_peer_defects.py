@@ -1,4 +1,4 @@
-"""Where public implementations of hard mining break: each defect once, as a test of ours.
+"""Where public backends of hard mining break: each defect once, as a test of ours.
 
 The projects are mpl.pytorch (loss max-pooling), the pixel sampler of older OpenVINO training
 extensions (OTX, loss max-pooling as well), segmentation_models_pytorch (SMP), mmsegmentation,

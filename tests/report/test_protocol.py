@@ -171,14 +171,14 @@ def test_a_max_pooling_run_without_its_p_is_left_out(make_runs: MakeRuns) -> Non
 
 def test_runs_that_differ_in_more_than_the_row_never_share_a_cell(make_runs: MakeRuns) -> None:
     def edit(record: dict[str, Any]) -> None:
-        on(optimisation={"lr": 0.01 * (1 + record["seed"])})(record)
+        on(optimization={"lr": 0.01 * (1 + record["seed"])})(record)
 
     found = find_runs(make_runs("base", edit=edit)[0].parent)
     here, notes = columns(found.runs, Window(0))
     assert [column.letter for column in here] == ["A", "B"]
     assert not notes
     text = " ".join(paper_tables(found, Window(0)).split())
-    assert "optimisation.lr is 0.01 [A], 0.02 [B]" in text
+    assert "optimization.lr is 0.01 [A], 0.02 [B]" in text
     assert "(2 s)" not in text
 
 
@@ -219,7 +219,7 @@ def test_class_tables_take_runs_whose_classes_are_spelled_otherwise(
 
 
 def evaluated(folder: Path, checkpoint: str, step: int, iou: float) -> dict[str, Any]:
-    """What evaluating a checkpoint under the optimised tiling writes."""
+    """What evaluating a checkpoint under the optimized tiling writes."""
     return {
         "checkpoint": str(folder / "checkpoints" / checkpoint),
         "step": step,
@@ -228,14 +228,14 @@ def evaluated(folder: Path, checkpoint: str, step: int, iou: float) -> dict[str,
         "iou": [iou] * len(CLASSES),
         "miou": iou,
         "pixel_accuracy": 0.9,
-        "inference": {"tiling": "optimised", "tiles": 5, "overlap": 200, "scales": [1.0]},
+        "inference": {"tiling": "optimized", "tiles": 5, "overlap": 200, "scales": [1.0]},
     }
 
 
 def test_tiled_scores_come_from_evaluations_of_checkpoints(make_runs: MakeRuns) -> None:
     folder = make_runs("base", seeds=(0,), edit=on())[0]
     content = evaluated(folder, "last.ckpt", 100, 0.5)
-    path = folder / "evaluations" / "optimised.json"
+    path = folder / "evaluations" / "optimized.json"
     path.parent.mkdir()
     path.write_text(json.dumps(content))
     text = beside(folder.parent)
@@ -276,7 +276,7 @@ def test_tiled_scores_of_the_last_checkpoints_are_averaged(make_runs: MakeRuns) 
         ({}, "whole images"),
         ({"tiling": "efficient", "tiles": 5, "overlap": 200}, "efficient tiling"),
         ({"tiling": "efficient", "tiles": 3}, "efficient tiling, 3 tiles"),
-        ({"tiling": "optimised", "overlap": 200, "flip": True}, "optimised tiling, flip"),
+        ({"tiling": "optimized", "overlap": 200, "flip": True}, "optimized tiling, flip"),
         ({"scales": [0.5, 1.0]}, "whole images, scales 0.5, 1"),
     ],
 )

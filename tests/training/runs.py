@@ -14,7 +14,7 @@ from lossmaxpool.training.checkpoints import LAST
 from lossmaxpool.training.config import (
     HardwareConfig,
     MethodId,
-    OptimisationConfig,
+    OptimizationConfig,
     ReportingConfig,
     SamplingConfig,
     TrainConfig,
@@ -35,7 +35,7 @@ def tiny(method: MethodId = "loss-only", **hardware: Any) -> TrainConfig:
             weights="none",
             decoder_options={"decoder_channels": 8},
         ),
-        optimisation=OptimisationConfig(steps=8, batch_size=4, crop_size=(32, 32), lr=0.01),
+        optimization=OptimizationConfig(steps=8, batch_size=4, crop_size=(32, 32), lr=0.01),
         hardware=replace(HardwareConfig(accelerator="cpu", workers=0, threads=1), **hardware),
         sampling=SamplingConfig(blend=0.9, update_interval=3),
         reporting=ReportingConfig(eval_every=3, checkpoint_every=2, log_every=1, examples=2),

@@ -23,8 +23,8 @@ def in_parts(method: MethodId, accumulate: int, **hardware: int) -> TrainConfig:
     model = replace(
         base.model, architecture="DeepLabV2", decoder_options={}, frozen_batch_norm=True
     )
-    optimisation = replace(base.optimisation, accumulate=accumulate)
-    return replace(base, model=model, optimisation=optimisation)
+    optimization = replace(base.optimization, accumulate=accumulate)
+    return replace(base, model=model, optimization=optimization)
 
 
 def test_two_parts_train_as_the_whole_batch(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.training.runs import assert_same_weights, tiny
 
 def short(steps: int = 2) -> TrainConfig:
     config = tiny()
-    return replace(config, optimisation=replace(config.optimisation, steps=steps))
+    return replace(config, optimization=replace(config.optimization, steps=steps))
 
 
 def test_methods_start_from_the_same_weights_on_the_same_batches(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_an_interrupted_comparison_keeps_what_is_finished(tmp_path: Path) -> Non
     runs = compare(short(), ["base", "loss-only"], [0], out, resume=True)
     assert [run.name for run in runs] == ["base-seed0", "loss-only-seed0"]
     assert (kept / RECORD).stat().st_mtime_ns == before
-    with pytest.raises(TrainingError, match=r"optimisation\.steps: 2 -> 3"):
+    with pytest.raises(TrainingError, match=r"optimization\.steps: 2 -> 3"):
         compare(short(3), ["base"], [0], out, resume=True)
     with pytest.raises(TrainingError, match="not empty"):
         compare(short(), ["base"], [0], out)

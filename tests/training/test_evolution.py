@@ -38,9 +38,9 @@ def test_every_evaluation_pictures_the_same_training_images(finished: Path) -> N
 @pytest.mark.parametrize(("count", "pictured"), [(0, 0), (9, 6)])
 def test_no_image_and_all_of_them(count: int, pictured: int, tmp_path: Path) -> None:
     config = tiny()
-    short = replace(config.optimisation, steps=1)
+    short = replace(config.optimization, steps=1)
     reporting = replace(config.reporting, evolution=count, eval_every=0)
-    record = train(replace(config, optimisation=short, reporting=reporting), tmp_path / "run")
+    record = train(replace(config, optimization=short, reporting=reporting), tmp_path / "run")
     assert len({entry["name"] for entry in record.evolution}) == pictured
     assert (tmp_path / "run" / EVOLUTION).exists() == (pictured > 0)
 

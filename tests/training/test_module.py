@@ -4,18 +4,18 @@ import pytest
 import torch
 
 from lossmaxpool.data import IGNORE_INDEX
-from lossmaxpool.training.config import OptimisationConfig
+from lossmaxpool.training.config import OptimizationConfig
 from lossmaxpool.training.module import pad_to_stride, rate_factor
 
 
 def test_rate_falls_to_zero_with_the_power() -> None:
-    optimisation = OptimisationConfig(steps=10, poly_power=2.0)
-    assert [rate_factor(step, optimisation) for step in (0, 5, 10)] == [1.0, 0.25, 0.0]
+    optimization = OptimizationConfig(steps=10, poly_power=2.0)
+    assert [rate_factor(step, optimization) for step in (0, 5, 10)] == [1.0, 0.25, 0.0]
 
 
 def test_warmup_rises_to_the_decay() -> None:
-    optimisation = OptimisationConfig(steps=10, warmup=4, poly_power=1.0)
-    factors = [rate_factor(step, optimisation) for step in range(4)]
+    optimization = OptimizationConfig(steps=10, warmup=4, poly_power=1.0)
+    factors = [rate_factor(step, optimization) for step in range(4)]
     assert factors == pytest.approx([0.25, 0.5 * 0.9, 0.75 * 0.8, 0.7])
 
 

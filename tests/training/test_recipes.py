@@ -12,7 +12,7 @@ from lossmaxpool.cli.compare import add_arguments as add_compare
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.cli.train import add_arguments as add_train
 from lossmaxpool.training import TrainConfig
-from lossmaxpool.training.config import MethodId, OptimisationConfig, SamplingConfig
+from lossmaxpool.training.config import MethodId, OptimizationConfig, SamplingConfig
 from lossmaxpool.training.methods import METHODS
 from lossmaxpool.training.recipes import RECIPES, recipe_file
 
@@ -45,7 +45,7 @@ def test_every_value_says_where_it_comes_from(name: str) -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_nothing_that_decides_the_result_is_left_to_a_default(name: str) -> None:
-    assert content(name)["optimisation"].keys() == OptimisationConfig.__dataclass_fields__.keys()
+    assert content(name)["optimization"].keys() == OptimizationConfig.__dataclass_fields__.keys()
     assert content(name)["sampling"].keys() == SamplingConfig.__dataclass_fields__.keys()
 
 
@@ -65,18 +65,18 @@ def test_every_method_takes_it(name: str, method: MethodId) -> None:
 )
 def test_the_paper_s_numbers(name: str, steps: int, batch_size: int, crop: int) -> None:
     config = parsed("--recipe", name)
-    assert config.optimisation.steps == steps
-    assert config.optimisation.batch_size == batch_size
-    assert config.optimisation.crop_size == (crop, crop)
-    assert (config.optimisation.lr, config.loss.p, config.loss.min_support) == (2.5e-4, 1.3, 0.25)
+    assert config.optimization.steps == steps
+    assert config.optimization.batch_size == batch_size
+    assert config.optimization.crop_size == (crop, crop)
+    assert (config.optimization.lr, config.loss.p, config.loss.min_support) == (2.5e-4, 1.3, 0.25)
     last = {"cityscapes": (150_000, 160_000, 165_000), "voc": (180_000, 190_000, 200_000)}[name]
     assert all(step % config.reporting.eval_every == 0 for step in last)
 
 
 def test_what_comes_later_overrides(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("optimisation: {steps: 7, lr: 0.5}\n")
-    words = ["--recipe=voc", "--config", str(tmp_path / "mine.yaml"), "--optimisation.lr", "0.25"]
-    found = parsed(*words).optimisation
+    (tmp_path / "mine.yaml").write_text("optimization: {steps: 7, lr: 0.5}\n")
+    words = ["--recipe=voc", "--config", str(tmp_path / "mine.yaml"), "--optimization.lr", "0.25"]
+    found = parsed(*words).optimization
     assert (found.steps, found.lr, found.batch_size) == (7, 0.25, 4)
 
 

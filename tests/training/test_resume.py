@@ -63,24 +63,24 @@ def test_the_handler_of_ctrl_c_is_given_back(finished: Path) -> None:
 
 def test_another_configuration_is_refused(finished: Path) -> None:
     config = tiny()
-    other = replace(config, optimisation=replace(config.optimisation, lr=0.5))
-    with pytest.raises(TrainingError, match=r"optimisation\.lr: 0\.01 -> 0\.5"):
+    other = replace(config, optimization=replace(config.optimization, lr=0.5))
+    with pytest.raises(TrainingError, match=r"optimization\.lr: 0\.01 -> 0\.5"):
         train(other, finished, resume=True)
 
 
 def test_the_checkpoint_of_another_run_is_refused(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     config = tiny()
-    shorter = replace(config, optimisation=replace(config.optimisation, steps=1))
+    shorter = replace(config, optimization=replace(config.optimization, steps=1))
     train(shorter, folder)
     shutil.copy(finished / LAST, folder / LAST)
-    with pytest.raises(TrainingError, match=r"that of a run .* \(optimisation\.steps: 8 -> 1\)"):
+    with pytest.raises(TrainingError, match=r"that of a run .* \(optimization\.steps: 8 -> 1\)"):
         train(shorter, folder, resume=True)
 
 
 def test_a_checkpoint_that_does_not_say_whose_it_is_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    config = replace(tiny(), optimisation=replace(tiny().optimisation, steps=1))
+    config = replace(tiny(), optimization=replace(tiny().optimization, steps=1))
     train(config, folder)
     content = torch.load(folder / LAST, weights_only=True)
     del content[CONFIGURATION]
@@ -97,11 +97,11 @@ class Payload:
 @pytest.mark.parametrize("kind", ["code", "damaged"])
 def test_a_bad_checkpoint_is_refused(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    train(replace(tiny(), optimisation=replace(tiny().optimisation, steps=1)), folder)
+    train(replace(tiny(), optimization=replace(tiny().optimization, steps=1)), folder)
     if kind == "code":
         torch.save({"state_dict": Payload()}, folder / LAST)
     else:
         (folder / LAST).write_bytes((folder / LAST).read_bytes()[:1000])
-    one_step = replace(tiny(), optimisation=replace(tiny().optimisation, steps=1))
+    one_step = replace(tiny(), optimization=replace(tiny().optimization, steps=1))
     with pytest.raises(CheckpointError, match=r"last\.ckpt is (refused|damaged)"):
         train(one_step, folder, resume=True)

@@ -50,9 +50,9 @@ def test_the_record_counts_the_labelled_pixels(finished: Path) -> None:
 
 
 def test_the_rate_follows_the_schedule(finished: Path) -> None:
-    optimisation = tiny().optimisation
+    optimization = tiny().optimization
     rates = [point["learning_rate"] for point in RunRecord.read(finished).curve]
-    expected = [optimisation.lr * (1 - step / 8) ** optimisation.poly_power for step in range(8)]
+    expected = [optimization.lr * (1 - step / 8) ** optimization.poly_power for step in range(8)]
     assert rates == pytest.approx(expected)
 
 
@@ -81,7 +81,7 @@ def test_a_cache_changes_nothing(finished: Path, tmp_path: Path) -> None:
 
 def test_bfloat16_trains(tmp_path: Path) -> None:
     config = tiny(precision="bf16-mixed")
-    short = replace(config, optimisation=replace(config.optimisation, steps=2))
+    short = replace(config, optimization=replace(config.optimization, steps=2))
     assert train(short, tmp_path / "run").status == "finished"
 
 
@@ -113,8 +113,8 @@ def test_hardware_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_deeplab_has_the_rates_of_its_authors(tmp_path: Path) -> None:
     config = tiny()
     model = replace(config.model, architecture="DeepLabV2", decoder_options={})
-    rates = replace(config.optimisation, steps=1, lr=0.5, head_bias_lr_multiplier=20)
-    train(replace(config, model=model, optimisation=rates), tmp_path / "run")
+    rates = replace(config.optimization, steps=1, lr=0.5, head_bias_lr_multiplier=20)
+    train(replace(config, model=model, optimization=rates), tmp_path / "run")
     (state,) = torch.load(tmp_path / "run" / LAST, weights_only=True)["optimizer_states"]
     found = {group["name"]: group for group in state["param_groups"]}
     assert {name: group["initial_lr"] for name, group in found.items()} == {
@@ -129,8 +129,8 @@ def test_deeplab_has_the_rates_of_its_authors(tmp_path: Path) -> None:
 def test_crops_of_any_size_train(tmp_path: Path) -> None:
     config = tiny("lmp")
     model = replace(config.model, architecture="DeepLabV2", decoder_options={})
-    odd = replace(config.optimisation, crop_size=(41, 35), steps=2)
-    record = train(replace(config, model=model, optimisation=odd), tmp_path / "run")
+    odd = replace(config.optimization, crop_size=(41, 35), steps=2)
+    record = train(replace(config, model=model, optimization=odd), tmp_path / "run")
     assert record.status == "finished"
 
 

@@ -54,8 +54,8 @@ def test_the_iou_of_the_crops_reaches_the_sampler(sampled: Path) -> None:
     assert sorted(known) == [1, 2]  # after 3 and after 6 steps
     assert all(0 <= value <= 1 for iou in known.values() for value in iou[~iou.isnan()].tolist())
     # Every pixel of the latest batch is in the matrix, and faded ones of those before.
-    crop = config.optimisation.crop_size[0] * config.optimisation.crop_size[1]
-    batch = config.optimisation.batch_size * crop
+    crop = config.optimization.crop_size[0] * config.optimization.crop_size[1]
+    batch = config.optimization.batch_size * crop
     fading = 2 ** (-1 / config.sampling.half_life)
     assert state["running_iou"]["matrix"].sum() <= batch * sum(fading**k for k in range(8))
     assert state["running_iou"]["matrix"].sum() > 4 * batch
@@ -75,7 +75,7 @@ def test_without_a_blend_lmp_is_loss_only(finished: Path, tmp_path: Path) -> Non
 
 def test_workers_change_nothing(tmp_path: Path) -> None:
     longer = with_sampling(tiny("lmp"), update_interval=5)
-    longer = replace(longer, optimisation=replace(longer.optimisation, steps=13))
+    longer = replace(longer, optimization=replace(longer.optimization, steps=13))
     train(longer, tmp_path / "none")
     two = replace(longer, hardware=replace(longer.hardware, workers=2))
     train(two, tmp_path / "two")
@@ -144,7 +144,7 @@ def test_classes_without_a_pixel_are_reported_once(
         return replace(sample, mask=sample.mask.where(sample.mask != 0, 255))
 
     monkeypatch.setattr(StreetScenes, "__getitem__", without_road)
-    short = replace(tiny("lmp"), optimisation=replace(tiny().optimisation, steps=1))
+    short = replace(tiny("lmp"), optimization=replace(tiny().optimization, steps=1))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         train(short, tmp_path / "run")

@@ -16,7 +16,7 @@ from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.data import DataConfig
 from lossmaxpool.models import ModelConfig
 from lossmaxpool.training import TrainConfig
-from lossmaxpool.training.config import HardwareConfig, OptimisationConfig, ReportingConfig
+from lossmaxpool.training.config import HardwareConfig, OptimizationConfig, ReportingConfig
 
 REPORT = "report.html"
 
@@ -26,7 +26,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("runs/demo"), help="folder of the runs and the report"
     )
-    parser.add_argument("--steps", type=int, default=700, help="optimisation steps of each run")
+    parser.add_argument("--steps", type=int, default=700, help="optimization steps of each run")
 
 
 def run(options: Namespace) -> None:
@@ -41,7 +41,7 @@ def configuration(steps: int) -> TrainConfig:
     """Return a run that two cores finish in a minute or two.
 
     Args:
-        steps: Optimisation steps; the learning rate falls to 0 over them.
+        steps: Optimization steps; the learning rate falls to 0 over them.
     """
     return TrainConfig(
         data=DataConfig(name="street-scenes", train_scenes=200, val_scenes=40),
@@ -55,7 +55,7 @@ def configuration(steps: int) -> TrainConfig:
                 "decoder_dropout": 0.0,
             },
         ),
-        optimisation=OptimisationConfig(
+        optimization=OptimizationConfig(
             steps=steps,
             batch_size=8,
             crop_size=(96, 128),

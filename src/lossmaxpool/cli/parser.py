@@ -111,12 +111,12 @@ def nearest_option(given: str, known: Iterable[str]) -> str:
     """Return a sentence with the nearest options, or nothing.
 
     Args:
-        given: What was written, e.g. "optimisation.lrate" or "lr".
+        given: What was written, e.g. "optimization.lrate" or "lr".
         known: The dotted names of the options.
 
     Example:
-        >>> nearest_option("lr", ["optimisation.lr", "seed"])
-        "; did you mean 'optimisation.lr'?"
+        >>> nearest_option("lr", ["optimization.lr", "seed"])
+        "; did you mean 'optimization.lr'?"
     """
     keys = list(known)
     leaf = given.rpartition(".")[2]

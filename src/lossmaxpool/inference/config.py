@@ -15,11 +15,11 @@ class InferenceConfig:
 
     Args:
         tiling: "full": the whole image at once. "efficient": tiles of full height side by side.
-            "optimised": the same with an overlap, each half of which is decided by the tile on its
+            "optimized": the same with an overlap, each half of which is decided by the tile on its
             side (Rota Bulò et al. 2017, Sect. 4.1).
-        tiles: number of tiles. Five is the paper's for "efficient"; for "optimised" the paper gives
+        tiles: number of tiles. Five is the paper's for "efficient"; for "optimized" the paper gives
             none: five is an assumption.
-        overlap: columns that neighbours share in "optimised".
+        overlap: columns that neighbours share in "optimized".
         flip: also show the mirrored image; twice the time.
         scales: sizes at which to show the image; the time grows with the sum of their squares. With
             several views, the mean of the class probabilities decides.
@@ -28,20 +28,20 @@ class InferenceConfig:
         ValueError: a value outside its range.
 
     Example:
-        >>> [tile.owned.width for tile in InferenceConfig("optimised").cut(1024, 2048, 8)]
+        >>> [tile.owned.width for tile in InferenceConfig("optimized").cut(1024, 2048, 8)]
         [468, 368, 368, 368, 476]
     """
 
-    tiling: Literal["full", "efficient", "optimised"] = "full"
+    tiling: Literal["full", "efficient", "optimized"] = "full"
     tiles: int = 5
     overlap: int = 200
     flip: bool = False
     scales: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        if self.tiling not in ("full", "efficient", "optimised"):
+        if self.tiling not in ("full", "efficient", "optimized"):
             raise ValueError(
-                f"tiling is {self.tiling!r}; expected 'full', 'efficient' or 'optimised'"
+                f"tiling is {self.tiling!r}; expected 'full', 'efficient' or 'optimized'"
             )
         if self.tiles < 1:
             raise ValueError(f"tiles is {self.tiles}; expected at least 1")
@@ -64,7 +64,7 @@ class InferenceConfig:
         """
         if self.tiling == "full":
             return full_height_tiles(height, width, count=1)
-        overlap = self.overlap if self.tiling == "optimised" else 0
+        overlap = self.overlap if self.tiling == "optimized" else 0
         return full_height_tiles(height, width, self.tiles, overlap, stride)
 
     @property

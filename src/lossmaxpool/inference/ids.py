@@ -48,7 +48,7 @@ def predict_ids(
 
     Example:
         >>> model = torch.nn.Conv2d(3, 11, 4, stride=4).eval()
-        >>> config = InferenceConfig("optimised", tiles=3, overlap=16, flip=True)
+        >>> config = InferenceConfig("optimized", tiles=3, overlap=16, flip=True)
         >>> predict_ids(model, torch.zeros(1, 3, 90, 120), config).shape
         torch.Size([1, 90, 120])
     """

@@ -81,7 +81,7 @@ def full_height_tiles(
 
     References:
         Rota Bulò et al. 2017, Sect. 4.1: five tiles without overlap ("efficient tiling"), and an
-        overlap of 200 pixels ("optimised tiling"). The width of the latter's tiles is not given.
+        overlap of 200 pixels ("optimized tiling"). The width of the latter's tiles is not given.
     """
     if height < 1 or width < 1:
         raise ValueError(f"an image of {height} x {width} pixels has no tiles")

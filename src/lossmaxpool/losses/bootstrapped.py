@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from lossmaxpool.functional import Pool, Reduction
-from lossmaxpool.fused.choice import Implementation
 from lossmaxpool.losses.cross_entropy import PooledCrossEntropyLoss
 from lossmaxpool.losses.options import Weight
+from lossmaxpool.ops.fused.choice import Backend
 
 
 class BootstrappedCrossEntropyLoss(PooledCrossEntropyLoss):
@@ -24,7 +24,7 @@ class BootstrappedCrossEntropyLoss(PooledCrossEntropyLoss):
         label_smoothing: in [0, 1], as in torch.
         pool: what k pixels are drawn from: each "image", the "batch", or all ranks ("world").
         reduction: over images with a valid pixel: "mean", "sum" or "none".
-        implementation: "auto", "torch", "native" or "triton", as there.
+        backend: "auto", "torch", "native" or "triton", as there.
 
     Shapes:
         As :class:`~lossmaxpool.losses.MaxPoolingCrossEntropyLoss`.
@@ -49,11 +49,11 @@ class BootstrappedCrossEntropyLoss(PooledCrossEntropyLoss):
         label_smoothing: float = 0.0,
         pool: Pool = "image",
         reduction: Reduction = "mean",
-        implementation: Implementation = "auto",
+        backend: Backend = "auto",
     ) -> None:
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise ValueError(f"k must be a number of pixels, an integer >= 1, got {k!r}.")
-        super().__init__(weight, ignore_index, label_smoothing, pool, reduction, implementation)
+        super().__init__(weight, ignore_index, label_smoothing, pool, reduction, backend)
         self.k = k
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from lossmaxpool.functional import pool_losses, reduce_pools
-from lossmaxpool.fused.choice import choose
-from lossmaxpool.fused.operators import PooledCrossEntropy
 from lossmaxpool.losses.options import LabelledLoss
 from lossmaxpool.losses.pixel import check_spatial, probability_cross_entropy
+from lossmaxpool.ops.fused.choice import choose
+from lossmaxpool.ops.fused.operators import PooledCrossEntropy
 
 
 class PooledCrossEntropyLoss(LabelledLoss):
@@ -31,12 +31,12 @@ class PooledCrossEntropyLoss(LabelledLoss):
             TypeError: logits that are not floating, or class ids that are not integers.
             ValueError: shapes that do not match, a weight of another length, or, on the CPU, class
                 ids outside [0, C).
-            RuntimeError: an implementation that cannot run on these tensors.
+            RuntimeError: a backend that cannot run on these tensors.
         """
         _check_logits(logits, self.weight)
         if target.is_floating_point():
             _check_probabilities(logits, target)
-            choose(logits, target, self.implementation)  # refuses one that has no kernel for them
+            choose(logits, target, self.backend)  # refuses one that has no kernel for them
             losses = probability_cross_entropy(
                 logits, target, weight=self.weight, label_smoothing=self.label_smoothing
             )
@@ -61,7 +61,7 @@ class PooledCrossEntropyLoss(LabelledLoss):
             least,
             logits.shape[0] if self.pool == "image" else 1,
             self.pool == "world",
-            self.implementation,
+            self.backend,
         )
         return reduce_pools(value, packed, self.reduction)
 

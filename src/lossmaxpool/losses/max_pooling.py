@@ -7,7 +7,6 @@ from collections.abc import Callable
 from torch import Tensor
 
 from lossmaxpool.functional import Pool, Reduction, loss_max_pool
-from lossmaxpool.fused.choice import Implementation
 from lossmaxpool.losses.cross_entropy import PooledCrossEntropyLoss
 from lossmaxpool.losses.options import (
     LabelledLoss,
@@ -17,6 +16,7 @@ from lossmaxpool.losses.options import (
     check_weighting_set,
 )
 from lossmaxpool.losses.pixel import exists, pixel_binary_cross_entropy
+from lossmaxpool.ops.fused.choice import Backend
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
 
@@ -96,8 +96,8 @@ class MaxPoolingCrossEntropyLoss(PooledCrossEntropyLoss):
         label_smoothing: in [0, 1], as in torch.
         pool: "image" (the paper), "batch", or "world" (all ranks, exactly).
         reduction: over images with a valid pixel: "mean", "sum", or "none" (B,).
-        implementation: "auto" takes the fastest that can run, and
-            :func:`~lossmaxpool.explain_implementation` says which; "torch" (every device), "native"
+        backend: "auto" takes the fastest that can run, and
+            :func:`~lossmaxpool.explain_backend` says which; "torch" (every device), "native"
             (the compiled CPU kernel) and "triton" (GPUs) insist.
 
     Shapes:
@@ -107,7 +107,7 @@ class MaxPoolingCrossEntropyLoss(PooledCrossEntropyLoss):
         (``align_corners=False``) to the target's.
 
     Raises:
-        RuntimeError: an implementation that cannot run here.
+        RuntimeError: a backend that cannot run here.
         ValueError, TypeError: parameters or tensors that do not fit, with what to change. On the
             CPU labels outside [0, C) are named; on a GPU, where a look would make the host wait,
             they make the loss NaN.
@@ -132,10 +132,10 @@ class MaxPoolingCrossEntropyLoss(PooledCrossEntropyLoss):
         label_smoothing: float = 0.0,
         pool: Pool = "image",
         reduction: Reduction = "mean",
-        implementation: Implementation = "auto",
+        backend: Backend = "auto",
     ) -> None:
         check_weighting_set(p, min_support)
-        super().__init__(weight, ignore_index, label_smoothing, pool, reduction, implementation)
+        super().__init__(weight, ignore_index, label_smoothing, pool, reduction, backend)
         self.p, self.min_support = p, min_support
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -159,14 +159,14 @@ class MaxPoolingBCEWithLogitsLoss(LabelledLoss):
         label_smoothing: moves targets towards 1/2, in [0, 1].
         pool: "image", "batch" or "world".
         reduction: "mean", "sum" or "none".
-        implementation: "auto" or "torch".
+        backend: "auto" or "torch".
 
     Shapes:
         logits (B, C, *spatial) or (B, *spatial); target of the same shape, or (B, *spatial) for
         C = 1; 0/1 of any dtype, or probabilities. Low-resolution logits are upsampled.
 
     Raises:
-        RuntimeError: an implementation that cannot run here.
+        RuntimeError: a backend that cannot run here.
         ValueError, TypeError: parameters or tensors that do not fit; on the CPU targets outside
             [0, 1], such as masks saved as 0/255.
 
@@ -193,10 +193,10 @@ class MaxPoolingBCEWithLogitsLoss(LabelledLoss):
         label_smoothing: float = 0.0,
         pool: Pool = "image",
         reduction: Reduction = "mean",
-        implementation: Implementation = "auto",
+        backend: Backend = "auto",
     ) -> None:
         check_weighting_set(p, min_support)
-        super().__init__(weight, ignore_index, label_smoothing, pool, reduction, implementation)
+        super().__init__(weight, ignore_index, label_smoothing, pool, reduction, backend)
         self.p, self.min_support = p, min_support
         self.register_buffer("pos_weight", as_weight("pos_weight", pos_weight))
 

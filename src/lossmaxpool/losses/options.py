@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lossmaxpool.checks import check_choice, check_norm, check_share
 from lossmaxpool.functional import Pool, Reduction
-from lossmaxpool.fused.choice import Implementation, absence
+from lossmaxpool.ops.fused.choice import Backend, absence
 
 Weight = Tensor | Sequence[float] | None
 
@@ -47,28 +47,26 @@ class LabelledLoss(PooledLoss):
         label_smoothing: float,
         pool: Pool,
         reduction: Reduction,
-        implementation: Implementation,
+        backend: Backend,
     ) -> None:
         super().__init__(pool, reduction)
         check_ignore_index(ignore_index)
         check_smoothing(label_smoothing)
-        check_implementation(implementation, kernels=self._has_kernels)
+        check_backend(backend, kernels=self._has_kernels)
         self.register_buffer("weight", as_weight("weight", weight))
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
-        self.implementation: Implementation = implementation
+        self.backend: Backend = backend
 
 
-def check_implementation(implementation: Implementation, *, kernels: bool) -> None:
-    """Refuse a word that is no implementation, and one that can never run here."""
-    check_choice("implementation", implementation, get_args(Implementation))
-    if implementation in ("auto", "torch"):
+def check_backend(backend: Backend, *, kernels: bool) -> None:
+    """Refuse a word that is no backend, and one that can never run here."""
+    check_choice("backend", backend, get_args(Backend))
+    if backend in ("auto", "torch"):
         return
-    reason = absence(implementation) if kernels else "this loss is computed by torch alone"
+    reason = absence(backend) if kernels else "this loss is computed by torch alone"
     if reason is not None:
-        raise RuntimeError(
-            f'implementation="{implementation}" cannot run: {reason}. Use "auto" or "torch".'
-        )
+        raise RuntimeError(f'backend="{backend}" cannot run: {reason}. Use "auto" or "torch".')
 
 
 def check_weighting_set(p: float, min_support: float) -> None:

@@ -15,7 +15,7 @@ def parameter_groups(
     head_multiplier: float = 10.0,
     head_bias_multiplier: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Split the trainable parameters into groups for an optimiser, each parameter in one.
+    """Split the trainable parameters into groups for an optimizer, each parameter in one.
 
     The encoder learns at ``lr``, everything else at ``head_multiplier * lr``. With
     ``head_bias_multiplier``, the biases of that rest have a rate of their own and do not decay. The

@@ -70,18 +70,18 @@ def build_sampler(
         train_set: The training split.
         train_pixels: Its labelled pixels per image and class, (num_images, C) int64.
     """
-    sampling, optimisation = config.sampling, config.optimisation
-    parts = optimisation.accumulate
+    sampling, optimization = config.sampling, config.optimization
+    parts = optimization.accumulate
     return PerformanceSampler(
         ClassIndex(train_pixels),
-        optimisation.batch_size // parts,
+        optimization.batch_size // parts,
         config.seed,
         blend=sampling.blend if config.draws_by_class else 0.0,
         weighting=sampling.weighting,
         floor=sampling.floor,
         temperature=sampling.temperature,
         update_interval=sampling.update_interval * parts,
-        steps=optimisation.steps * parts,
+        steps=optimization.steps * parts,
         class_names=train_set.labels.names,
     )
 

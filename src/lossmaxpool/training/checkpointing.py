@@ -55,7 +55,7 @@ class Checkpointing(pl.Callback):
         if reporting.eval_every and step % reporting.eval_every == 0:
             return
         stop = self._stop(trainer)
-        at_end = step == self.config.optimisation.steps
+        at_end = step == self.config.optimization.steps
         if stop or at_end or step % reporting.checkpoint_every == 0:
             self._save(trainer, pl_module)
         if stop:
@@ -94,7 +94,7 @@ class Checkpointing(pl.Callback):
 
     def _raise(self, step: int) -> None:
         raise RunInterruptedError(
-            f"interrupted after step {step} of {self.config.optimisation.steps}; "
+            f"interrupted after step {step} of {self.config.optimization.steps}; "
             f"--resume goes on from {self.folder / LAST}"
         )
 
@@ -107,7 +107,7 @@ class Checkpointing(pl.Callback):
         if broken:
             raise NonFiniteLossError(
                 f"{len(broken)} weights are NaN or infinite after step {trainer.global_step}, "
-                f"{broken[0]} among them: lower optimisation.lr or add optimisation.warmup; "
+                f"{broken[0]} among them: lower optimization.lr or add optimization.warmup; "
                 "the last good checkpoint was kept"
             )
         trainer.save_checkpoint(self.folder / name)

@@ -84,11 +84,11 @@ class SamplingConfig:
 
 
 @dataclass
-class OptimisationConfig:
+class OptimizationConfig:
     """Stochastic gradient descent with poly decay over random crops.
 
     Args:
-        steps: Optimisation steps.
+        steps: Optimization steps.
         batch_size: Crops per step, over all devices.
         accumulate: Parts of a batch that are computed one after another, to save memory. Batch
             statistics and means over pixels are then those of a part.
@@ -120,40 +120,40 @@ class OptimisationConfig:
     warmup: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.steps >= 1, "optimisation.steps", self.steps, "at least 1")
-        _require(self.batch_size >= 1, "optimisation.batch_size", self.batch_size, "at least 1")
+        _require(self.steps >= 1, "optimization.steps", self.steps, "at least 1")
+        _require(self.batch_size >= 1, "optimization.batch_size", self.batch_size, "at least 1")
         _require(
             self.accumulate >= 1 and self.batch_size % self.accumulate == 0,
-            "optimisation.accumulate",
+            "optimization.accumulate",
             self.accumulate,
             f"a divisor of the batch_size, {self.batch_size}",
         )
         _require(
             math.isfinite(self.lr) and self.lr > 0,
-            "optimisation.lr",
+            "optimization.lr",
             self.lr,
             "positive and finite",
         )
         _require(
             self.head_lr_multiplier > 0,
-            "optimisation.head_lr_multiplier",
+            "optimization.head_lr_multiplier",
             self.head_lr_multiplier,
             "positive",
         )
         _require(
             self.head_bias_lr_multiplier is None or self.head_bias_lr_multiplier > 0,
-            "optimisation.head_bias_lr_multiplier",
+            "optimization.head_bias_lr_multiplier",
             self.head_bias_lr_multiplier,
             "positive, or none",
         )
-        _require(0 <= self.momentum < 1, "optimisation.momentum", self.momentum, "in [0, 1)")
+        _require(0 <= self.momentum < 1, "optimization.momentum", self.momentum, "in [0, 1)")
         _require(
-            self.weight_decay >= 0, "optimisation.weight_decay", self.weight_decay, "0 or more"
+            self.weight_decay >= 0, "optimization.weight_decay", self.weight_decay, "0 or more"
         )
-        _require(self.poly_power >= 0, "optimisation.poly_power", self.poly_power, "0 or more")
+        _require(self.poly_power >= 0, "optimization.poly_power", self.poly_power, "0 or more")
         _require(
             0 <= self.warmup <= self.steps,
-            "optimisation.warmup",
+            "optimization.warmup",
             self.warmup,
             f"between 0 and the {self.steps} steps of the run",
         )
@@ -237,7 +237,7 @@ class TrainConfig:
         seed: Decides the initial weights, the batches, their augmentation and the dropout.
         data: The data set.
         model: The network.
-        optimisation: The descent and its crops.
+        optimization: The descent and its crops.
         loss: The options of the losses.
         sampling: The options of the sampler.
         hardware: Devices, precision, workers.
@@ -251,7 +251,7 @@ class TrainConfig:
     seed: int = 0
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+    optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
@@ -260,14 +260,14 @@ class TrainConfig:
     def __post_init__(self) -> None:
         # What the loader draws ahead (two batches per worker) and Lightning (one more) is decided
         # by an IoU that must be known by then.
-        ahead = math.ceil((2 * self.hardware.workers + 1) / self.optimisation.accumulate)
+        ahead = math.ceil((2 * self.hardware.workers + 1) / self.optimization.accumulate)
         interval = self.sampling.update_interval
         if self.draws_by_class and ahead > interval:
             raise ValueError(
                 f"sampling.update_interval is {interval}: {self.hardware.workers} workers draw "
                 f"{ahead} batches ahead, so that {self.method} needs at least {ahead}; raise it, "
                 "or lower hardware.workers to "
-                f"{(interval * self.optimisation.accumulate - 1) // 2}"
+                f"{(interval * self.optimization.accumulate - 1) // 2}"
             )
 
     @property
@@ -277,7 +277,7 @@ class TrainConfig:
 
     def ends_step(self, part: int) -> bool:
         """Return whether a part of a batch, counted from 0 over the run, is its last."""
-        return (part + 1) % self.optimisation.accumulate == 0
+        return (part + 1) % self.optimization.accumulate == 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain values, as YAML and JSON hold them."""

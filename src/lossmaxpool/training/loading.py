@@ -49,13 +49,13 @@ class SegmentationData(pl.LightningDataModule):
         self.train = train
         self.val = val
         self.sampler = sampler
-        optimisation = config.optimisation
+        optimization = config.optimization
         self.crops = AugmentedDataset(
             train,
             TrainTransform(
-                crop_size=optimisation.crop_size,
-                scale_range=optimisation.scale_range,
-                flip=optimisation.flip,
+                crop_size=optimization.crop_size,
+                scale_range=optimization.scale_range,
+                flip=optimization.flip,
                 mean=mean,
                 std=std,
             ),

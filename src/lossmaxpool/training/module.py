@@ -21,7 +21,7 @@ from lossmaxpool.models import (
 )
 from lossmaxpool.models.strips import SmallLogits, decide
 from lossmaxpool.sampling.seeds import mix
-from lossmaxpool.training.config import OptimisationConfig, TrainConfig
+from lossmaxpool.training.config import OptimizationConfig, TrainConfig
 from lossmaxpool.training.criteria import MeanCrossEntropyLoss
 from lossmaxpool.training.errors import NonFiniteLossError, TrainingError
 from lossmaxpool.training.folder import check_same_configuration
@@ -97,7 +97,7 @@ class SegmentationModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Seed dropout from the step: no random state has to survive in a checkpoint."""
-        part = batch_idx % self.config.optimisation.accumulate
+        part = batch_idx % self.config.optimization.accumulate
         torch.manual_seed(mix(self.config.seed, self.global_step, self.global_rank, 1 + part))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
@@ -116,7 +116,7 @@ class SegmentationModule(pl.LightningModule):
             names = (self.sample_name(index) for index in batch["index"].tolist())
             raise NonFiniteLossError(
                 f"the loss is {loss.item()} at step {self.global_step}, on the images "
-                f"{', '.join(names)}: lower optimisation.lr, add optimisation.warmup, "
+                f"{', '.join(names)}: lower optimization.lr, add optimization.warmup, "
                 "or look at these images"
             )
         output = {"loss": loss}
@@ -144,20 +144,20 @@ class SegmentationModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return the descent and its rate, a function of the step."""
-        optimisation = self.config.optimisation
+        optimization = self.config.optimization
         optimizer = torch.optim.SGD(
             parameter_groups(
                 self.model,
-                optimisation.lr,
-                optimisation.weight_decay,
-                head_multiplier=optimisation.head_lr_multiplier,
-                head_bias_multiplier=optimisation.head_bias_lr_multiplier,
+                optimization.lr,
+                optimization.weight_decay,
+                head_multiplier=optimization.head_lr_multiplier,
+                head_bias_multiplier=optimization.head_bias_lr_multiplier,
             ),
-            lr=optimisation.lr,
-            momentum=optimisation.momentum,
+            lr=optimization.lr,
+            momentum=optimization.momentum,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_factor(step, optimisation)
+            optimizer, lambda step: rate_factor(step, optimization)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -185,18 +185,18 @@ def pad_to_stride(images: Tensor, masks: Tensor, stride: int) -> tuple[Tensor, T
     return F.pad(images, missing), F.pad(masks, missing, value=IGNORE_INDEX)
 
 
-def rate_factor(step: int, optimisation: OptimisationConfig) -> float:
+def rate_factor(step: int, optimization: OptimizationConfig) -> float:
     """Return the share of the base learning rate at a step: warm-up times poly decay.
 
     ``min(1, (step + 1) / warmup) * (1 - step / steps) ** power``
 
     Example:
-        >>> rate_factor(0, OptimisationConfig(steps=10))
+        >>> rate_factor(0, OptimizationConfig(steps=10))
         1.0
     """
-    warm = min(1.0, (step + 1) / optimisation.warmup) if optimisation.warmup else 1.0
-    remaining = max(0.0, 1.0 - step / optimisation.steps)
-    return float(warm * remaining**optimisation.poly_power)
+    warm = min(1.0, (step + 1) / optimization.warmup) if optimization.warmup else 1.0
+    remaining = max(0.0, 1.0 - step / optimization.steps)
+    return float(warm * remaining**optimization.poly_power)
 
 
 def _predicted_ids(logits: Tensor, padded: Tensor, masks: Tensor) -> Tensor:

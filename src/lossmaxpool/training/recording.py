@@ -68,7 +68,7 @@ class RecordKeeper(pl.Callback):
         config = self._module(pl_module).config
         if not config.ends_step(batch_idx):
             return
-        optimisation, step = config.optimisation, trainer.global_step
+        optimization, step = config.optimization, trainer.global_step
         # Lightning has divided the loss of each part by their number.
         loss = torch.stack([part["loss"] for part in self._parts]).sum()
         cross_entropy = torch.stack([part["cross_entropy"] for part in self._parts]).mean()
@@ -77,7 +77,7 @@ class RecordKeeper(pl.Callback):
             "step": step,
             "loss": _mean_over_ranks(trainer, loss),
             "cross_entropy": _mean_over_ranks(trainer, cross_entropy),
-            "learning_rate": optimisation.lr * rate_factor(step - 1, optimisation),
+            "learning_rate": optimization.lr * rate_factor(step - 1, optimization),
         }
         self.record.curve.append(entry)
         self._log(trainer, entry)

@@ -73,7 +73,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
     sampler = build_sampler(config, train_set, train_pixels)
     running_iou = RunningIoU(
         train_set.labels.num_classes,
-        half_life=config.sampling.half_life * config.optimisation.accumulate,
+        half_life=config.sampling.half_life * config.optimization.accumulate,
     )
     data = SegmentationData(
         config, train_set, val_set, sampler, module.description.mean, module.description.std
@@ -85,7 +85,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
             SamplerFeedback(sampler, running_iou),
             EvolutionKeeper(record, train_set, out, config.reporting.evolution),
             keeper,
-            ProgressReport(record, config.optimisation.steps, console),
+            ProgressReport(record, config.optimization.steps, console),
             Checkpointing(config, record, interrupt, out),
             # Last: what the others do between two steps is no waiting.
             LoaderWatch(record, config.hardware, console),

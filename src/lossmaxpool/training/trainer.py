@@ -40,8 +40,8 @@ def make_trainer(
         TrainingError: The hardware that was asked for is not there, a launcher has started another
             number of processes, or there are more of them than validation images.
     """
-    hardware, steps = config.hardware, config.optimisation.steps
-    parts = config.optimisation.accumulate
+    hardware, steps = config.hardware, config.optimization.steps
+    parts = config.optimization.accumulate
     plugins: list[Any] = [AtomicCheckpointIO()]
     try:
         name, launcher = _launcher()

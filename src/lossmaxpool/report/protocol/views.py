@@ -21,14 +21,14 @@ def view_of(inference: Mapping[str, Any]) -> str:
         Words that differ where the scores would.
 
     Example:
-        >>> view_of({"tiling": "optimised", "overlap": 100, "flip": True})
-        'optimised tiling, overlap 100, flip'
+        >>> view_of({"tiling": "optimized", "overlap": 100, "flip": True})
+        'optimized tiling, overlap 100, flip'
     """
     tiling = inference.get("tiling", "full")
     words = [WHOLE if tiling == "full" else f"{tiling} tiling"]
     if tiling != "full" and inference.get("tiles", _TILES) != _TILES:
         words.append(f"{inference['tiles']} tiles")
-    if tiling == "optimised" and inference.get("overlap", _OVERLAP) != _OVERLAP:
+    if tiling == "optimized" and inference.get("overlap", _OVERLAP) != _OVERLAP:
         words.append(f"overlap {inference['overlap']}")
     if inference.get("flip"):
         words.append("flip")

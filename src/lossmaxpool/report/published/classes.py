@@ -16,7 +16,7 @@ def _cells(line: str) -> tuple[str, ...]:
 
 TABLE_3A = ClassTable(
     name="Table 3 (a)",
-    title="IoU per class on Cityscapes, optimised tiling",
+    title="IoU per class on Cityscapes, optimized tiling",
     task=TABLE_2.task,
     classes=(
         "Road", "Sidewalk", "Building", "Wall", "Fence", "Pole", "Traffic Light", "Traffic Sign",

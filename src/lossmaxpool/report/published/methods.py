@@ -52,8 +52,8 @@ SUPPORT = Table(
 
 TABLE_2 = Table(
     name="Table 2",
-    title="Methods: mIoU on Cityscapes, optimised tiling",
-    task=Task("cityscapes", "val", "optimised tiling"),
+    title="Methods: mIoU on Cityscapes, optimized tiling",
+    task=Task("cityscapes", "val", "optimized tiling"),
     head=("Method", "mean IoU"),
     rows=(
         Row("[9] RN-101 & Augm. & ASPP", ("71.0",)),

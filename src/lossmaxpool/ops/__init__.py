@@ -1,0 +1,1 @@
+"""The operator: pixel losses or logits in, value, weights and gradient out."""

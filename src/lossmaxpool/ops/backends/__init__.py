@@ -1,0 +1,1 @@
+"""Three backends of the same four stages: torch, native (C++), Triton."""

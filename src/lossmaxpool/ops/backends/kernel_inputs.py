@@ -1,0 +1,45 @@
+"""Which logits and targets the kernels read, compiled or in Triton: what both refuse, in words."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lossmaxpool.ops.backends.planes import merged_planes
+
+# The order of these is that of the enumerations in native/cpp/problem.h.
+LOGITS = (torch.float32, torch.bfloat16, torch.float16)
+TARGETS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+def refuses_inputs(logits: Tensor, target: Tensor, spatial: torch.Size) -> str | None:
+    """Why no kernel takes these inputs, on whatever device; None where they are well.
+
+    Args:
+        logits: (B, C, *low).
+        target: (B, *spatial) class ids.
+        spatial: the size to which the logits are upsampled.
+    """
+    low = logits.shape[2:]
+    if target.device != logits.device:
+        return f"the target is on {target.device}, the logits on {logits.device}"
+    if logits.dtype not in LOGITS:
+        return f"the kernels compute in float32, the logits are {logits.dtype}"
+    if target.dtype not in TARGETS:
+        return f"the kernels read class ids of 8 to 64 bits, the target is {target.dtype}"
+    if logits.shape[1] == 0:
+        return "the logits have no classes"
+    if low != spatial:
+        if len(low) > 2:
+            return f"the kernels upsample one or two dimensions, the logits have {len(low)}"
+    # The gradient is written beside them, in strides of its own.
+    elif merged_planes(logits, torch.empty_like(logits, device="meta")) is None:
+        return f"strides {logits.stride()} do not merge into two spatial dimensions"
+    return None
+
+
+def refuses_losses(losses: Tensor) -> str | None:
+    """Why no kernel solves (R, N) losses, on whatever device; None where they are well."""
+    if losses.dtype != torch.float32:
+        return f"the kernels solve float32 losses, these are {losses.dtype}"
+    return None

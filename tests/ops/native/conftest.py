@@ -1,0 +1,33 @@
+"""The native kernels are tested where they were built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+import torch
+
+from lossmaxpool.ops.backends.native.support import absence
+
+
+@pytest.fixture(autouse=True)
+def built() -> None:
+    if (reason := absence()) is not None:
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def threads() -> Callable[[int], AbstractContextManager[None]]:
+    """``with threads(3):`` torch, and with it the kernels, use three threads."""
+
+    @contextmanager
+    def use(number: int) -> Iterator[None]:
+        before = torch.get_num_threads()
+        torch.set_num_threads(number)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    return use

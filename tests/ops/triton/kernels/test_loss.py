@@ -1,0 +1,50 @@
+"""The whole loss through the kernels: what users call, against torch's own operations."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lossmaxpool import BootstrappedCrossEntropyLoss, MaxPoolingCrossEntropyLoss
+from lossmaxpool.losses.cross_entropy import PooledCrossEntropyLoss
+from tests.losses.inputs import IGNORE, labelled
+from tests.losses.oracle import assert_near, value_and_gradient
+from tests.tolerances import FROM_LOGITS
+
+CRITERIA = {
+    "plain": lambda kind: MaxPoolingCrossEntropyLoss(ignore_index=IGNORE, backend=kind),
+    "batch": lambda kind: MaxPoolingCrossEntropyLoss(
+        1.7, 0.1, ignore_index=IGNORE, pool="batch", backend=kind
+    ),
+    "world": lambda kind: MaxPoolingCrossEntropyLoss(
+        ignore_index=IGNORE, pool="world", backend=kind
+    ),
+    "hardest": lambda kind: MaxPoolingCrossEntropyLoss(1.0, ignore_index=IGNORE, backend=kind),
+    "smoothed": lambda kind: MaxPoolingCrossEntropyLoss(
+        2.0,
+        ignore_index=IGNORE,
+        label_smoothing=0.1,
+        weight=[1, 2, 0, 0.5, 1],
+        reduction="none",
+        backend=kind,
+    ),
+    "bootstrapped": lambda kind: BootstrappedCrossEntropyLoss(
+        20, ignore_index=IGNORE, backend=kind
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+@pytest.mark.parametrize("low", [(13, 17), (5, 6)], ids=["dense", "upsampled"])
+def test_value_and_gradient(name: str, low: tuple[int, int], device: torch.device) -> None:
+    logits, _ = labelled(2, 5, *low)
+    _, target = labelled(2, 5, 13, 17, seed=1, ignored=0.3)
+    logits, target = logits.to(device), target.to(device).to(torch.uint8)
+
+    def criterion(kind: str) -> PooledCrossEntropyLoss:
+        return CRITERIA[name](kind).to(device)
+
+    ours = value_and_gradient(criterion("triton"), logits, target)
+    truth = value_and_gradient(criterion("torch"), logits, target)
+    for part, true_part in zip(ours, truth, strict=True):
+        assert_near(part, true_part, FROM_LOGITS)

@@ -1,0 +1,128 @@
+"""Thresholds, values and weights against the oracle."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lossmaxpool.ops.backends.triton import kernels
+from lossmaxpool.paper import theorems
+from tests.cases import LOSS_FAMILIES, P_VALUES
+from tests.tolerances import SOLVER
+
+TOLERANCE = SOLVER[torch.float32]
+
+
+def draw(n: int, families: tuple[str, ...] = tuple(LOSS_FAMILIES)) -> Tensor:
+    """(R, N) float32 losses, one family a row."""
+    rows = [LOSS_FAMILIES[name](np.random.default_rng(n), n) for name in families]
+    return torch.from_numpy(np.stack(rows)).float()
+
+
+def weights(losses: Tensor, packed: Tensor, p: float) -> Tensor:
+    """w* as the gradient kernel has it.
+
+    Two equal logits of weight 1 have a loss of slope 1/2, whatever the losses say.
+    """
+    rows, n = losses.shape
+    logits = torch.zeros(rows, 2, n, device=losses.device)
+    target = torch.ones(rows, n, dtype=torch.uint8, device=losses.device)
+    ones = torch.ones(2, device=losses.device)
+    outer = torch.ones(rows, device=losses.device)
+    return 2 * kernels.gradient(outer, logits, target, ones, losses, packed, 255, 0.0, p)[:, 0]
+
+
+def check(losses: Tensor, p: float, fraction: float, device: torch.device) -> None:
+    n = losses.shape[1]
+    m = min(max(fraction * n, 1.0), n)
+    there = losses.to(device)
+    packed = kernels.solve(there, None, p, fraction, 1.0, False)
+    ours = weights(there, packed, p).cpu()
+    for row, w, numbers in zip(losses.double(), ours, packed.cpu().T, strict=True):
+        truth = theorems.solve(row.numpy(), p, m)
+        expected = torch.from_numpy(truth.weights)
+        value = float((expected * row).sum())
+        cap = float(numbers[2])
+        assert float(numbers[0]) == pytest.approx(value, rel=TOLERANCE)
+        assert cap == pytest.approx((n / m) ** (1 / p) / n, rel=1e-12)
+        assert (float(numbers[4]), float(numbers[5])) == (n, pytest.approx(m, rel=1e-12))
+        torch.testing.assert_close(w.double(), expected, rtol=0, atol=TOLERANCE * cap)
+
+
+@pytest.mark.parametrize("p", P_VALUES)
+def test_against_the_oracle(p: float, device: torch.device) -> None:
+    check(draw(700), p, 0.25, device)
+
+
+@pytest.mark.parametrize("p", [1.0, 1.3])
+@pytest.mark.parametrize("fraction", [0.0, 0.013, 0.5, 1.0])
+def test_any_support(fraction: float, p: float, device: torch.device) -> None:
+    check(draw(300, ("lognormal", "ties", "zeros")), p, fraction, device)
+
+
+@pytest.mark.parametrize("p", [1.0, 1.0001, 1.3])
+def test_several_programs_a_row(p: float, device: torch.device) -> None:
+    check(draw(9001, ("trained_ce",)), p, 0.25, device)
+
+
+@pytest.mark.parametrize("p", [1.0, 1.3])
+@pytest.mark.parametrize("n", [1, 2])
+def test_hardly_any_pixels(n: int, p: float, device: torch.device) -> None:
+    check(draw(n, ("lognormal", "ties")), p, 0.25, device)
+
+
+def test_extreme_losses(device: torch.device) -> None:
+    losses = torch.tensor([[1e38, 3e38, 1e-30, 0.0], [1e-44, 3e-42, 0.0, 1e-45], [0.0] * 4])
+    packed = kernels.solve(losses.to(device), None, 1.3, 0.25, 1.0, False).cpu()
+    for row, value in zip(losses.double().numpy(), packed[0], strict=True):
+        truth = float((theorems.solve(row, 1.3, 1.0).weights * row).sum())
+        assert float(value) == pytest.approx(truth, rel=TOLERANCE, abs=1e-44)
+
+
+@pytest.mark.parametrize("p", [1.0, 1.3])
+@pytest.mark.parametrize("marked", [True, False])
+def test_pixels_that_do_not_exist(marked: bool, p: float, device: torch.device) -> None:
+    losses = draw(600, ("lognormal",))
+    valid = torch.rand(1, 600, generator=torch.Generator().manual_seed(1)) < 0.6
+    holes = losses.where(valid, -1.0 if marked else float("nan")).to(device)
+    mask = None if marked else valid.to(device)
+    packed = kernels.solve(holes, mask, p, 0.25, 1.0, marked)
+    alone = kernels.solve(losses[valid].view(1, -1).to(device), None, p, 0.25, 1.0, False)
+    torch.testing.assert_close(packed, alone, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("p", [1.0, 1.3])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -0.5])
+def test_unsound_rows_are_nan_and_others_are_not(
+    bad: float, p: float, device: torch.device
+) -> None:
+    losses = draw(50, ("lognormal", "lognormal"))
+    losses[1, 17] = bad
+    value = kernels.solve(losses.to(device), None, p, 0.25, 1.0, False)[0].cpu()
+    assert value[0].isfinite()
+    assert value[1].isnan()
+
+
+@pytest.mark.parametrize("p", [1.0, 1.3])
+@pytest.mark.parametrize("n", [0, 5])
+def test_a_pool_without_pixels_is_zero(n: int, p: float, device: torch.device) -> None:
+    packed = kernels.solve(torch.full((2, n), -1.0, device=device), None, p, 0.25, 1.0, True)
+    assert (packed == 0).all()
+
+
+def test_no_rows(device: torch.device) -> None:
+    assert kernels.solve(torch.empty(0, 5, device=device), None, 1.3, 0.25, 1.0, True).shape == (
+        6,
+        0,
+    )
+
+
+def test_minus_zero_is_zero(device: torch.device) -> None:
+    losses = draw(40, ("zeros",)).to(device)
+    negated = torch.where(losses == 0, -losses, losses)
+    one, other = (kernels.solve(x, None, 1.3, 0.9, 1.0, False) for x in (losses, negated))
+    assert torch.equal(one, other)
