@@ -79,7 +79,8 @@ def test_one_openmp_runtime_serves_torch_and_the_kernels() -> None:
     code = (
         "import torch\n"
         "from lossmaxpool.ops.backends.native.calls import solve\n"
-        "solve(torch.rand(1, 9), None, 1.3, 0.25, 1.0, False)\n"
+        "from lossmaxpool.ops.weighting_set import WeightingSet\n"
+        "solve(torch.rand(1, 9), None, WeightingSet(1.3, 0.25), False)\n"
         "maps = open('/proc/self/maps').read().split('\\n')\n"
         "print(len({line.split()[-1] for line in maps if 'gomp' in line or 'iomp' in line}))\n"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from lossmaxpool.ops.backends.kernel_inputs import LOGITS, TARGETS
 from lossmaxpool.ops.backends.native.library import Problem, Strides, find
 from lossmaxpool.ops.backends.planes import merged_planes, own_planes
+from lossmaxpool.ops.weighting_set import WeightingSet
 
 
 def pixel_losses(
@@ -47,7 +47,7 @@ def gradient(
     packed: Tensor,
     ignore_index: int,
     label_smoothing: float,
-    p: float,
+    weighting: WeightingSet,
 ) -> Tensor:
     """The gradient of the pooled values with respect to the logits.
 
@@ -61,7 +61,7 @@ def gradient(
             R divides B, and a pool is B / R consecutive images.
         ignore_index: marks pixels that do not exist: their gradient is exactly 0.
         label_smoothing: as given to :func:`pixel_losses`.
-        p: norm exponent in [1, inf].
+        weighting: the weighting set.
 
     Returns:
         The gradient in the shape, dtype and memory format of the logits.
@@ -86,22 +86,18 @@ def gradient(
         packed=packed.data_ptr(),
         scratch=None if scratch is None else scratch.data_ptr(),
         rows=packed.shape[1],
-        exponent=_exponent(p),
+        exponent=weighting.exponent,
     )
     return grad
 
 
-def solve(
-    losses: Tensor, valid: Tensor | None, p: float, fraction: float, least: float, marked: bool
-) -> Tensor:
+def solve(losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked: bool) -> Tensor:
     """The threshold of every row of losses.
 
     Args:
         losses: (R, N) float32 on the CPU.
         valid: (R, N) bool, or None.
-        p: norm exponent in [1, inf].
-        fraction: m as a share of the valid pixels.
-        least: the smallest m. ``m = clip(fraction * n, least, n)``.
+        weighting: the weighting set.
         marked: a negative loss marks a pixel that does not exist; it makes the value NaN otherwise.
 
     Returns:
@@ -118,9 +114,7 @@ def solve(
         None if valid is None else valid.data_ptr(),
         rows,
         size,
-        p,
-        fraction,
-        least,
+        *weighting,
         marked,
         torch.get_num_threads(),
         room.data_ptr(),
@@ -129,14 +123,14 @@ def solve(
     return packed
 
 
-def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, p: float) -> Tensor:
+def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, weighting: WeightingSet) -> Tensor:
     """w* of every loss, once the thresholds are known.
 
     Args:
         losses: (R, N) float32 on the CPU, none negative.
         valid: (R, N) bool, or None.
         packed: (6, R) what :func:`solve` returned.
-        p: norm exponent in [1, inf].
+        weighting: the weighting set.
 
     Returns:
         (R, N) float32, 0 where a pixel is not valid.
@@ -151,7 +145,7 @@ def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, p: float) -> Ten
         rows,
         size,
         packed.data_ptr(),
-        _exponent(p),
+        weighting.exponent,
         torch.get_num_threads(),
         weights.data_ptr(),
     )
@@ -203,11 +197,6 @@ def _run(
     )
     kernel = getattr(_library(), f"lossmaxpool_{'dense' if dense else 'upsampled'}_{stage}")
     kernel(ctypes.byref(problem))
-
-
-def _exponent(p: float) -> float:
-    """``q - 1``: inf for p = 1, 0 for p = inf."""
-    return math.inf if p == 1 else 1 / (p - 1)
 
 
 def _library() -> ctypes.CDLL:
