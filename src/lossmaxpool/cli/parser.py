@@ -129,8 +129,6 @@ class CommandParser(ArgumentParser):
         Files and recipes are read here, values are translated by their option's type, and flags
         that are given twice, or have no effect, are refused.
         """
-        from lossmaxpool.training.recipes import recipe_file
-
         types = self._types()
         # A word after a value may be the next one of a list, where no argument has a place of its
         # own among the flags.
@@ -154,7 +152,7 @@ class CommandParser(ArgumentParser):
                 raise OptionError(f"{flag} has no effect here: {self._refused[key]}")
             if flag in _FILES:
                 given = value if equals else _next(rest)
-                path = str(recipe_file(given)) if flag == _RECIPE else given
+                path = _recipe(given) if flag == _RECIPE else given
                 translated.append(self._as_config(read_options(path)))
                 continue
             if any(name.startswith(f"{key}.") for name in types):
@@ -192,6 +190,13 @@ def _new_name(flag: str) -> str:
     name = f"--{RENAMED[group]}{dot}{leaf}"
     warnings.warn(f"{flag} is called {name} now", stacklevel=2)
     return name
+
+
+def _recipe(name: str) -> str:
+    # Imported here: the commands that take no recipe need none of the training libraries.
+    from lossmaxpool.training.recipes import recipe_file
+
+    return str(recipe_file(name))
 
 
 def _next(rest: deque[str]) -> str:

@@ -45,6 +45,9 @@ class DataConfig:
         train_scenes: number of street scenes to train on.
         val_scenes: number of street scenes to evaluate on.
         scene_seed: seed of the street scenes.
+
+    Raises:
+        ValueError: a root for the street scenes, which have none.
     """
 
     name: DataName | None = None
