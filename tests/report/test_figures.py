@@ -157,3 +157,24 @@ def test_a_picture_alone_has_colours_without_variables(sheets: tuple[str, ...]) 
     assert ".m0 { color: #0068a8; }" in light
     assert ".m0 { color: #62b6ea; }" in dark
     ET.fromstring(drawn)
+
+
+def test_the_tint_of_rare_classes_lies_on_the_rare_classes(make_runs: MakeRuns) -> None:
+    def edit(record: dict[str, Any]) -> None:
+        record["train_pixels"][1] = record["train_pixels"][4] = 0
+
+    summary = summarize(read_runs(make_runs("base", "loss-only", edit=edit)))
+    svg = ET.fromstring(class_figure(summary, 360, "narrow"))
+    names = {
+        text.findtext("title", ""): float(text.get("y", "nan"))
+        for text in svg.iter("text")
+        if text.get("class") == "name"
+    }
+    tinted = {
+        name
+        for rect in svg.iter("rect")
+        for name, y in names.items()
+        if 0 < y - float(rect.get("y", "nan")) < float(rect.get("height", "nan"))
+    }
+    assert tinted == {CLASSES[c] for c in summary.rare}
+    assert not {CLASSES[1], CLASSES[4]} & tinted
