@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lossmaxpool.sampling.draws import Draw
-from lossmaxpool.sampling.pixels import Pixel
+from lossmaxpool.sampling.draws import Draw, Pixel
 from lossmaxpool.spans import random_span
 
 
