@@ -1,5 +1,6 @@
 """The complementary sampler: crops drawn by the inverse of the running IoU."""
 
+from lossmaxpool.crops import Span, random_span
 from lossmaxpool.sampling.class_index import (
     CacheError,
     ClassIndex,
@@ -10,7 +11,6 @@ from lossmaxpool.sampling.drawn_crops import DrawnCrops
 from lossmaxpool.sampling.draws import Draw, class_probabilities, random_pixel
 from lossmaxpool.sampling.running_iou import RunningIoU
 from lossmaxpool.sampling.sampler import PerformanceSampler
-from lossmaxpool.spans import Span, random_span
 
 __all__ = [
     "CacheError",

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lossmaxpool.sampling.draws import Draw, Pixel
-from lossmaxpool.spans import random_span
+from lossmaxpool.crops import RandomCrop
+from lossmaxpool.sampling.draws import Draw
 
 
 class Pairs(Protocol):
@@ -66,19 +64,14 @@ class DrawnCrops(Dataset[Any]):
         ignore_index: int = 255,
         transform: Callable[[Tensor, Tensor], Any] | None = None,
     ) -> None:
-        low, high = scale_range
         size = (crop_size,) * 2 if isinstance(crop_size, int) else tuple(crop_size)
         if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
             raise ValueError(
                 f"crop_size must be positive, (height, width) or one number for both, "
                 f"got {crop_size}"
             )
-        if not 0 < low <= high < float("inf"):
-            raise ValueError(f"scale_range must be 0 < low <= high, got {scale_range}")
+        self.crop = RandomCrop(size, scale_range, flip)
         self.dataset = dataset
-        self.crop_size = size
-        self.scale_range = scale_range
-        self.flip = flip
         self.fill = fill
         self.ignore_index = ignore_index
         self.transform = transform
@@ -95,35 +88,15 @@ class DrawnCrops(Dataset[Any]):
                 "PerformanceSampler as batch_sampler, and neither batch_size nor shuffle"
             )
         image, mask = _pair(self.dataset[draw.image], draw.image)
-        crop = self._crop(image, mask, draw.seed, draw.pixel(mask))
-        return crop if self.transform is None else self.transform(*crop)
-
-    def _crop(
-        self, image: Tensor, mask: Tensor, seed: int, pixel: Pixel | None
-    ) -> tuple[Tensor, Tensor]:
-        draws = torch.rand(4, generator=torch.Generator().manual_seed(seed)).tolist()
-        low, high = self.scale_range
-        scale = low * (high / low) ** draws[0]
-        row, column = pixel if pixel is not None else (None, None)
-        y = random_span(mask.shape[0], self.crop_size[0], scale, draws[1], row)
-        x = random_span(mask.shape[1], self.crop_size[1], scale, draws[2], column)
-        # Cut before it is scaled: the cost does not depend on the size of the image.
-        source = (..., slice(y.start, y.start + y.length), slice(x.start, x.start + x.length))
-        piece, labels = image[source], mask[source].long()
-        if (y.output, x.output) != (y.length, x.length):
-            piece = _resize(piece, (y.output, x.output))
-            labels = labels[_nearest(y.length, y.output)][:, _nearest(x.length, x.output)]
-        if self.flip and draws[3] < 0.5:
-            piece, labels = piece.flip(-1), labels.flip(-1)
-        window = (
-            ...,
-            slice(y.padding, y.padding + y.output),
-            slice(x.padding, x.padding + x.output),
+        pair = self.crop(
+            image,
+            mask,
+            draw.seed,
+            draw.pixel(mask),
+            fill=self.fill,
+            ignore_index=self.ignore_index,
         )
-        crop = image.new_full((image.shape[0], *self.crop_size), self.fill)
-        target = torch.full(self.crop_size, self.ignore_index, dtype=torch.int64)
-        crop[window], target[window] = piece, labels
-        return crop, target
+        return pair if self.transform is None else self.transform(*pair)
 
 
 def _pair(item: Any, number: int) -> tuple[Tensor, Tensor]:
@@ -162,14 +135,3 @@ def _pair(item: Any, number: int) -> tuple[Tensor, Tensor]:
             "adds a missing one, and mask.squeeze(0) takes one away"
         )
     return image, mask
-
-
-def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    floating = image if image.is_floating_point() else image.float()
-    resized = F.interpolate(floating[None], size, mode="bilinear", antialias=True)[0]
-    return resized if image.is_floating_point() else resized.round().clamp(0, 255).to(image.dtype)
-
-
-def _nearest(length: int, output: int) -> Tensor:
-    """The source pixel under the middle of each output pixel."""
-    return (torch.arange(output) * 2 + 1) * length // (2 * output)

@@ -24,16 +24,12 @@ Weighting = Literal["inverse", "complement"]
 
 _MASK = (1 << 64) - 1
 _BITS = 63
+# Purposes are negative: an image's number, which is hashed in the same place, never is.
+_COIN, _CLASS, _IMAGE, _PIXEL = -1, -2, -3, -4
 
 
 def mix(*values: int) -> int:
-    """Hash integers to 63 well-mixed bits (splitmix64): neighbouring steps get unrelated seeds.
-
-    Args:
-        values: Any integers; their order matters.
-
-    Returns:
-        An integer in [0, 2**63), the range that ``torch.Generator.manual_seed`` takes.
+    """Hash integers to [0, 2**63) (splitmix64): neighboring steps get unrelated seeds.
 
     Example:
         >>> mix(0, 1) != mix(1, 0)
@@ -49,31 +45,14 @@ def mix(*values: int) -> int:
 
 
 def below(bound: int, *key: int) -> int:
-    """The integer in [0, bound) that belongs to a key, uniform over keys.
-
-    Args:
-        bound: A positive integer.
-        *key: Any integers; their order matters.
-
-    Example:
-        >>> 0 <= below(10, 1, 2, 3) < 10
-        True
-    """
+    """The integer in [0, bound) that belongs to a key, uniform over keys."""
     # The high bits of a product instead of a remainder: uniform up to bound / 2**63.
     return mix(*key) * bound >> _BITS
 
 
 def fraction(*key: int) -> float:
-    """The number in [0, 1) that belongs to a key, uniform over keys.
-
-    Args:
-        *key: Any integers; their order matters.
-    """
+    """The number in [0, 1) that belongs to a key, uniform over keys."""
     return (mix(*key) >> _BITS - 53) / (1 << 53)  # 53 bits: every value is a float, none is 1
-
-
-# Purposes are negative: an image's number, which is hashed in the same place, never is.
-_COIN, _CLASS, _IMAGE, _PIXEL = -1, -2, -3, -4
 
 
 class Draw(NamedTuple):
@@ -141,9 +120,9 @@ def _permutation(seed: int, epoch: int, num_images: int) -> list[int]:
 
 
 def uniform_draw(seed: int, position: int, num_images: int) -> Draw:
-    """An image of a walk through the data set, in a fresh random order every epoch.
+    """An image of a walk through the data set, in a fresh random order every time.
 
-    Epochs follow each other without a gap, so that every image is seen once in each even where the
+    The walks follow each other without a gap, so that each shows every image once even where the
     batch size does not divide their number.
 
     Args:
@@ -151,15 +130,12 @@ def uniform_draw(seed: int, position: int, num_images: int) -> Draw:
         position: The slot, counted over the whole run: step * batch_size + slot.
         num_images: Images in the data set.
 
-    Returns:
-        A draw without focus.
-
     Example:
         >>> sorted(uniform_draw(0, position, 4).image for position in range(4))
         [0, 1, 2, 3]
     """
-    epoch, offset = divmod(position, num_images)
-    image = _permutation(seed, epoch, num_images)[offset]
+    walk, offset = divmod(position, num_images)
+    image = _permutation(seed, walk, num_images)[offset]
     return Draw(image, mix(seed, position, image))
 
 
@@ -178,9 +154,6 @@ def blended_draw(
         blend: Probability of a draw by class, in [0, 1].
         cumulative: C cumulated probabilities of the classes, up to 1.
 
-    Returns:
-        A draw, with the class in focus where it was drawn by class.
-
     References:
         Rota Bulò et al. 2017, Sect. 4, "Complimentary sampling strategy".
     """
@@ -191,17 +164,6 @@ def blended_draw(
     holders = index.images(focus)
     image = int(holders[below(len(holders), seed, position, _IMAGE)])
     return Draw(image, mix(seed, position, image), focus)
-
-
-def check_weighting(weighting: str, floor: float, temperature: float) -> None:
-    """Refuses parameters of :func:`class_probabilities` that are outside their range."""
-    check_choice("weighting", weighting, get_args(Weighting))
-    if not 0 < floor <= 1:
-        raise ValueError(
-            f"floor must lie in (0, 1], got {floor}: a class of IoU 0 would be the only one drawn"
-        )
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}: inf ignores the IoU")
 
 
 def class_probabilities(
@@ -259,8 +221,19 @@ def class_probabilities(
     return score / score.sum()
 
 
+def check_weighting(weighting: str, floor: float, temperature: float) -> None:
+    """Refuses parameters of :func:`class_probabilities` that are outside their range."""
+    check_choice("weighting", weighting, get_args(Weighting))
+    if not 0 < floor <= 1:
+        raise ValueError(
+            f"floor must lie in (0, 1], got {floor}: a class of IoU 0 would be the only one drawn"
+        )
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}: inf ignores the IoU")
+
+
 def check_iou(iou: Tensor, num_classes: int) -> None:
-    """Refuses what is no IoU per class."""
+    """Refuses anything but one IoU per class."""
     if iou.shape != (num_classes,) or not iou.is_floating_point():
         raise ValueError(
             f"iou has shape {tuple(iou.shape)} and dtype {iou.dtype}; expected one floating-point "
