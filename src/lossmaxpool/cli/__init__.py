@@ -92,19 +92,20 @@ def _overview() -> str:
 def _run(name: str, words: list[str]) -> int:
     command = importlib.import_module(f"lossmaxpool.cli.{name}")
     from lossmaxpool.cli.parser import CommandParser
-    from lossmaxpool.training.errors import RunInterruptedError
 
     try:
         parser = CommandParser(prog=f"lossmaxpool {name}", description=command.__doc__)
         command.add_arguments(parser)
         status: int | None = command.run(parser.parse(words))
-    except RunInterruptedError as error:
-        sys.stderr.write(f"{error}\n")
-        return INTERRUPTED
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         return INTERRUPTED
     except Exception as error:
+        from lossmaxpool.training.errors import RunInterruptedError
+
+        if isinstance(error, RunInterruptedError):
+            sys.stderr.write(f"{error}\n")
+            return INTERRUPTED
         told = _for_people(error)
         if told is None:
             raise
