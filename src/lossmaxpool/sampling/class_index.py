@@ -11,6 +11,7 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.utils.data import DataLoader, Dataset
 
+from lossmaxpool.processes import begin_worker
 from lossmaxpool.sampling.count_cache import CountCache
 from lossmaxpool.sampling.pixels import count_classes
 from lossmaxpool.sampling.raw_bytes import raw_bytes
@@ -204,6 +205,7 @@ def _count(
         batch_size=None,
         sampler=numbers,
         num_workers=workers,
+        worker_init_fn=begin_worker,
         # A generator of its own: a loader would otherwise draw from the global one.
         generator=torch.Generator(),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Any
 
 import lightning.pytorch as pl
@@ -17,6 +16,7 @@ from lossmaxpool.data import (
     TrainTransform,
     collate_padded,
 )
+from lossmaxpool.processes import begin_worker
 from lossmaxpool.sampling import PerformanceSampler
 from lossmaxpool.training.config import TrainConfig
 
@@ -83,10 +83,5 @@ class SegmentationData(pl.LightningDataModule):
             "num_workers": workers,
             "persistent_workers": workers > 0,
             "pin_memory": torch.cuda.is_available(),
-            "worker_init_fn": _ignore_interrupts,
+            "worker_init_fn": begin_worker,
         }
-
-
-def _ignore_interrupts(worker: int) -> None:
-    # Ctrl-C reaches every process of the terminal; the main one decides when its workers stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

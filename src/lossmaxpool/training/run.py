@@ -10,11 +10,13 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
+from lossmaxpool.atomic import sweep_partial
 from lossmaxpool.environment import describe_environment
 from lossmaxpool.sampling import RunningIoU
 from lossmaxpool.training.building import (
     build_module,
     build_sampler,
+    check_crops,
     count_split,
     new_record,
     open_split,
@@ -62,6 +64,8 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
         >>> record = train(TrainConfig(method="loss-only"), Path("runs/first"))  # doctest: +SKIP
     """
     rank_zero_only(check_folder)(config, out, resume=resume)
+    if resume:
+        rank_zero_only(sweep_partial)(out)
     checkpoint = find_checkpoint(out) if resume else None
     if config.hardware.threads:
         torch.set_num_threads(config.hardware.threads)
@@ -91,6 +95,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
             LoaderWatch(record, config.hardware, console),
         ]
         trainer = make_trainer(config, out, callbacks, len(val_set))
+        check_crops(module, config, trainer.world_size)
         rank_zero_only(claim_folder)(config, out)
         record.environment = describe_environment(trainer.strategy.root_device, trainer.world_size)
         try:
