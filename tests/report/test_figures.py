@@ -18,7 +18,6 @@ from lossmaxpool.report.drawing import canvas, color, line
 from lossmaxpool.report.files import standalone, style
 from lossmaxpool.report.gain_figure import gain_figure
 from lossmaxpool.report.labels import Box, place
-from lossmaxpool.report.paper_figures.ramp import SHEET
 from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.statistics import Summary, summarize
 from lossmaxpool.training.methods import METHODS
@@ -147,7 +146,7 @@ def test_every_class_has_a_mark_per_method(make_runs: MakeRuns) -> None:
     assert "a class with a very long name" in {title.text for title in svg.iter("title")}
 
 
-@pytest.mark.parametrize("sheets", [(), (SHEET,)])
+@pytest.mark.parametrize("sheets", [()])
 def test_a_picture_alone_has_colours_without_variables(sheets: tuple[str, ...]) -> None:
     """What typesets a paper knows no CSS variables and would draw every line black."""
     drawn = standalone(canvas(10, 10, "a line", line(0, 0, 1, 1, "curve m0")), *sheets)
@@ -157,3 +156,24 @@ def test_a_picture_alone_has_colours_without_variables(sheets: tuple[str, ...]) 
     assert ".m0 { color: #0068a8; }" in light
     assert ".m0 { color: #62b6ea; }" in dark
     ET.fromstring(drawn)
+
+
+def test_the_tint_of_rare_classes_lies_on_the_rare_classes(make_runs: MakeRuns) -> None:
+    def edit(record: dict[str, Any]) -> None:
+        record["train_pixels"][1] = record["train_pixels"][4] = 0
+
+    summary = summarize(read_runs(make_runs("base", "loss-only", edit=edit)))
+    svg = ET.fromstring(class_figure(summary, 360, "narrow"))
+    names = {
+        text.findtext("title", ""): float(text.get("y", "nan"))
+        for text in svg.iter("text")
+        if text.get("class") == "name"
+    }
+    tinted = {
+        name
+        for rect in svg.iter("rect")
+        for name, y in names.items()
+        if 0 < y - float(rect.get("y", "nan")) < float(rect.get("height", "nan"))
+    }
+    assert tinted == {CLASSES[c] for c in summary.rare}
+    assert not {CLASSES[1], CLASSES[4]} & tinted

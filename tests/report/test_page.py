@@ -241,6 +241,10 @@ def test_a_class_without_iou_shows_a_dash(make_runs: MakeRuns, tmp_path: Path) -
     assert "1 without an IoU (car)" in page.text
 
 
+def test_the_page_says_which_checkpoint_was_scored(make_runs: MakeRuns, tmp_path: Path) -> None:
+    assert "last.ckpt" in page_of(make_runs("base", "loss-only"), tmp_path).text
+
+
 def test_settings_tell_what_differs(make_runs: MakeRuns, tmp_path: Path) -> None:
     page = page_of(make_runs("base", "loss-only"), tmp_path)
     assert page.row("loss.p") == ["loss.p", "null", "1.3"]

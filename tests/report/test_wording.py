@@ -137,3 +137,13 @@ def test_no_common_seed_gives_no_gain(make_runs: MakeRuns) -> None:
     summary = summarize(read_runs(runs))
     assert "no seed in common" in headline(summary)
     assert "0 common seeds" in " ".join(caveats(summary))
+
+
+def test_a_class_without_training_pixels_is_neither_rare_nor_another(make_runs: MakeRuns) -> None:
+    runs = make_runs("base", "loss-only", edit=lambda r: r["train_pixels"].__setitem__(3, 0))
+    summary = summarize(read_runs(runs))
+    said = {f.lead: f.text for f in findings(summary, summary.rivals[0])}
+    (lead,) = (lead for lead in said if "without a training pixel" in lead)
+    assert lead.startswith("1 class")
+    assert "tree" in said[lead]
+    assert all("tree" not in text for other, text in said.items() if other != lead)

@@ -21,16 +21,18 @@ def class_figure(summary: Summary, width: float, class_: str) -> Markup:
     left = max(text_width(name) for name in names) + 10
     height = TOP + ROW * len(names) + BOTTOM
     x = Scale(0, 100, left, width - RIGHT)
-    # The rare classes are the last rows, on the same tint as in the figure of gains.
+    # Classes without a training pixel sort behind the rare ones and are not rare themselves.
     parts = [
         element(
             "rect",
             x=left,
-            y=TOP + ROW * (len(names) - len(summary.rare)),
+            y=TOP + ROW * row,
             width=width - RIGHT - left,
-            height=ROW * len(summary.rare),
+            height=ROW,
             class_="rare",
         )
+        for row, c in enumerate(summary.by_share)
+        if c in summary.rare
     ]
     parts += bottom_axis(x, [0, 20, 40, 60, 80, 100], TOP, height - BOTTOM)
     for row, c in enumerate(summary.by_share):

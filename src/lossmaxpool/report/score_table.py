@@ -14,9 +14,10 @@ from lossmaxpool.report.statistics import Gain, MethodSummary, Score, Summary
 
 def score_table(summary: Summary) -> list[Markup]:
     """What the numbers are, and the table; the rare classes stand together at its end."""
-    frequent = [c for c in summary.by_share if c not in summary.rare]
+    frequent = [c for c in summary.by_share if c not in summary.rare and summary.train_share[c]]
+    absent = [c for c in summary.by_share if not summary.train_share[c]]
     columns = 2 + sum(2 if m.gains else 1 for m in summary.methods)
-    rare = element("tr", element("th", "rare classes", colspan=columns, class_="group"))
+    groups = [("rare classes", summary.rare), ("without a training pixel", absent)]
     totals = (
         _row("mIoU", "", ((m.miou, m.gains.miou if m.gains else None) for m in summary.methods)),
         _row("pixel accuracy", "", map(_accuracy, summary.methods)),
@@ -25,7 +26,15 @@ def score_table(summary: Summary) -> list[Markup]:
         "table",
         element("thead", _head(summary)),
         element("tbody", *(_class(summary, c) for c in frequent)),
-        element("tbody", rare, *(_class(summary, c) for c in summary.rare)),
+        *(
+            element(
+                "tbody",
+                element("tr", element("th", name, colspan=columns, class_="group")),
+                *(_class(summary, c) for c in members),
+            )
+            for name, members in groups
+            if members
+        ),
         element("tfoot", *totals),
         class_="scores",
     )

@@ -44,7 +44,8 @@ def _result(summary: Summary, title: str) -> Markup:
         element(
             "p",
             f"Trained on {data.train_images} images ({data.train_split}), evaluated on "
-            f"{data.val_images} ({data.val_split}) of {data.name}.",
+            f"{data.val_images} ({data.val_split}) of {data.name}. All scores are those of the "
+            "network after the last step (last.ckpt).",
             class_="note",
         ),
     )

@@ -80,8 +80,9 @@ class Summary:
 
     @property
     def rare(self) -> tuple[int, ...]:
-        """The rare classes, rarest last; at least one."""
-        return rare_classes(self.train_share)[::-1] or self.by_share[-1:]
+        """The rare classes, rarest last; at least one. Classes without a training pixel are not."""
+        present = tuple(c for c in self.by_share if self.train_share[c] > 0)
+        return rare_classes(self.train_share)[::-1] or present[-1:]
 
     @property
     def baseline(self) -> MethodSummary | None:

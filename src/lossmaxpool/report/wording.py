@@ -51,7 +51,8 @@ def findings(summary: Summary, method: MethodSummary) -> list[Finding]:
     if baseline is None or gains is None or not gains.miou.n:
         return []
     rare = summary.rare
-    others = [c for c in summary.by_share if c not in rare]
+    others = [c for c in summary.by_share if c not in rare and summary.train_share[c] > 0]
+    absent = [c for c in summary.by_share if summary.train_share[c] == 0]
     held = share(math.fsum(summary.train_share[c] for c in rare))
     together = "together " if len(rare) > 1 else ""
     statements = [
@@ -67,6 +68,13 @@ def findings(summary: Summary, method: MethodSummary) -> list[Finding]:
             Finding(
                 count(len(others), "other class", "other classes"),
                 f"{_gained_and_lost(summary, gains, others)}.",
+            )
+        )
+    if absent:
+        statements.append(
+            Finding(
+                count(len(absent), "class", "classes") + " without a training pixel",
+                f"{_gained_and_lost(summary, gains, absent)}.",
             )
         )
     statements.append(
