@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 
 from lossmaxpool.cli.parser import CommandParser
-from lossmaxpool.inference import Precision
+from lossmaxpool.inference import Precision, Which
+from lossmaxpool.inference.checkpoint import run_folder
 
 
 def add_network(parser: CommandParser) -> None:
-    """Add the checkpoint, and where and how exactly it computes."""
+    """Add the run, its checkpoint, and where and how exactly it computes."""
+    parser.add_argument("run", type=Path, help="a run folder, or a checkpoint file")
     parser.add_argument(
-        "checkpoint", type=Path, help="a run folder (its best checkpoint) or a checkpoint file"
+        "--checkpoint",
+        type=Which,
+        default="last",
+        help="of a run folder: last is the one that its report scores, best the one with the best "
+        "mIoU, chosen on the validation images",
     )
     parser.add_argument(
         "--device", default="auto", help='"auto" (a GPU where there is one), "cpu", "cuda", ...'
@@ -22,11 +30,46 @@ def add_network(parser: CommandParser) -> None:
     parser.add_argument("--precision", type=Precision, default="fp32", help="of the arithmetic")
 
 
+def check_checkpoint(run: Path, checkpoint: Which) -> None:
+    """Refuse to take the best checkpoint of a file.
+
+    Raises:
+        ValueError: a file was given together with ``--checkpoint best``.
+    """
+    if run.is_file() and checkpoint != "last":
+        raise ValueError(
+            f"{run} is a checkpoint itself: leave out --checkpoint, or give its run folder"
+        )
+
+
+def run_options(run: Path, group: str) -> dict[str, Any]:
+    """Return a group of the options that a run was trained with; empty where no run says so."""
+    folder = run_folder(run)
+    if folder is None:
+        return {}
+    saved = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    found = saved.get(group, {}) if isinstance(saved, dict) else {}
+    return dict(found)
+
+
 def choose_device(name: str) -> torch.device:
-    """Return the device of a ``--device`` option."""
+    """Return the device of a ``--device`` option.
+
+    Raises:
+        ValueError: it does not exist here.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"--device {name} cannot be used here ({reason}); take auto, cpu, or cuda on a machine "
+            "with a GPU"
+        ) from error
+    return device
 
 
 def show_progress(done: int, total: int) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,6 +35,7 @@ class CommandParser(ArgumentParser):
         # An abbreviation would change its meaning with the next option that is added.
         super().__init__(allow_abbrev=False, **arguments)
         self._saved: str | None = None
+        self._more_defaults: Callable[[Namespace], Mapping[str, Mapping[str, Any]]] | None = None
 
     def add_config_file(self) -> None:
         """Let a YAML file hold the options; flags after ``--config`` override it."""
@@ -63,9 +65,30 @@ class CommandParser(ArgumentParser):
             help=f"go on with what is in the folder, under the options of its {saved}",
         )
 
+    def add_defaults(
+        self, defaults: Callable[[Namespace], Mapping[str, Mapping[str, Any]]]
+    ) -> None:
+        """Take the defaults of some groups from what another option names.
+
+        Args:
+            defaults: From the parsed options to the values of groups; keys that are no options
+                here are left out.
+        """
+        self._more_defaults = defaults
+
     def parse(self, words: Sequence[str]) -> Namespace:
         """Return the options with their dataclasses built."""
         parsed = self.parse_args([*self._saved_options(words), *_recipes_as_files(words)])
+        if self._more_defaults is not None:
+            found = self._more_defaults(parsed)
+            known = set(self.keys())
+            earlier = [
+                f"--{group}.{key}={json.dumps(value) if not isinstance(value, str) else value}"
+                for group, values in found.items()
+                for key, value in values.items()
+                if f"{group}.{key}" in known
+            ]
+            parsed = self.parse_args([*earlier, *words])
         if parsed.get("recipe") is not None:
             self.error("recipe is a flag, no key of a file: write --recipe, then --config")
         options: Namespace = self.instantiate(parsed)
