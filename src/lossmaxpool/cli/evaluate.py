@@ -41,8 +41,11 @@ def add_arguments(parser: CommandParser) -> None:
 def _data_of_the_run(given: Namespace) -> dict[str, dict[str, Any]]:
     """Return the run's own data set, unless another one is asked for."""
     saved = run_options(given.run, "data")
-    same = given.data.name in (DataConfig().name, saved.get("name"))
-    return {"data": saved} if same else {}
+    name, root = given.data.name, given.data.root
+    another = name not in (None, saved.get("name"))
+    # Scenes are drawn: a folder is another data set.
+    another |= name is None and root is not None and saved.get("name") == "street-scenes"
+    return {} if another else {"data": saved}
 
 
 def run(options: Namespace) -> None:

@@ -56,17 +56,17 @@ def choose_device(name: str) -> torch.device:
     """Return the device of a ``--device`` option.
 
     Raises:
-        ValueError: it does not exist here.
+        ValueError: torch does not know it, or this machine does not have it.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"--device {name} cannot be used here ({reason}); take auto, cpu, or cuda on a machine "
+            f"--device {name} cannot be used ({reason}): give auto, cpu, or cuda on a machine "
             "with a GPU"
         ) from error
     return device

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from lossmaxpool.checks import check_norm, check_share
 from lossmaxpool.data import DataConfig
 from lossmaxpool.models import ModelConfig
-from lossmaxpool.sampling.weighting import Weighting, check_weighting
+from lossmaxpool.sampling.draws import Weighting, check_weighting
 
 MethodId = Literal["base", "base+", "loss-only", "lmp", "inverse-median", "bootstrap"]
 # The methods with the paper's sampler; the others draw uniformly.
@@ -184,6 +184,12 @@ class HardwareConfig:
     workers: int = 2
     threads: int = 0
     cache: bool = False
+
+    def __post_init__(self) -> None:
+        for key in ("workers", "threads"):
+            value = getattr(self, key)
+            _require(value >= 0, f"hardware.{key}", value, "0 or more")
+        _require(self.num_nodes >= 1, "hardware.num_nodes", self.num_nodes, "at least 1")
 
 
 @dataclass
