@@ -166,3 +166,13 @@ def test_rounding_cannot_keep_newton_going() -> None:
             found, weights = solved(losses, p, share)
             assert found.value.item() == pytest.approx(1.0, rel=1e-3)
             assert bool((weights <= found.cap * (1 + 1e-12)).all())
+
+
+@pytest.mark.parametrize("above_1", [1e-5, 1e-6, 1e-7, 1e-8])
+def test_next_to_p_1_rounding_is_magnified_by_q_and_no_more(above_1: float) -> None:
+    """The bound that docs/operator.md states."""
+    rng = np.random.default_rng(7)
+    for family, generate in LOSS_FAMILIES.items():
+        losses = torch.from_numpy(generate(rng, 500))
+        bound = max(SOLVER[torch.float64], WeightingSet(1 + above_1, 0.25).q * 2.0**-52)
+        assert deviation(losses, 1 + above_1, 0.25) <= bound, family
