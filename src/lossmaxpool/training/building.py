@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from lossmaxpool.data import SegmentationDataset, open_dataset
+from lossmaxpool.data import SegmentationDataset, check_before_training, open_dataset
 from lossmaxpool.models import ModelDescription, build_model, normalization
 from lossmaxpool.sampling import ClassIndex, PerformanceSampler
 from lossmaxpool.sampling.draws import mix
@@ -27,7 +27,11 @@ def open_split(config: TrainConfig, split: str) -> SegmentationDataset:
 
 def count_split(config: TrainConfig, dataset: SegmentationDataset) -> Tensor:
     """Return the labelled pixels of a split per image and class, (num_images, C) int64."""
-    return count_pixels(dataset, beside=config.data.root, workers=config.hardware.workers)
+    pixels = count_pixels(dataset, beside=config.data.root, workers=config.hardware.workers)
+    check_before_training(
+        dataset.dataset if isinstance(dataset, CachedDataset) else dataset, pixels
+    )
+    return pixels
 
 
 def build_module(
