@@ -22,7 +22,7 @@ GROUND = frozenset({"_version", "atomic", "checks", "environment"}) | frozenset(
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"paper", "metrics", "data", "models", "ops"}),
     frozenset({"functional", "sampling"}),
-    frozenset({"losses"}),
+    frozenset({"losses", "runs"}),
     frozenset({"training", "inference"}),
     frozenset({"report"}),
     frozenset({"cli"}),
@@ -33,7 +33,7 @@ FLOOR = {room: number for number, rooms in enumerate((GROUND, *FLOORS), -1) for 
 # All that a room may see, where a wall is worth more than a door.
 ONLY = {
     "paper": frozenset[str](),  # the oracle shares nothing with what it judges
-    "report": GROUND | {"metrics"},  # reads run folders, never trains: records couple the two
+    "report": GROUND | {"metrics", "runs"},  # reads run folders, never trains
 }
 
 # What may be imported from elsewhere: `pip install lossmaxpool` runs the rows of torch alone.
@@ -53,6 +53,7 @@ THIRD_PARTY = {
     "paper": frozenset({"numpy"}),
     "data": frozenset({"torch", "torchvision", "numpy", "PIL", "scipy"}),
     "models": frozenset({"torch", "timm", "segmentation_models_pytorch", "safetensors"}),
+    "runs": frozenset({"torch", "pydantic", "pydantic_core", "yaml"}),
     "training": frozenset({"torch", "lightning", "numpy", "matplotlib", "PIL", "rich", "yaml"}),
     "inference": frozenset({"torch", "numpy", "PIL"}),
     "report": frozenset({"torch"}),
