@@ -20,6 +20,7 @@ GROUND = frozenset({"_version", "atomic", "checks", "environment", "processes"})
 # The rooms of the house, floor by floor. A room sees the floors below its own, never its
 # neighbours: what two neighbours share belongs to a floor below them.
 FLOORS: tuple[frozenset[str], ...] = (
+    frozenset({"scenes"}),
     frozenset({"paper", "metrics", "data", "models", "ops"}),
     frozenset({"functional", "sampling"}),
     frozenset({"losses", "runs"}),
@@ -53,6 +54,7 @@ THIRD_PARTY = {
     "losses": frozenset({"torch"}),
     "metrics": frozenset({"torch"}),
     "paper": frozenset({"numpy"}),
+    "scenes": frozenset({"numpy", "PIL"}),
     "data": frozenset({"torch", "torchvision", "numpy", "PIL", "scipy"}),
     "models": frozenset({"torch", "timm", "segmentation_models_pytorch", "safetensors"}),
     "runs": frozenset({"torch", "pydantic", "pydantic_core", "yaml"}),
