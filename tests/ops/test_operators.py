@@ -8,8 +8,8 @@ from torch import Tensor
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss
 from lossmaxpool.ops.cross_entropy import cross_entropy, cross_entropy_backward
-from tests.losses.inputs import IGNORE, labelled
-from tests.losses.oracle import assert_near
+from tests.cases import IGNORE, labelled
+from tests.reference import assert_near
 from tests.tolerances import FROM_LOGITS
 
 CHECKS = (
