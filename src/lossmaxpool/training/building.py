@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lossmaxpool.data import SegmentationDataset, open_dataset
 from lossmaxpool.models import ModelDescription, build_model, normalization
 from lossmaxpool.sampling import ClassIndex, PerformanceSampler
-from lossmaxpool.sampling.seeds import mix
+from lossmaxpool.sampling.draws import mix
 from lossmaxpool.training.caching import CachedDataset
 from lossmaxpool.training.config import TrainConfig
 from lossmaxpool.training.counting import count_pixels

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from lossmaxpool.checks import check_norm, check_share
 from lossmaxpool.data import DataConfig
 from lossmaxpool.models import ModelConfig
-from lossmaxpool.sampling.weighting import Weighting, check_weighting
+from lossmaxpool.sampling.draws import Weighting, check_weighting
 
 MethodId = Literal["base", "base+", "loss-only", "lmp", "inverse-median", "bootstrap"]
 # The methods with the paper's sampler; the others draw uniformly.
