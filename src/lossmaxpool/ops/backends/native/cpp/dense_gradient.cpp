@@ -12,6 +12,7 @@ extern "C" void lossmaxpool_dense_gradient(const Problem* problem) {
   const Scoring scoring = scoring_of(P);
   const int64_t size = P.height * P.width;
   const int64_t pixels = tile_pixels(P.classes);
+  const int64_t step = tile_step(pixels);
   const int64_t tiles = (size + pixels - 1) / pixels;
   const Strides& s = P.logits_strides;
   const Strides& g = P.gradient_strides;
@@ -19,7 +20,7 @@ extern "C" void lossmaxpool_dense_gradient(const Problem* problem) {
                      P.batch * P.classes * size * format_bytes(P.logits_format));
 #pragma omp parallel num_threads(team(P, P.batch * tiles))
   {
-    std::vector<float> tile(pixels * P.classes), out(pixels * P.classes), work(5 * pixels);
+    std::vector<float> tile(step * P.classes), out(step * P.classes), work(5 * pixels);
     std::vector<int32_t> label(pixels);
     float* const weights = work.data() + 4 * pixels;
 #pragma omp for schedule(static)
@@ -32,19 +33,19 @@ extern "C" void lossmaxpool_dense_gradient(const Problem* problem) {
       K.labels(P.target, P.target_format, image * size + first, n, P.ignore_index, P.classes,
                label.data());
       K.weigh(losses, n, weighing_of(P, image), weights);
-      Tile view{tile.data(), pixels, P.classes, n, label.data()};
+      Tile view{tile.data(), step, P.classes, n, label.data()};
       if (in_place(s, P.logits_format, P.width, first, n)) {
         view.x = static_cast<const float*>(logits) + place_of(s, P.width, first);
         view.step = s.channel;
       } else {
-        K.load(logits, P.logits_format, s, P.width, first, n, P.classes, tile.data(), pixels);
+        K.load(logits, P.logits_format, s, P.width, first, n, P.classes, tile.data(), step);
       }
       if (in_place(g, P.logits_format, P.width, first, n)) {
         K.gradient(view, scoring, weights, work.data(),
                    static_cast<float*>(gradient) + place_of(g, P.width, first), g.channel);
       } else {
-        K.gradient(view, scoring, weights, work.data(), out.data(), pixels);
-        K.store(out.data(), pixels, gradient, P.logits_format, g, P.width, first, n, P.classes);
+        K.gradient(view, scoring, weights, work.data(), out.data(), step);
+        K.store(out.data(), step, gradient, P.logits_format, g, P.width, first, n, P.classes);
       }
     }
   }

@@ -1,6 +1,8 @@
 // A tile of pixels between memory of any layout and a small float32 scratch that stays in cache.
 #pragma once
 
+#include <type_traits>
+
 #include "formats.h"
 #include "kernels.h"
 
@@ -22,6 +24,37 @@ inline void for_each_run(int64_t width, int64_t first, int64_t pixels, F f) {
   }
 }
 
+typedef float Float8 __attribute__((vector_size(32)));
+
+#if defined(__clang__) || __GNUC__ >= 12
+#define LOSSMAXPOOL_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int32_t Int8 __attribute__((vector_size(32)));
+#define LOSSMAXPOOL_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Int8{__VA_ARGS__})
+#endif
+
+// Eight lines of eight floats, in + i * in_step, to their transpose, out + i * out_step.
+inline void transpose(const float* in, int64_t in_step, float* out, int64_t out_step) {
+  Float8 x[8], y[8];
+  for (int i = 0; i < 8; ++i) __builtin_memcpy(&x[i], in + i * in_step, sizeof x[i]);
+  for (int i = 0; i < 8; i += 2) {
+    y[i] = LOSSMAXPOOL_SHUFFLE(x[i], x[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    y[i + 1] = LOSSMAXPOOL_SHUFFLE(x[i], x[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 8; i += 4)
+    for (int j = 0; j < 2; ++j) {
+      x[i + 2 * j] = LOSSMAXPOOL_SHUFFLE(y[i + j], y[i + 2 + j], 0, 1, 8, 9, 4, 5, 12, 13);
+      x[i + 2 * j + 1] = LOSSMAXPOOL_SHUFFLE(y[i + j], y[i + 2 + j], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  for (int i = 0; i < 4; ++i) {
+    y[i] = LOSSMAXPOOL_SHUFFLE(x[i], x[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    y[i + 4] = LOSSMAXPOOL_SHUFFLE(x[i], x[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+  for (int i = 0; i < 8; ++i) __builtin_memcpy(out + i * out_step, &y[i], sizeof y[i]);
+}
+
+// A run of pixels whose classes are neighbours in memory (channels_last, rows of one pixel) is moved
+// in squares of eight pixels by eight classes; what is left over goes one by one.
 template <typename T>
 void load_tile(const T* image, const Strides& s, int64_t width, int64_t first, int64_t pixels,
                int64_t classes, float* tile, int64_t step) {
@@ -34,14 +67,28 @@ void load_tile(const T* image, const Strides& s, int64_t width, int64_t first, i
 #pragma omp simd
         for (int64_t t = 0; t < length; ++t) to[t] = widen(from[t]);
       }
-    } else {
-      // Eight pixels at a time: their classes stay in cache while the tile is written in short runs.
-      for (int64_t t0 = 0; t0 < length; t0 += 8) {
-        const int64_t t1 = t0 + 8 < length ? t0 + 8 : length;
-        for (int64_t c = 0; c < classes; ++c)
-          for (int64_t t = t0; t < t1; ++t)
-            tile[c * step + at + t] = widen(start[c * s.channel + t * s.column]);
+      return;
+    }
+    for (int64_t t0 = 0; t0 < length; t0 += 8) {
+      const int64_t t1 = t0 + 8 < length ? t0 + 8 : length;
+      int64_t c = 0;
+      if (s.channel == 1 && t1 == t0 + 8) {
+        for (; c + 8 <= classes; c += 8) {
+          float* const to = tile + c * step + at + t0;
+          if constexpr (std::is_same_v<T, float>) {
+            transpose(start + t0 * s.column + c, s.column, to, step);
+            continue;
+          }
+          float square[64];
+          for (int64_t t = 0; t < 8; ++t)
+            for (int64_t k = 0; k < 8; ++k)
+              square[8 * t + k] = widen(start[(t0 + t) * s.column + c + k]);
+          transpose(square, 8, to, step);
+        }
       }
+      for (; c < classes; ++c)
+        for (int64_t t = t0; t < t1; ++t)
+          tile[c * step + at + t] = widen(start[c * s.channel + t * s.column]);
     }
   });
 }
@@ -58,13 +105,27 @@ void store_tile(const float* tile, int64_t step, T* image, const Strides& s, int
 #pragma omp simd
         for (int64_t t = 0; t < length; ++t) narrow(from[t], to[t]);
       }
-    } else {
-      for (int64_t t0 = 0; t0 < length; t0 += 8) {
-        const int64_t t1 = t0 + 8 < length ? t0 + 8 : length;
-        for (int64_t t = t0; t < t1; ++t)
-          for (int64_t c = 0; c < classes; ++c)
-            narrow(tile[c * step + at + t], start[c * s.channel + t * s.column]);
+      return;
+    }
+    for (int64_t t0 = 0; t0 < length; t0 += 8) {
+      const int64_t t1 = t0 + 8 < length ? t0 + 8 : length;
+      int64_t c = 0;
+      if (s.channel == 1 && t1 == t0 + 8) {
+        for (; c + 8 <= classes; c += 8) {
+          if constexpr (std::is_same_v<T, float>) {
+            transpose(tile + c * step + at + t0, step, start + t0 * s.column + c, s.column);
+            continue;
+          }
+          float square[64];
+          transpose(tile + c * step + at + t0, step, square, 8);
+          for (int64_t t = 0; t < 8; ++t)
+            for (int64_t k = 0; k < 8; ++k)
+              narrow(square[8 * t + k], start[(t0 + t) * s.column + c + k]);
+        }
       }
+      for (int64_t t = t0; t < t1; ++t)
+        for (int64_t k = c; k < classes; ++k)
+          narrow(tile[k * step + at + t], start[k * s.channel + t * s.column]);
     }
   });
 }

@@ -17,6 +17,10 @@ inline int64_t tile_pixels(int64_t classes) {
   return std::min<int64_t>(std::max<int64_t>(fit, 16), 1024);
 }
 
+// From one class of a tile to the next: an odd number of cache lines, so that a pixel's classes do not
+// compete for the same places of the cache.
+inline int64_t tile_step(int64_t pixels) { return (pixels / 16 | 1) * 16; }
+
 // No more threads than there are pieces of work.
 inline int team(const Problem& problem, int64_t pieces) {
   return static_cast<int>(std::max<int64_t>(std::min(problem.threads, pieces), 1));
