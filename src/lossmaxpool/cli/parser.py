@@ -7,7 +7,7 @@ import re
 import sys
 import warnings
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -45,6 +45,7 @@ class CommandParser(ArgumentParser):
         # An abbreviation would change its meaning with the next option that is added.
         super().__init__(allow_abbrev=False, **arguments)
         self._saved: str | None = None
+        self._more_defaults: Callable[[Namespace], Mapping[str, Mapping[str, Any]]] | None = None
         self._refused: dict[str, str] = {}
 
     def add_config_file(self) -> None:
@@ -90,10 +91,29 @@ class CommandParser(ArgumentParser):
         """
         self._refused[name] = reason
 
+    def add_defaults(
+        self, defaults: Callable[[Namespace], Mapping[str, Mapping[str, Any]]]
+    ) -> None:
+        """Take the defaults of some groups from what another option names.
+
+        Args:
+            defaults: From the parsed options to the values of groups; keys that are no options
+                here are left out.
+        """
+        self._more_defaults = defaults
+
     def parse(self, words: Sequence[str]) -> Namespace:
         """Return the options with their dataclasses built."""
         try:
-            parsed = self.parse_args([*self._saved_options(words), *self._translated(words)])
+            given = [*self._saved_options(words), *self._translated(words)]
+            parsed = self.parse_args(given)
+            if self._more_defaults is not None:
+                known = set(self.keys())
+                found = {
+                    group: {key: v for key, v in values.items() if f"{group}.{key}" in known}
+                    for group, values in self._more_defaults(parsed).items()
+                }
+                parsed = self.parse_args([self._as_config(found), *given])
         except OptionError as error:
             self.error(str(error))
         if parsed.get("recipe") is not None:

@@ -72,6 +72,12 @@ class ProgressReport(pl.Callback):
         elif trainer.is_global_zero:
             self._line(trainer.global_step)
 
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        # Lightning skips `teardown` then, and the shell's prompt would follow on the bar's line.
+        self._bar.stop()
+
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self._shows_bar(trainer):
             self._bar.stop()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lossmaxpool.ops.backends.native.calls import gradient, pixel_losses, solve, weigh
+from lossmaxpool.ops.weighting_set import WeightingSet
 
 SCORES = torch.zeros(2, 3, 6, 5)
 LABELS = torch.zeros(2, 6, 5, dtype=torch.int64)
@@ -40,7 +41,9 @@ def gradient_of(
     p: float = 1.3,
     weight: Tensor | None = None,
 ) -> Tensor:
-    return gradient(grad_value, logits, target, weight, losses, packed, -100, 0.0, p)
+    return gradient(
+        grad_value, logits, target, weight, losses, packed, -100, 0.0, WeightingSet(p, 0.25)
+    )
 
 
 def solution_of(
@@ -50,13 +53,13 @@ def solution_of(
     fraction: float = 0.25,
     least: float = 1.0,
 ) -> Tensor:
-    return solve(losses, valid, p, fraction, least, False)
+    return solve(losses, valid, WeightingSet(p, fraction, least), False)
 
 
 def weights_of(
     losses: Tensor = LOSSES, valid: Tensor | None = None, packed: Tensor = PACKED, p: float = 1.3
 ) -> Tensor:
-    return weigh(losses, valid, packed, p)
+    return weigh(losses, valid, packed, WeightingSet(p, 0.25))
 
 
 @pytest.mark.parametrize(

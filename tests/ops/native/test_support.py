@@ -130,6 +130,7 @@ def test_the_library_knows_its_interface() -> None:
 FORK = """
 import os, signal, torch
 from lossmaxpool.ops.backends.native.calls import pixel_losses, solve
+from lossmaxpool.ops.weighting_set import WeightingSet
 
 # Made here: torch's own loops would hang in the child.
 logits = torch.arange(4 * 19 * 100 * 100.0).remainder(7).view(4, 19, 100, 100)
@@ -137,7 +138,8 @@ labels = torch.ones(4, 100, 100, dtype=torch.uint8)
 
 def run():
     losses = pixel_losses(logits, labels, None, 255, 0.0)
-    return losses.numpy().tobytes(), solve(losses.view(4, -1), None, 1.3, 0.25, 1.0, False)[0, 0]
+    packed = solve(losses.view(4, -1), None, WeightingSet(1.3, 0.25), False)
+    return losses.numpy().tobytes(), packed[0, 0]
 
 torch.set_num_threads(3)
 before = run()
@@ -162,7 +164,8 @@ def test_one_openmp_runtime_serves_torch_and_the_kernels() -> None:
     code = (
         "import torch\n"
         "from lossmaxpool.ops.backends.native.calls import solve\n"
-        "solve(torch.rand(1, 9), None, 1.3, 0.25, 1.0, False)\n"
+        "from lossmaxpool.ops.weighting_set import WeightingSet\n"
+        "solve(torch.rand(1, 9), None, WeightingSet(1.3, 0.25), False)\n"
         "maps = open('/proc/self/maps').read().split('\\n')\n"
         "print(len({line.split()[-1] for line in maps if 'gomp' in line or 'iomp' in line}))\n"
     )

@@ -25,6 +25,7 @@ from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
 from lossmaxpool.ops.backends.triton import kernels
+from lossmaxpool.ops.weighting_set import WeightingSet
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 IGNORE = 255
@@ -138,10 +139,11 @@ def call(case: Case) -> None:
     losses = kernels.pixel_losses(logits, target, weight, IGNORE, case.smoothing)
     rows = losses.view(pools, -1)
     valid = torch.empty(rows.shape, dtype=torch.bool) if case.masked else None
-    packed = kernels.solve(rows, valid, case.p, 0.25, 1.0, not case.masked)
+    weighting = WeightingSet(case.p, 0.25)
+    packed = kernels.solve(rows, valid, weighting, not case.masked)
     outer = torch.empty(pools)
     kernels.gradient(
-        outer, logits, target, weight, losses, packed, IGNORE, case.smoothing, case.p
+        outer, logits, target, weight, losses, packed, IGNORE, case.smoothing, weighting
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lossmaxpool.ops.backends.triton.support import absence, interpreted
+from lossmaxpool.ops.weighting_set import WeightingSet
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -49,9 +50,11 @@ def sample(classes: int, low: tuple[int, int], high: tuple[int, int]) -> tuple[T
 
 def stages(kernels: ModuleType, logits: Tensor, target: Tensor, p: float) -> tuple[Tensor, ...]:
     losses = kernels.pixel_losses(logits, target, None, IGNORE, 0.0)
-    packed = kernels.solve(losses.view(4, -1), None, p, 0.25, 1.0, True)
+    packed = kernels.solve(losses.view(4, -1), None, WeightingSet(p, 0.25), True)
     outer = packed.new_ones(4, dtype=torch.float32)
-    grad = kernels.gradient(outer, logits, target, None, losses, packed, IGNORE, 0.0, p)
+    grad = kernels.gradient(
+        outer, logits, target, None, losses, packed, IGNORE, 0.0, WeightingSet(p, 0.25)
+    )
     return losses, packed, grad
 
 
@@ -105,9 +108,11 @@ def test_more_elements_than_32_bits_count(kernels: ModuleType) -> None:
     target = torch.full((1, *shape[2:]), 149, dtype=torch.uint8, device="cuda")
     logits[:, 149, -1] = 6.0
     losses = kernels.pixel_losses(logits, target, None, IGNORE, 0.0)
-    packed = kernels.solve(losses.view(1, -1), None, 1.3, 0.25, 1.0, True)
+    packed = kernels.solve(losses.view(1, -1), None, WeightingSet(1.3, 0.25), True)
     outer = torch.ones(1, device="cuda")
-    grad = kernels.gradient(outer, logits, target, None, losses, packed, IGNORE, 0.0, 1.3)
+    grad = kernels.gradient(
+        outer, logits, target, None, losses, packed, IGNORE, 0.0, WeightingSet(1.3, 0.25)
+    )
     for row in (0, -1):
         scores = logits[0, :, row, :4].T.float()
         truth = torch.nn.functional.cross_entropy(scores, target[0, row, :4].long())

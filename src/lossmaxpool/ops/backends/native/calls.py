@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from lossmaxpool.ops.backends.kernel_inputs import LOGITS, TARGETS
 from lossmaxpool.ops.backends.native.library import Problem, Strides, find, threads
 from lossmaxpool.ops.backends.planes import merged_planes, own_planes
+from lossmaxpool.ops.weighting_set import WeightingSet
 
 
 def pixel_losses(
@@ -54,7 +54,7 @@ def gradient(
     packed: Tensor,
     ignore_index: int,
     label_smoothing: float,
-    p: float,
+    weighting: WeightingSet,
 ) -> Tensor:
     """The gradient of the pooled values with respect to the logits.
 
@@ -68,7 +68,7 @@ def gradient(
             R divides B, and a pool is B / R consecutive images.
         ignore_index: marks pixels that do not exist: their gradient is exactly 0.
         label_smoothing: as given to :func:`pixel_losses`.
-        p: norm exponent in [1, inf].
+        weighting: the weighting set.
 
     Returns:
         The gradient in the shape, dtype and memory format of the logits.
@@ -87,7 +87,7 @@ def gradient(
             f"packed holds {rows} pools for {len(logits)} images. Expected a number of pools that "
             "divides the number of images."
         )
-    exponent = _exponent(p)
+    exponent = _exponent(weighting)
     grad = torch.empty_like(logits)
     low = (1, *logits.shape[2:])[-2:]
     upsampled = logits.shape[2:] != target.shape[1:]
@@ -113,17 +113,13 @@ def gradient(
     return grad
 
 
-def solve(
-    losses: Tensor, valid: Tensor | None, p: float, fraction: float, least: float, marked: bool
-) -> Tensor:
+def solve(losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked: bool) -> Tensor:
     """The threshold of every row of losses.
 
     Args:
         losses: (R, N) float32 on the CPU.
         valid: (R, N) bool, or None.
-        p: norm exponent in [1, inf].
-        fraction: m as a share of the valid pixels.
-        least: the smallest m. ``m = clip(fraction * n, least, n)``.
+        weighting: the weighting set.
         marked: a negative loss marks a pixel that does not exist; it makes the value NaN otherwise.
 
     Returns:
@@ -136,7 +132,8 @@ def solve(
         RuntimeError: there is no library.
     """
     rows, size = _check_rows(losses, valid)
-    _exponent(p)
+    _exponent(weighting)
+    _, fraction, least = weighting
     if not (0 <= fraction <= 1 and least > 0):
         raise ValueError(
             f"m is clip({fraction} n, {least}, n). Expected a fraction in [0, 1] and a smallest m "
@@ -152,9 +149,7 @@ def solve(
         None if valid is None else valid.data_ptr(),
         rows,
         size,
-        p,
-        fraction,
-        least,
+        *weighting,
         marked,
         threads(),
         room.data_ptr(),
@@ -163,14 +158,14 @@ def solve(
     return packed
 
 
-def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, p: float) -> Tensor:
+def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, weighting: WeightingSet) -> Tensor:
     """w* of every loss, once the thresholds are known.
 
     Args:
         losses: (R, N) float32 on the CPU, none negative.
         valid: (R, N) bool, or None.
         packed: (6, R) what :func:`solve` returned.
-        p: norm exponent in [1, inf].
+        weighting: the weighting set.
 
     Returns:
         (R, N) float32, 0 where a pixel is not valid.
@@ -183,7 +178,7 @@ def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, p: float) -> Ten
     rows, size = _check_rows(losses, valid)
     if _check_packed(packed) != rows:
         raise ValueError(f"packed holds {packed.shape[1]} pools, the losses have {rows} rows.")
-    exponent = _exponent(p)
+    exponent = _exponent(weighting)
     losses, packed = losses.contiguous(), packed.contiguous()
     valid = None if valid is None else valid.contiguous()
     weights = torch.empty_like(losses)
@@ -322,11 +317,10 @@ def _check_packed(packed: Tensor) -> int:
     return packed.shape[1]
 
 
-def _exponent(p: float) -> float:
-    """``q - 1``: inf for p = 1, 0 for p = inf."""
-    if not p >= 1:
-        raise ValueError(f"p is {p}. Expected a norm exponent in [1, inf].")
-    return math.inf if p == 1 else 1 / (p - 1)
+def _exponent(weighting: WeightingSet) -> float:
+    if not weighting.p >= 1:
+        raise ValueError(f"p is {weighting.p}. Expected a norm exponent in [1, inf].")
+    return weighting.exponent
 
 
 def _library() -> ctypes.CDLL:
