@@ -1,10 +1,11 @@
-// A tile of pixels between memory of any layout and a small float32 scratch that stays in cache.
+// Logits and class ids between memory of any layout and type, and tiles that stay in cache: float32
+// scores, int32 ids.
 #pragma once
 
 #include <type_traits>
 
-#include "formats.h"
 #include "kernels.h"
+#include "numbers.h"
 
 namespace {
 
@@ -132,24 +133,55 @@ void store_tile(const float* tile, int64_t step, T* image, const Strides& s, int
 
 void load(const void* image, int64_t format, const Strides& strides, int64_t width, int64_t first,
           int64_t pixels, int64_t classes, float* tile, int64_t step) {
-  if (format == FLOAT32)
-    load_tile(static_cast<const float*>(image), strides, width, first, pixels, classes, tile, step);
-  else if (format == BFLOAT16)
-    load_tile(static_cast<const BFloat16*>(image), strides, width, first, pixels, classes, tile,
-              step);
-  else
-    load_tile(static_cast<const Float16*>(image), strides, width, first, pixels, classes, tile,
-              step);
+  const auto load_as = [&](auto* typed) {
+    load_tile(typed, strides, width, first, pixels, classes, tile, step);
+  };
+  switch (format) {
+    case FLOAT32: return load_as(static_cast<const float*>(image));
+    case BFLOAT16: return load_as(static_cast<const BFloat16*>(image));
+    default: return load_as(static_cast<const Float16*>(image));
+  }
 }
 
 void store(const float* tile, int64_t step, void* image, int64_t format, const Strides& strides,
            int64_t width, int64_t first, int64_t pixels, int64_t classes) {
-  if (format == FLOAT32)
-    store_tile(tile, step, static_cast<float*>(image), strides, width, first, pixels, classes);
-  else if (format == BFLOAT16)
-    store_tile(tile, step, static_cast<BFloat16*>(image), strides, width, first, pixels, classes);
-  else
-    store_tile(tile, step, static_cast<Float16*>(image), strides, width, first, pixels, classes);
+  const auto store_as = [&](auto* typed) {
+    store_tile(tile, step, typed, strides, width, first, pixels, classes);
+  };
+  switch (format) {
+    case FLOAT32: return store_as(static_cast<float*>(image));
+    case BFLOAT16: return store_as(static_cast<BFloat16*>(image));
+    default: return store_as(static_cast<Float16*>(image));
+  }
+}
+
+template <typename T>
+void convert_labels(const T* target, int64_t pixels, int64_t ignore_index, int64_t classes,
+                    int32_t* label) {
+#pragma omp simd
+  for (int64_t t = 0; t < pixels; ++t) {
+    // Compared in int64: in the target's own narrow type -100 would wrap around to 156.
+    const int64_t id = static_cast<int64_t>(target[t]);
+    const bool ignored = id == ignore_index;
+    const bool inside = (id >= 0) & (id < classes);
+    const int32_t known = inside ? static_cast<int32_t>(id) : kWrongLabel;
+    label[t] = ignored ? kIgnoredLabel : known;
+  }
+}
+
+// Class ids of any integer type to int32, with ignored and wrong ones marked.
+void labels(const void* target, int64_t format, int64_t first, int64_t pixels,
+            int64_t ignore_index, int64_t classes, int32_t* label) {
+  const auto convert = [&](auto* ids) {
+    convert_labels(ids + first, pixels, ignore_index, classes, label);
+  };
+  switch (format) {
+    case UINT8: return convert(static_cast<const uint8_t*>(target));
+    case INT8: return convert(static_cast<const int8_t*>(target));
+    case INT16: return convert(static_cast<const int16_t*>(target));
+    case INT32: return convert(static_cast<const int32_t*>(target));
+    default: return convert(static_cast<const int64_t*>(target));
+  }
 }
 
 }  // namespace
