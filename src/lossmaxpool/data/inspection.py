@@ -11,12 +11,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lossmaxpool.data.dataset import SegmentationDataset
 from lossmaxpool.data.decode import PictureFacts, mask_header, stored_with_16_bits
-from lossmaxpool.data.errors import DataError
 from lossmaxpool.data.files import FileDataset
 from lossmaxpool.data.folders import Folders
-from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet, Sample
+from lossmaxpool.data.sample import IGNORE_INDEX, DataError, LabelSet, Sample, SegmentationDataset
 from lossmaxpool.rarity import rare_classes
 
 _SHOWN = 5

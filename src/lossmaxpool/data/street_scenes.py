@@ -6,10 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossmaxpool.data.dataset import SegmentationDataset
-from lossmaxpool.data.errors import DataError
-from lossmaxpool.data.names import unknown_choice
-from lossmaxpool.data.sample import Sample
+from lossmaxpool.data.sample import DataError, Sample, SegmentationDataset, unknown_choice
 from lossmaxpool.data.streets.classes import LABELS
 from lossmaxpool.data.streets.render import render
 

@@ -7,11 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from lossmaxpool.data.dataset import SegmentationDataset
-from lossmaxpool.data.sample import IGNORE_INDEX, Sample
-from lossmaxpool.inference.config import InferenceConfig
-from lossmaxpool.inference.ids import FULL_IMAGE, predict_ids
-from lossmaxpool.inference.logits import Precision
+from lossmaxpool.data.sample import IGNORE_INDEX, Sample, SegmentationDataset
+from lossmaxpool.inference.tiling import FULL_IMAGE, InferenceConfig, Precision, predict_ids
 from lossmaxpool.metrics import ConfusionMatrix
 
 Transform = Callable[[Sample], tuple[Tensor, Tensor]]
