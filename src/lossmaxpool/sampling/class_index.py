@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lossmaxpool._version import __version__
 from lossmaxpool.atomic import write_atomically
+from lossmaxpool.processes import begin_worker
 
 Progress = Callable[[int, int], None]
 
@@ -256,7 +257,12 @@ def _count(
 ) -> Iterator[Tensor]:
     # A generator of its own: a loader would otherwise draw from the global one.
     loader = DataLoader(
-        masks, batch_size=None, sampler=numbers, num_workers=workers, generator=torch.Generator()
+        masks,
+        batch_size=None,
+        sampler=numbers,
+        num_workers=workers,
+        worker_init_fn=begin_worker,
+        generator=torch.Generator(),
     )
     for done, row in enumerate(loader, start=1):
         if isinstance(row, ValueError):
