@@ -129,6 +129,19 @@ class SegmentationDataset(Dataset[Sample], ABC):
         return None
 
 
+def check_is(value: object, kind: type) -> None:
+    """Refuse a data set of another library, or an item of one.
+
+    Raises:
+        TypeError: naming what came, and the wrapper that takes it.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(
+            f"expected a {kind.__name__}, got a {type(value).__name__}: wrap the data set, as in "
+            "WrappedDataset(dataset, labels, image=..., mask=...)"
+        )
+
+
 def unknown_choice(what: str, given: str, choices: Iterable[str]) -> str:
     """Says that a name is unknown, which one may have been meant and which ones there are.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lossmaxpool.crops import RandomCrop
-from lossmaxpool.data.sample import IGNORE_INDEX, Sample, SegmentationDataset
+from lossmaxpool.data.sample import IGNORE_INDEX, Sample, SegmentationDataset, check_is
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -75,7 +75,7 @@ class TrainTransform:
         Returns:
             Image (3, h, w) float32, normalized, and mask (h, w) int64.
         """
-        check_sample(sample)
+        check_is(sample, Sample)
         crop = RandomCrop(self.crop_size, self.scale_range, self.flip)
 
         def finish(piece: Tensor) -> Tensor:
@@ -100,19 +100,6 @@ class TrainTransform:
         return jittered
 
 
-def check_sample(sample: object) -> None:
-    """Refuse an item of another library's data set.
-
-    Raises:
-        TypeError: naming what came, and the wrapper that takes it.
-    """
-    if not isinstance(sample, Sample):
-        raise TypeError(
-            f"expected a Sample, got a {type(sample).__name__}: wrap its data set, as "
-            "in WrappedDataset(dataset, labels, image=..., mask=...)"
-        )
-
-
 @dataclass(frozen=True)
 class EvalTransform:
     """The whole image, normalized, at its own size.
@@ -134,7 +121,7 @@ class EvalTransform:
         Returns:
             Image (3, H, W) float32, normalized, and mask (H, W) int64.
         """
-        check_sample(sample)
+        check_is(sample, Sample)
         return _normalize(sample.image, self.mean, self.std), sample.mask.long()
 
 
@@ -163,6 +150,7 @@ class AugmentedDataset(Dataset[Item]):
     """
 
     def __init__(self, dataset: SegmentationDataset, transform: TrainTransform) -> None:
+        check_is(dataset, SegmentationDataset)
         self.dataset = dataset
         self.transform = transform
 
@@ -185,6 +173,7 @@ class EvaluationDataset(Dataset[Item]):
     """
 
     def __init__(self, dataset: SegmentationDataset, transform: EvalTransform) -> None:
+        check_is(dataset, SegmentationDataset)
         self.dataset = dataset
         self.transform = transform
 
