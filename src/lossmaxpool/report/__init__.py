@@ -1,10 +1,8 @@
 """Tables, figures and the page of a comparison, made from run records alone."""
 
 from lossmaxpool.report.fields import RecordError
-from lossmaxpool.report.page import write_report
-from lossmaxpool.report.pairwise import markdown_pairs
-from lossmaxpool.report.picture import write_gain_picture
-from lossmaxpool.report.tables import format_table, markdown_table
+from lossmaxpool.report.page import write_gain_picture, write_report
+from lossmaxpool.report.tables import format_table, markdown_pairs, markdown_table
 
 __all__ = [
     "RecordError",
