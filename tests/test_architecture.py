@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # What every floor stands on: single files that know nothing of losses, images or runs.
 GROUND = frozenset({"_version", "atomic", "checks", "environment"}) | frozenset(
-    {"rarity", "spans", "spelling"}
+    {"crops", "rarity", "spelling"}
 )
 # The rooms of the house, floor by floor. A room sees the floors below its own, never its
 # neighbours: what two neighbours share belongs to a floor below them.
@@ -41,9 +41,9 @@ THIRD_PARTY = {
     "_version": frozenset[str](),
     "atomic": frozenset[str](),
     "checks": frozenset[str](),
+    "crops": frozenset({"torch"}),
     "environment": frozenset({"torch"}),
     "rarity": frozenset[str](),
-    "spans": frozenset[str](),
     "spelling": frozenset[str](),
     "ops": frozenset({"torch", "triton"}),
     "sampling": frozenset({"torch"}),

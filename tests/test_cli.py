@@ -60,6 +60,15 @@ def test_help_comes_without_the_training_libraries() -> None:
     assert not {"lightning", "torchvision", "timm", "jsonargparse", "matplotlib"} & set(modules)
 
 
+def test_tables_come_without_the_training_libraries() -> None:
+    code = "import sys; from lossmaxpool.cli import main; main(['tables']); print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    modules = result.stdout.splitlines()[-1].split()
+    assert not {"lightning", "torchvision", "timm", "segmentation_models_pytorch"} & set(modules)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert status([name, "--help"]) == 0
@@ -98,7 +107,7 @@ def test_a_wrong_flag_is_answered(
     [
         ("optimization:\n  batchsize: 3\n", "optimization.batch_size"),
         ("sead: 3\n", "seed"),
-        ("optimization:\n  lr: 3\n", "optimization"),
+        ("optimizations:\n  lr: 3\n", "optimization"),
         ("data:\n  rooot: x\n", "data.root"),
     ],
 )

@@ -175,3 +175,10 @@ def _count_rank(rank: int, world: int, address: str) -> None:
 
 def test_ranks_add_up(tmp_path) -> None:  # type: ignore[no-untyped-def]
     torch.multiprocessing.spawn(_count_rank, (2, f"file://{tmp_path}/meeting"), nprocs=2)
+
+
+def test_a_matrix_says_what_it_is() -> None:
+    matrix = ConfusionMatrix(2)
+    assert repr(matrix) == "ConfusionMatrix(num_classes=2, 0 pixels, mIoU nan %)"
+    matrix.update(torch.tensor([[0, 1]]), torch.tensor([[0, 0]]))
+    assert repr(matrix) == "ConfusionMatrix(num_classes=2, 2 pixels, mIoU 25.0 %)"

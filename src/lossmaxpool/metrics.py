@@ -100,6 +100,12 @@ class ConfusionMatrix:
             )
         return ConfusionMatrix.from_counts(self.counts + other.counts.to(self.counts.device))
 
+    def __repr__(self) -> str:
+        return (
+            f"ConfusionMatrix(num_classes={self.num_classes}, {int(self.counts.sum()):,} pixels, "
+            f"mIoU {100 * self.miou():.1f} %)"
+        )
+
     def reduce(self) -> ConfusionMatrix:
         """The sum over all ranks of the default process group; a copy where there is none.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from reproduction.published import TABLE_1, TABLE_3A, TABLE_3B, value
 
 from lossmaxpool.paper import dual, theorems, weighting_set
-from lossmaxpool.report.published import TABLE_1, TABLE_3A, TABLE_3B, value
 
 # Table 1: p -> IoU after 150k, 160k and 165k iterations, mean, standard deviation.
 PRINTED_1 = {row.name: [value(cell) for cell in row.cells] for row in TABLE_1.rows}

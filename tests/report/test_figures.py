@@ -18,7 +18,6 @@ from lossmaxpool.report.drawing import canvas, color, line
 from lossmaxpool.report.files import standalone, style
 from lossmaxpool.report.gain_figure import gain_figure
 from lossmaxpool.report.labels import Box, place
-from lossmaxpool.report.paper_figures.ramp import SHEET
 from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.statistics import Summary, summarize
 from lossmaxpool.training.methods import METHODS
@@ -147,7 +146,7 @@ def test_every_class_has_a_mark_per_method(make_runs: MakeRuns) -> None:
     assert "a class with a very long name" in {title.text for title in svg.iter("title")}
 
 
-@pytest.mark.parametrize("sheets", [(), (SHEET,)])
+@pytest.mark.parametrize("sheets", [()])
 def test_a_picture_alone_has_colours_without_variables(sheets: tuple[str, ...]) -> None:
     """What typesets a paper knows no CSS variables and would draw every line black."""
     drawn = standalone(canvas(10, 10, "a line", line(0, 0, 1, 1, "curve m0")), *sheets)

@@ -99,3 +99,15 @@ def test_no_image_or_no_class() -> None:
 def test_a_cache_needs_a_fingerprint() -> None:
     with pytest.raises(ValueError, match="a cache needs a fingerprint"):
         ClassIndex.build(masks().__getitem__, 12, CLASSES, cache="anywhere")
+
+
+def test_counts_that_are_no_tensor() -> None:
+    with pytest.raises(ValueError, match=r"counts is a list; expected a tensor .*torch.as_tensor"):
+        ClassIndex([[1, 2]])  # type: ignore[arg-type]
+
+
+def test_it_says_what_it_is() -> None:
+    index = ClassIndex(torch.tensor([[9000, 0, 0], [5, 4, 0]]))
+    assert repr(index) == (
+        "ClassIndex(2 images, 3 classes, 9,009 labeled pixels, without a pixel: (2,))"
+    )

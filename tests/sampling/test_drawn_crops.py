@@ -2,11 +2,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from torch.utils.data import DataLoader
 
+from lossmaxpool.data.sample import Sample
 from lossmaxpool.sampling import Draw, DrawnCrops
 from tests.sampling.scenes import ACCEPTED, count, masks, pairs, plausibility
 
@@ -97,7 +101,10 @@ def test_the_transform_makes_the_item() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"crop_size": (0, 4)}, r"crop_size must be positive, got \(0, 4\)"),
+        ({"crop_size": (0, 4)}, r"crop_size must be positive, .* got \(0, 4\)"),
+        ({"crop_size": 0}, "crop_size must be positive, .* got 0"),
+        ({"crop_size": (4, 4, 4)}, r"\(height, width\) or one number for both, got \(4, 4, 4\)"),
+        ({"crop_size": (4.5, 4)}, r"one number for both, got \(4.5, 4\)"),
         ({"crop_size": (4, 4), "scale_range": (0, 1)}, "0 < low <= high"),
         ({"crop_size": (4, 4), "scale_range": (2, 1)}, "0 < low <= high"),
     ],
@@ -111,6 +118,66 @@ def test_bad_items() -> None:
     crops = DrawnCrops([(torch.zeros(3, 4, 4), torch.zeros(4, 5).long())], (2, 2))
     with pytest.raises(ValueError, match=r"item 0 has an image \(3, 4, 4\) and a mask \(4, 5\)"):
         crops[Draw(0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (
+            (np.zeros((4, 5, 3), np.uint8), np.zeros((4, 5), np.uint8)),
+            r"item 0 has a ndarray as its image.*torch.as_tensor\(numpy.array\(image\)\).permute",
+        ),
+        (
+            (Image.new("RGB", (5, 4)), Image.new("L", (5, 4))),
+            r"item 0 has a Image as its image.*numpy.array\(image\)",
+        ),
+        (
+            (torch.zeros(3, 4, 5), np.zeros((4, 5), np.uint8)),
+            r"item 0 has a ndarray as its mask.*return torch.as_tensor\(numpy.array\(mask\)\)",
+        ),
+        ({"pixels": 1, "label": 2}, 'is a dict with the keys pixels, label.*"image" and "mask"'),
+        ((torch.zeros(3, 4, 5), torch.zeros(4, 5).long(), "a"), "is a tuple of 3; expected"),
+        (torch.zeros(3, 4, 5), "is a Tensor; expected an image"),
+        ((torch.zeros(3, 4, 5), torch.zeros(4, 5)), r"mask of torch.float32.*use mask.long\(\)"),
+        ((torch.zeros(4, 5, 3), torch.zeros(4, 5).long()), r"permute\(2, 0, 1\) puts channels"),
+        ((torch.zeros(4, 5), torch.zeros(4, 5).long()), r"image\[None\] adds a missing one"),
+        ((torch.zeros(3, 4, 5), torch.zeros(1, 4, 5).long()), r"mask.squeeze\(0\) takes one"),
+    ],
+)
+def test_items_of_another_kind_are_answered_with_the_remedy(item: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DrawnCrops([item], (2, 2))[Draw(0, 0)]
+
+
+def test_the_remedies_are_right() -> None:
+    image, mask = Image.new("RGB", (5, 4), (1, 2, 3)), Image.new("L", (5, 4), 1)
+    pair = (torch.as_tensor(np.array(image)).permute(2, 0, 1), torch.as_tensor(np.array(mask)))
+    crop, target = DrawnCrops([pair], 2, scale_range=(1, 1))[Draw(0, 0, focus=1)]
+    assert crop[:, 0, 0].tolist() == [1, 2, 3]
+    assert target.tolist() == [[1, 1], [1, 1]]
+
+
+def test_pairs_keys_and_attributes_are_the_same() -> None:
+    data = pairs(masks())
+    keys = [{"image": image, "mask": mask, "name": "a"} for image, mask in data]
+    samples = [Sample(image, mask, "a") for image, mask in data]
+    for draw in (Draw(3, 5), Draw(0, 6, focus=2)):
+        expected, target = DrawnCrops(data, 8)[draw]
+        for other in (keys, samples):
+            crop, labels = DrawnCrops(other, (8, 8))[draw]
+            assert torch.equal(crop, expected)
+            assert torch.equal(labels, target)
+
+
+def test_one_number_is_height_and_width() -> None:
+    image, target = DrawnCrops(pairs(masks()), 7)[Draw(0, 0)]
+    assert (image.shape[1:], target.shape) == ((7, 7), (7, 7))
+
+
+def test_a_plain_number_is_no_address() -> None:
+    loader = DataLoader(DrawnCrops(pairs(masks()), 7), batch_size=2)
+    with pytest.raises(TypeError, match=r"addressed by draws, got the number 0.*as batch_sampler"):
+        next(iter(loader))
 
 
 def test_a_mask_that_the_index_does_not_describe() -> None:

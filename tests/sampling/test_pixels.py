@@ -64,3 +64,8 @@ def test_ids_outside_the_classes_are_refused(mask: torch.Tensor) -> None:
 def test_masks_hold_integers(dtype: torch.dtype) -> None:
     with pytest.raises(ValueError, match="must hold integer class ids"):
         count_classes(torch.zeros(2, 2, dtype=dtype), 4, ignore_index=255)
+
+
+def test_a_mask_is_a_tensor() -> None:
+    with pytest.raises(ValueError, match=r"must be a tensor .* got list: torch.as_tensor"):
+        count_classes([[0, 1]], 4, ignore_index=255)  # type: ignore[arg-type]

@@ -105,3 +105,9 @@ def test_bad_input() -> None:
     with pytest.raises(ValueError, match="expected 0 to 2"):
         running.update(torch.zeros(1, 2, 2).long(), torch.full((1, 2, 2), 3))
     assert not running.matrix.any(), "a batch that was refused leaves no trace"
+
+
+def test_it_says_what_it_is() -> None:
+    running = RunningIoU(3)
+    running.update(torch.tensor([[[0, 1]]]), torch.tensor([[[0, 0]]]))
+    assert repr(running) == "RunningIoU(num_classes=3, half_life=200, iou=[0.50, 0.00, -])"

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import copy
 import io
 import warnings
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from lossmaxpool.sampling import ClassIndex, Draw, DrawnCrops, PerformanceSampler, RunningIoU
 from tests.sampling.scenes import CLASSES, half_right, index_of, masks, pairs
@@ -24,6 +26,13 @@ with_workers = pytest.mark.filterwarnings(
 def make(**options: Any) -> PerformanceSampler:
     settings = {"seed": 7, "blend": 0.7, "update_interval": INTERVAL, "steps": STEPS} | options
     return PerformanceSampler(index_of(masks()), BATCH, **settings)
+
+
+def updated(sampler: PerformanceSampler) -> Iterator[list[Draw]]:
+    """The batches of one iteration, each of which is followed by an update."""
+    for batch in sampler:
+        yield batch
+        sampler.update(torch.full((CLASSES,), 0.5))
 
 
 class Training:
@@ -95,9 +104,9 @@ def test_a_run_with_workers_resumes_without_them(uninterrupted: Training) -> Non
 
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_ranks_share_the_batch(world_size: int) -> None:
-    whole = list(make(steps=2 * INTERVAL))
+    whole = list(updated(make(steps=2 * INTERVAL)))
     parts = [
-        list(make(steps=2 * INTERVAL, rank=rank, world_size=world_size))
+        list(updated(make(steps=2 * INTERVAL, rank=rank, world_size=world_size)))
         for rank in range(world_size)
     ]
     for step, batch in enumerate(whole):
@@ -150,9 +159,107 @@ def test_a_loader_that_draws_too_far_ahead_is_stopped() -> None:
         next(iter(loader))
 
 
-def test_an_update_that_is_forgotten_is_noticed() -> None:
+def test_an_update_that_is_forgotten_is_noticed_after_one_interval() -> None:
+    batches = iter(make())
+    assert len(list(islice(batches, INTERVAL + 1))) == INTERVAL + 1
     with pytest.raises(RuntimeError, match="call update once after every batch"):
-        list(make())
+        next(batches)
+
+
+@pytest.mark.parametrize("blend", [0.0, 0.7])
+@pytest.mark.parametrize("updates", [0, 4])
+def test_an_update_that_is_forgotten_is_noticed_in_the_next_epoch(
+    blend: float, updates: int
+) -> None:
+    sampler = make(steps=5, blend=blend)
+    assert len(list(sampler)) == 5
+    for _ in range(updates):
+        sampler.update(torch.full((CLASSES,), 0.5))
+    with pytest.raises(
+        RuntimeError, match=f"up to step 5 was drawn, but update .* {updates} times"
+    ):
+        next(iter(sampler))
+    sampler.update(torch.full((CLASSES,), 0.5))
+    if updates == 4:
+        assert len(list(sampler)) == 5
+
+
+def test_looking_at_a_batch_or_at_a_copy_needs_no_update() -> None:
+    sampler = make(steps=5)
+    assert next(iter(sampler)) == next(iter(sampler)) == next(iter(copy.deepcopy(sampler)))
+    ahead = list(copy.deepcopy(sampler))
+    assert list(updated(sampler)) == ahead
+
+
+@with_workers
+@pytest.mark.parametrize(("workers", "persistent"), [(0, False), (1, True)])
+def test_each_epoch_goes_on_where_the_last_one_ended(workers: int, persistent: bool) -> None:
+    """Epochs of five steps draw what one long epoch draws, and the loader has a length."""
+    sampler = make(steps=5)
+    loader = DataLoader(
+        Numbered(), batch_sampler=sampler, num_workers=workers, persistent_workers=persistent
+    )
+    assert len(loader) == len(sampler) == 5
+    seen = []
+    for _ in range(4):
+        before = len(seen)
+        for images, _ in loader:
+            seen.append(images.tolist())
+            sampler.update(torch.full((CLASSES,), 0.5))
+        assert len(seen) - before == len(loader)
+    whole = list(updated(make(steps=20)))
+    assert seen == [[draw.image for draw in batch] for batch in whole]
+
+
+class Numbered(Dataset[tuple[int, int]]):
+    """A data set that is addressed by draws, and yields the number of the image."""
+
+    def __getitem__(self, draw: Draw) -> tuple[int, int]:
+        return draw.image, draw.seed % 2
+
+
+def test_resuming_inside_an_epoch_draws_the_rest_of_it() -> None:
+    whole = list(updated(make(steps=15)))
+    sampler = make(steps=5)
+    seen = list(updated(sampler)) + list(islice(updated(sampler), 3))
+    resumed = make(steps=5)
+    resumed.load_state_dict(sampler.state_dict())
+    assert resumed.step == 7  # the update that follows the third batch was not reached
+    rest = list(updated(resumed))
+    assert len(rest) == 3
+    assert seen[:7] + rest + list(updated(resumed)) == whole
+
+
+def test_a_state_is_loaded_after_an_epoch_was_drawn() -> None:
+    sampler = make(steps=5)
+    start = sampler.state_dict()
+    first = list(sampler)
+    sampler.load_state_dict(start)
+    assert list(sampler) == first
+
+
+def test_schedulers_and_progress_bars_find_a_length() -> None:
+    sampler = PerformanceSampler(index_of(masks(10)), 4)
+    loader = DataLoader(DrawnCrops(pairs(masks(10)), 4), batch_sampler=sampler)
+    assert len(loader) == 3  # ten images in batches of four
+    assert len(loader.dataset) == 10  # type: ignore[arg-type]
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, epochs=2, steps_per_epoch=len(loader))
+
+
+def test_it_says_what_it_is() -> None:
+    sampler = make()
+    sampler.update(torch.full((CLASSES,), 0.5))
+    assert repr(sampler) == (
+        "PerformanceSampler(12 images, 4 classes, batch_size=4, 60 steps per epoch, at step 1, "
+        "blend=0.7, weighting='inverse', floor=0.05, temperature=1.0, update_interval=8, seed=7)"
+    )
+
+
+@pytest.mark.parametrize("iou", [[0.5] * CLASSES, 0.5])
+def test_an_iou_that_is_no_tensor(iou: Any) -> None:
+    with pytest.raises(ValueError, match=f"as a tensor, .* got {type(iou).__name__}"):
+        make().update(iou)
 
 
 def test_uniform_draws_need_no_iou() -> None:
@@ -171,11 +278,13 @@ def test_draws_by_class_need_an_iou() -> None:
         make().update()
 
 
-def test_without_a_number_of_steps_it_never_ends() -> None:
-    sampler = make(steps=None)
-    for _ in islice(sampler, 3 * STEPS):
-        sampler.update(torch.full((CLASSES,), 0.5))
-    assert sampler.step == 3 * STEPS
+def test_without_a_number_of_steps_an_epoch_shows_every_image_once() -> None:
+    sampler = make(steps=None, blend=0.0)
+    assert len(sampler) == 3
+    for epoch in range(1, 61):
+        images = [draw.image for batch in updated(sampler) for draw in batch]
+        assert sorted(images) == list(range(12))
+        assert sampler.step == 3 * epoch
 
 
 def test_the_past_is_not_drawn_again() -> None:
@@ -210,11 +319,10 @@ def test_classes_without_pixels_are_reported_once_and_never_drawn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         drawn: list[Draw] = []
-        for batch in sampler:
-            drawn += batch
-            sampler.update(torch.full((6,), torch.nan))
-            if sampler.step == 200:
-                break
+        while sampler.step < 200:
+            for batch in sampler:
+                drawn += batch
+                sampler.update(torch.full((6,), torch.nan))
     assert {draw.focus for draw in drawn} == {0, 1, 2, 3}
 
 
@@ -239,6 +347,7 @@ def test_no_class_at_all() -> None:
         ({"blend": 1.5}, r"blend must be a probability in \[0, 1\], got 1.5"),
         ({"blend": float("nan")}, "blend must be a probability"),
         ({"update_interval": 0}, "update_interval must be at least 1 step, got 0"),
+        ({"steps": 0}, "steps must be at least 1 step per epoch, got 0"),
         ({"weighting": "worst"}, "weighting must be one of 'inverse', 'complement'"),
         ({"floor": -1.0}, "floor must lie in"),
         ({"temperature": -1.0}, "temperature must be positive"),

@@ -24,9 +24,9 @@ COMMANDS = {
     "sweep": "train a grid of methods, exponents, supports and seeds; a table and a plot",
     "evaluate": "mIoU and per-class IoU of a checkpoint",
     "predict": "masks and overlays of a folder of images",
-    "tables": "the paper's tables beside what was run here",
-    "figures": "the paper's figures, from the operator and from what was run here",
 }
+# The paper's tables and figures are beside the package: they are no part of an installation.
+MOVED = {name: f"python -m reproduction {name}" for name in ("tables", "figures")}
 INTERRUPTED = 130
 
 
@@ -53,6 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     name, *rest = words
     if name not in COMMANDS:
+        if name in MOVED:
+            sys.stderr.write(
+                f"error: {name!r} is no command since version 0.2: run `{MOVED[name]}` in a "
+                "checkout of the source\n"
+            )
+            return 2
         hint = did_you_mean(name, COMMANDS)
         sys.stderr.write(f"error: there is no command {name!r}. {hint}\n\n{_overview()}")
         return 2
@@ -86,19 +92,20 @@ def _overview() -> str:
 def _run(name: str, words: list[str]) -> int:
     command = importlib.import_module(f"lossmaxpool.cli.{name}")
     from lossmaxpool.cli.parser import CommandParser
-    from lossmaxpool.training.errors import RunInterruptedError
 
     try:
         parser = CommandParser(prog=f"lossmaxpool {name}", description=command.__doc__)
         command.add_arguments(parser)
         status: int | None = command.run(parser.parse(words))
-    except RunInterruptedError as error:
-        sys.stderr.write(f"{error}\n")
-        return INTERRUPTED
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         return INTERRUPTED
     except Exception as error:
+        from lossmaxpool.training.errors import RunInterruptedError
+
+        if isinstance(error, RunInterruptedError):
+            sys.stderr.write(f"{error}\n")
+            return INTERRUPTED
         told = _for_people(error)
         if told is None:
             raise

@@ -14,7 +14,7 @@ from lossmaxpool.report import format_table, write_report
 from lossmaxpool.training import TrainConfig
 from lossmaxpool.training.compare import plan_comparison
 from lossmaxpool.training.config import MethodId
-from lossmaxpool.training.folder import claim_output
+from lossmaxpool.training.folder import Resume, claimed_output
 from lossmaxpool.training.many import train_all
 
 SAVED = "compare.yaml"
@@ -47,7 +47,7 @@ def compare_and_report(
     out: Path,
     *,
     jobs: int = 1,
-    resume: bool = False,
+    resume: Resume = False,
 ) -> None:
     """Train, report, print: what ``compare`` and ``demo`` have in common.
 
@@ -64,8 +64,8 @@ def compare_and_report(
     """
     runs = plan_comparison(config, methods, seeds, out)
     saved = {"methods": list(methods), "seeds": list(seeds), **shared_options(config)}
-    claim_output(out, {SAVED: saved}, runs, resume=resume)
-    train_all(runs, jobs=jobs)
+    with claimed_output(out, {SAVED: saved}, runs, resume=resume):
+        train_all(runs, jobs=jobs)
     folders = [folder for _, folder in runs]
     report = write_report(folders, out)
     sys.stdout.write(f"\n{format_table(folders)}\n\n{report}\n")

@@ -33,7 +33,7 @@ def run(options: Namespace) -> None:
     """Train, report, print the table."""
     out = first_unfinished(options.out)
     compare_and_report(
-        configuration(options.steps), ["base", "loss-only"], [0, 1], out, jobs=2, resume=True
+        configuration(options.steps), ["base", "loss-only"], [0, 1], out, jobs=2, resume="auto"
     )
 
 

@@ -23,10 +23,23 @@ def add_network(parser: CommandParser) -> None:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of a ``--device`` option."""
+    """Return the device of a ``--device`` option.
+
+    Raises:
+        ValueError: torch does not know it, or this machine does not have it.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"--device {name} cannot be used ({reason}): give auto, cpu, or cuda on a machine "
+            "with a GPU"
+        ) from error
+    return device
 
 
 def show_progress(done: int, total: int) -> None:

@@ -5,16 +5,27 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import warnings
+from collections import deque
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
-from lossmaxpool.training.recipes import RECIPES, recipe_file
+from lossmaxpool.cli.values import (
+    RENAMED,
+    OptionError,
+    as_flag,
+    read_options,
+    takes_several,
+    typed,
+    with_typed_values,
+)
 
 _RECIPE = "--recipe"
+_FILES = (_RECIPE, "--config")
 # How jsonargparse reports a word that is no option: as a flag, in a file, in a group of a file.
 _UNKNOWN = (
     re.compile(r"unrecognized arguments: (?:.*? )?--([\w.-]+)"),
@@ -34,6 +45,7 @@ class CommandParser(ArgumentParser):
         # An abbreviation would change its meaning with the next option that is added.
         super().__init__(allow_abbrev=False, **arguments)
         self._saved: str | None = None
+        self._refused: dict[str, str] = {}
 
     def add_config_file(self) -> None:
         """Let a YAML file hold the options; flags after ``--config`` override it."""
@@ -41,6 +53,8 @@ class CommandParser(ArgumentParser):
 
     def add_recipe(self) -> None:
         """Let a YAML file of the package hold the options; what comes after it overrides it."""
+        from lossmaxpool.training.recipes import RECIPES
+
         self.add_argument(
             _RECIPE,
             type=str | None,
@@ -59,13 +73,29 @@ class CommandParser(ArgumentParser):
         self.add_argument("--out", type=Path, required=True, help=what)
         self.add_argument(
             "--resume",
-            action="store_true",
-            help=f"go on with what is in the folder, under the options of its {saved}",
+            type=bool | Literal["auto"],
+            nargs="?",
+            const=True,
+            default=False,
+            help=f"go on with what is in the folder, under the options of its {saved}; "
+            '"auto" begins where there is nothing yet, for the scripts of a cluster',
         )
+
+    def refuse(self, name: str, reason: str) -> None:
+        """Refuse a flag that would have no effect.
+
+        Args:
+            name: Its dotted name.
+            reason: What to write instead.
+        """
+        self._refused[name] = reason
 
     def parse(self, words: Sequence[str]) -> Namespace:
         """Return the options with their dataclasses built."""
-        parsed = self.parse_args([*self._saved_options(words), *_recipes_as_files(words)])
+        try:
+            parsed = self.parse_args([*self._saved_options(words), *self._translated(words)])
+        except OptionError as error:
+            self.error(str(error))
         if parsed.get("recipe") is not None:
             self.error("recipe is a flag, no key of a file: write --recipe, then --config")
         options: Namespace = self.instantiate(parsed)
@@ -87,24 +117,102 @@ class CommandParser(ArgumentParser):
             return []
         scout = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         scout.add_argument("--out", type=Path, default=None)
-        scout.add_argument("--resume", action="store_true")
+        scout.add_argument("--resume", nargs="?", const=True)
         known, _ = scout.parse_known_args(list(words))
         if not known.resume or known.out is None or not (known.out / self._saved).is_file():
             return []
-        return ["--config", str(known.out / self._saved)]
+        return [self._as_config(read_options(str(known.out / self._saved)))]
+
+    def _translated(self, words: Sequence[str]) -> list[str]:
+        """Return the words as jsonargparse expects them.
+
+        Files and recipes are read here, values are translated by their option's type, and flags
+        that are given twice, or have no effect, are refused.
+        """
+        types = self._types()
+        # A word after a value may be the next one of a list, where no argument has a place of its
+        # own among the flags.
+        only_flags = all(action.option_strings for action in self._actions)
+        translated: list[str] = []
+        seen: set[str] = set()
+        rest = deque(words)
+        while rest:
+            flag, equals, value = rest.popleft().partition("=")
+            name = _new_name(flag)
+            if not flag.startswith("--"):
+                translated.append(flag + equals + value)
+                continue
+            key = name.removeprefix("--")
+            if key in seen and flag not in _FILES:
+                raise OptionError(
+                    f"{flag} is given twice: give it once; several values are written {name} a,b"
+                )
+            seen.add(key)
+            if key in self._refused:
+                raise OptionError(f"{flag} has no effect here: {self._refused[key]}")
+            if flag in _FILES:
+                given = value if equals else _next(rest)
+                path = _recipe(given) if flag == _RECIPE else given
+                translated.append(self._as_config(read_options(path)))
+                continue
+            if any(name.startswith(f"{key}.") for name in types):
+                group = read_options(value if equals else _next(rest))
+                translated.append(self._as_config({key: group}))
+                continue
+            values = [value] if equals else []
+            hint = types.get(key)
+            while rest and (takes_several(hint) or not values) and _is_value(rest[0]):
+                if values and not (only_flags or _is_number(rest[0])):
+                    break
+                values.append(rest.popleft())
+            if not values or hint is None:
+                translated += [name + equals + value, *([] if equals else values)]
+                continue
+            found = typed(key, hint, ",".join(values))
+            as_typed = found if isinstance(found, str) else as_flag(found)
+            translated.append(f"{name}={as_typed}")
+        return translated
+
+    def _as_config(self, options: dict[str, Any]) -> str:
+        return f"--config={as_flag(with_typed_values(options, self._types()))}"
+
+    def _types(self) -> dict[str, Any]:
+        """Return the type of each option that has one, by its dotted name."""
+        hints = {action.dest: getattr(action, "_typehint", None) for action in self._actions}
+        return {name: hint for name, hint in hints.items() if hint is not None}
 
 
-def _recipes_as_files(words: Sequence[str]) -> list[str]:
-    """Put ``--config FILE`` where ``--recipe NAME`` stands: the later of two files overrides."""
-    found: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        flag, equals, name = word.partition("=")
-        if flag == _RECIPE:
-            found += ["--config", str(recipe_file(name if equals else next(rest, "")))]
-        else:
-            found.append(word)
-    return found
+def _new_name(flag: str) -> str:
+    """Return a flag of version 0.1 under its present name, with a warning."""
+    group, dot, leaf = flag.removeprefix("--").partition(".")
+    if not flag.startswith("--") or group not in RENAMED:
+        return flag
+    name = f"--{RENAMED[group]}{dot}{leaf}"
+    warnings.warn(f"{flag} is called {name} now", stacklevel=2)
+    return name
+
+
+def _recipe(name: str) -> str:
+    # Imported here: the commands that take no recipe need none of the training libraries.
+    from lossmaxpool.training.recipes import recipe_file
+
+    return str(recipe_file(name))
+
+
+def _next(rest: deque[str]) -> str:
+    return rest.popleft() if rest else ""
+
+
+def _is_value(word: str) -> bool:
+    return not word.startswith("-") or _is_number(word)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def nearest_option(given: str, known: Iterable[str]) -> str:

@@ -27,6 +27,9 @@ def add_runs(parser: CommandParser, methods: Sequence[MethodId], seeds: Sequence
     parser.add_argument("--seeds", type=list[int], default=list(seeds), help="one run each")
     parser.add_argument("--jobs", type=PositiveInt, default=1, help="runs at the same time")
     parser.add_class_arguments(TrainConfig, as_group=False, skip=_OWN)
+    parser.set_defaults({"data.name": None})
+    parser.refuse("method", "give --methods")
+    parser.refuse("seed", "give --seeds")
 
 
 def shared_config(options: Namespace) -> TrainConfig:

@@ -11,7 +11,7 @@ from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.cli.several import add_runs, shared_config, shared_options
 from lossmaxpool.report.sweep import sweep_table, write_sweep
 from lossmaxpool.training import TrainConfig
-from lossmaxpool.training.folder import claim_output
+from lossmaxpool.training.folder import claimed_output
 from lossmaxpool.training.many import train_all
 from lossmaxpool.training.sweep import MAX_POOLED, Grid, plan
 
@@ -24,9 +24,14 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_recipe()
     parser.add_config_file()
     parser.add_output("the folder of the runs, the table and the plot", SAVED)
-    parser.add_argument("--p", type=list[float], default=[1.3], help="norm exponents")
     parser.add_argument(
-        "--min_support", type=list[float], default=[0.25], help="shares of the pixels, m / n"
+        "--p", type=list[float] | None, default=None, help="norm exponents, 1.3 if not given"
+    )
+    parser.add_argument(
+        "--min_support",
+        type=list[float] | None,
+        default=None,
+        help="shares of the pixels, m / n; 0.25 if not given",
     )
     parser.add_argument(
         "--dry-run",
@@ -35,21 +40,28 @@ def add_arguments(parser: CommandParser) -> None:
         help="train nothing; print one command per run, for a cluster",
     )
     add_runs(parser, methods=("lmp",), seeds=(0,))
+    for axis in ("p", "min_support"):
+        parser.refuse(f"loss.{axis}", f"a sweep takes --{axis}, one value or several")
 
 
 def run(options: Namespace) -> None:
     """Train what is not yet trained, then write and print what came out."""
     config = shared_config(options)
-    grid = Grid(options.methods, options.p, options.min_support, options.seeds)
+    grid = Grid(
+        options.methods,
+        [config.loss.p] if options.p is None else options.p,
+        [config.loss.min_support] if options.min_support is None else options.min_support,
+        options.seeds,
+    )
     runs = plan(config, grid, options.out)
     common = shared_options(config)
     axes = {name: list(getattr(grid, name)) for name in Grid.__dataclass_fields__}
     saved = {SHARED: common, SAVED: axes | common}
-    claim_output(options.out, saved, runs, resume=options.resume)
-    if options.dry_run:
-        sys.stdout.writelines(f"{command(*each, options)}\n" for each in runs)
-        return
-    train_all(runs, jobs=options.jobs)
+    with claimed_output(options.out, saved, runs, resume=options.resume):
+        if options.dry_run:
+            sys.stdout.writelines(f"{command(*each, options)}\n" for each in runs)
+            return
+        train_all(runs, jobs=options.jobs)
     folders = [folder for _, folder in runs]
     write_sweep(folders, options.out)
     sys.stdout.write(f"\n{sweep_table(folders)}\n\n{options.out}\n")
@@ -62,4 +74,4 @@ def command(config: TrainConfig, folder: object, options: Namespace) -> str:
     if config.method in MAX_POOLED:
         words += ["--loss.p", f"{config.loss.p!r}"]
         words += ["--loss.min_support", f"{config.loss.min_support!r}"]
-    return shlex.join([*words, "--out", str(folder), "--resume"])
+    return shlex.join([*words, "--out", str(folder), "--resume", "auto"])

@@ -33,7 +33,7 @@ class DataConfig:
     Attributes:
         name: "street-scenes" (drawn on the fly), "folders" (your own images and masks), or a
             published set: "camvid", "cityscapes", "voc", "ade20k", "mapillary-vistas",
-            "coco-stuff".
+            "coco-stuff". None is "folders" where there is a root, and "street-scenes" elsewhere.
         root: folder of the data set; not for street-scenes.
         train_split: images to train on. CamVid: "train" or "sequence-train". VOC: "train",
             "trainval" or "train_aug" (10,582 images).
@@ -45,9 +45,12 @@ class DataConfig:
         train_scenes: number of street scenes to train on.
         val_scenes: number of street scenes to evaluate on.
         scene_seed: seed of the street scenes.
+
+    Raises:
+        ValueError: a root for the street scenes, which have none.
     """
 
-    name: DataName = "street-scenes"
+    name: DataName | None = None
     root: Path | None = None
     train_split: str = "train"
     val_split: str = "val"
@@ -58,6 +61,15 @@ class DataConfig:
     train_scenes: int = 512
     val_scenes: int = 64
     scene_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.name is None:
+            self.name = "street-scenes" if self.root is None else "folders"
+        elif self.name == "street-scenes" and self.root is not None:
+            raise ValueError(
+                f"data.root is {self.root}, but the street-scenes are drawn and have no folder: "
+                "leave out data.name for your own images and masks, or data.root for the scenes"
+            )
 
 
 def open_dataset(config: DataConfig, split: str) -> SegmentationDataset:
@@ -82,7 +94,7 @@ def open_dataset(config: DataConfig, split: str) -> SegmentationDataset:
         num_images = config.val_scenes if split == "val" else config.train_scenes
         return StreetScenes(split, num_images, config.scene_size, config.scene_seed)
     if config.name not in get_args(DataName):
-        raise DataError(unknown_choice("data set", config.name, get_args(DataName)))
+        raise DataError(unknown_choice("data set", str(config.name), get_args(DataName)))
     if config.root is None:
         raise DataError(f"The data set '{config.name}' needs a root: the folder that holds it.")
     readers: dict[str, Callable[[Path, str], SegmentationDataset]] = {
@@ -94,4 +106,4 @@ def open_dataset(config: DataConfig, split: str) -> SegmentationDataset:
         "coco-stuff": COCOStuff,
         "folders": partial(Folders, classes=config.classes),
     }
-    return readers[config.name](config.root, split)
+    return readers[str(config.name)](config.root, split)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-import segmentation_models_pytorch as smp
-import timm
-from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import nn
 
 from lossmaxpool.models.caffe_weights import load_caffe_weights
@@ -23,23 +20,22 @@ from lossmaxpool.models.trunk import (
 from lossmaxpool.models.weights import load_encoder_weights, resolve_weights
 from lossmaxpool.spelling import did_you_mean
 
-ARCHITECTURES: dict[str, type[nn.Module]] = {"DeepLabV2": DeepLabV2} | {
-    name: getattr(smp, name)
-    for name in (
-        "DeepLabV3",
-        "DeepLabV3Plus",
-        "DPT",
-        "FPN",
-        "Linknet",
-        "MAnet",
-        "PAN",
-        "PSPNet",
-        "Segformer",
-        "UPerNet",
-        "Unet",
-        "UnetPlusPlus",
-    )
-}
+# timm and segmentation_models_pytorch take seconds to import: only where a network is built.
+ARCHITECTURES = (
+    "DPT",
+    "DeepLabV2",
+    "DeepLabV3",
+    "DeepLabV3Plus",
+    "FPN",
+    "Linknet",
+    "MAnet",
+    "PAN",
+    "PSPNet",
+    "Segformer",
+    "UPerNet",
+    "Unet",
+    "UnetPlusPlus",
+)
 # What build_model itself decides; the rest of an architecture's arguments are decoder options.
 _OWN_ARGUMENTS = {
     "self",
@@ -143,6 +139,8 @@ def normalization(
     _check_encoder(config.encoder)
     if _is_caffe(config):
         return CAFFE_MEAN, CAFFE_STD
+    import timm
+
     settings = timm.models.get_pretrained_cfg(config.encoder.removeprefix(TIMM_PREFIX))
     assert settings is not None  # timm knows the name: every model has one
     red, green, blue = settings.mean
@@ -154,9 +152,14 @@ def _architecture(name: str) -> type[nn.Module]:
     if name not in ARCHITECTURES:
         raise ValueError(
             f"Unknown architecture {name!r}. {did_you_mean(name, ARCHITECTURES)} "
-            f"There are: {', '.join(sorted(ARCHITECTURES))}."
+            f"There are: {', '.join(ARCHITECTURES)}."
         )
-    return ARCHITECTURES[name]
+    if name == "DeepLabV2":
+        return DeepLabV2
+    import segmentation_models_pytorch as smp
+
+    architecture: type[nn.Module] = getattr(smp, name)
+    return architecture
 
 
 def _is_caffe(config: ModelConfig) -> bool:
@@ -190,6 +193,8 @@ def _check_encoder(name: str) -> None:
             names = ", ".join(CAFFE_PREFIX + known for known in CAFFE_TRUNKS)
             raise ValueError(f"Unknown encoder {name!r}. There are: {names}.")
         return
+    import timm
+
     timm_name = name.removeprefix(TIMM_PREFIX)
     known = timm.is_model(timm_name)
     if name.startswith(TIMM_PREFIX) and known:
@@ -226,6 +231,8 @@ def _arguments(architecture: type[nn.Module], config: ModelConfig) -> dict[str, 
 
 
 def _freeze_batch_norm(model: nn.Module, encoder_name: str) -> None:
+    from timm.layers.norm_act import freeze_batch_norm_2d
+
     encoder = model.encoder
     assert isinstance(encoder, nn.Module)
     if not any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules()):

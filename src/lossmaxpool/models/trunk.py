@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import timm
 import torch
-from timm.models.resnet import Bottleneck
 from torch import Tensor, nn
 
 TIMM_PREFIX = "tu-"
@@ -34,6 +32,8 @@ class Trunk(nn.Module):
     """
 
     def __init__(self, name: str, output_stride: int, pretrained: bool) -> None:
+        import timm
+
         super().__init__()
         if output_stride not in (8, 16, 32):
             raise ValueError(f"the output stride is {output_stride}; expected 8, 16 or 32")
@@ -72,6 +72,8 @@ def use_caffe_layout(resnet: nn.Module) -> None:
     Args:
         resnet: a timm ResNet; changed in place.
     """
+    from timm.models.resnet import Bottleneck
+
     for stage in ("layer2", "layer3", "layer4"):
         first, second = resnet.get_submodule(f"{stage}.0"), resnet.get_submodule(f"{stage}.1")
         assert isinstance(first, Bottleneck)

@@ -9,7 +9,6 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -209,6 +208,8 @@ def _encoder_name(name: str, wanted: Container[str]) -> str:
 
 def _names_of_classifier(encoder: nn.Module) -> set[str]:
     """What timm's whole model has: its head is no part of the encoder, and no surprise either."""
+    import timm
+
     with torch.device("meta"):
         return set(timm.create_model(str(encoder.name)).state_dict())
 

@@ -13,9 +13,8 @@ from lossmaxpool.report.fields import RecordError
 from lossmaxpool.report.files import standalone, write_text
 from lossmaxpool.report.formats import number, with_std
 from lossmaxpool.report.grid import aligned, piped
-from lossmaxpool.report.protocol.columns import recipe_of
-from lossmaxpool.report.published import Recipe
 from lossmaxpool.report.records import read_run
+from lossmaxpool.report.setting import MethodSetting, method_setting
 from lossmaxpool.report.statistics import Score, score
 from lossmaxpool.report.sweep_figure import Level, Line, Panel, sweep_figure
 
@@ -59,18 +58,18 @@ def read_settings(folders: Sequence[Path]) -> list[Setting]:
                 f"{run.folder} was trained on other data or classes than {runs[0].folder}: "
                 "sweep over one data set at a time."
             )
-    groups: dict[Recipe, list[Run]] = {}
+    groups: dict[MethodSetting, list[Run]] = {}
     for run in runs:
-        groups.setdefault(recipe_of(run), []).append(run)
+        groups.setdefault(method_setting(run), []).append(run)
     return [
         Setting(
-            recipe.method,
+            shared.method,
             members[0].label,
-            math.nan if recipe.p is None else recipe.p,
-            math.nan if recipe.min_support is None else recipe.min_support,
+            math.nan if shared.p is None else shared.p,
+            math.nan if shared.min_support is None else shared.min_support,
             tuple(members),
         )
-        for recipe, members in groups.items()
+        for shared, members in groups.items()
     ]
 
 

@@ -1,5 +1,6 @@
 """The complementary sampler: crops drawn by the inverse of the running IoU."""
 
+from lossmaxpool.crops import Span, random_span
 from lossmaxpool.sampling.class_index import ClassIndex
 from lossmaxpool.sampling.count_cache import CacheError
 from lossmaxpool.sampling.drawn_crops import DrawnCrops
@@ -9,7 +10,6 @@ from lossmaxpool.sampling.pixels import random_pixel
 from lossmaxpool.sampling.running_iou import RunningIoU
 from lossmaxpool.sampling.sampler import PerformanceSampler
 from lossmaxpool.sampling.weighting import class_probabilities
-from lossmaxpool.spans import Span, random_span
 
 __all__ = [
     "CacheError",

@@ -38,6 +38,11 @@ class ClassIndex:
     counts: Tensor
 
     def __init__(self, counts: Tensor) -> None:
+        if not isinstance(counts, Tensor):
+            raise ValueError(
+                f"counts is a {type(counts).__name__}; expected a tensor (images, classes): "
+                "torch.as_tensor makes one"
+            )
         if counts.ndim != 2 or 0 in counts.shape:
             raise ValueError(
                 f"counts has shape {tuple(counts.shape)}; expected (images, classes), at least one "
@@ -154,6 +159,13 @@ class ClassIndex:
         """A hash of the counts: two indices of the same data have the same one."""
         shape = str(tuple(self.counts.shape)).encode()
         return blake2b(raw_bytes(self.counts), digest_size=16, key=shape).hexdigest()
+
+    def __repr__(self) -> str:
+        absent = f", without a pixel: {self.absent}" if self.absent else ""
+        return (
+            f"ClassIndex({self.num_images} images, {self.num_classes} classes, "
+            f"{int(self.counts.sum()):,} labeled pixels{absent})"
+        )
 
     def check_ranks(self) -> None:
         """Compares the index with those of the other ranks of the default process group.

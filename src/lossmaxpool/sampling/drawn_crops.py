@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lossmaxpool.crops import RandomCrop
 from lossmaxpool.sampling.draws import Draw
-from lossmaxpool.sampling.pixels import Pixel
-from lossmaxpool.spans import random_span
 
 
 class Pairs(Protocol):
     """Images (D, H, W) with their masks (H, W), by number."""
 
     def __getitem__(self, index: int, /) -> Any: ...
+    def __len__(self) -> int: ...
 
 
 class DrawnCrops(Dataset[Any]):
@@ -30,9 +28,11 @@ class DrawnCrops(Dataset[Any]):
     the global random state is neither used nor changed.
 
     Args:
-        dataset: ``dataset[i]`` is an image (D, H, W), floating-point or uint8, and a mask (H, W)
-            of class ids. It must not be augmented: the class index describes its masks.
-        crop_size: (height, width) in pixels.
+        dataset: ``dataset[i]`` holds an image (D, H, W), floating-point or uint8, and a mask (H, W)
+            of class ids, both tensors: as a pair, under the keys "image" and "mask", or as
+            attributes of these names. It must not be augmented: the class index describes its
+            masks.
+        crop_size: (height, width) in pixels, or one number for both.
         scale_range: Smallest and largest scale, uniform on a logarithmic axis.
         flip: Whether to mirror half of the crops horizontally.
         fill: Value of the image where a crop reaches beyond it.
@@ -41,7 +41,9 @@ class DrawnCrops(Dataset[Any]):
             None leaves the pair.
 
     Raises:
-        ValueError: A size or scale is outside its range.
+        ValueError: A size or scale is outside its range. While iterating: an item is of another
+            kind; the message says how to convert it.
+        TypeError: While iterating: an address is a plain number, not a draw.
 
     Example:
         >>> image, mask = torch.zeros(3, 8, 8), torch.eye(8, dtype=torch.long)
@@ -54,7 +56,7 @@ class DrawnCrops(Dataset[Any]):
     def __init__(
         self,
         dataset: Pairs,
-        crop_size: tuple[int, int],
+        crop_size: int | tuple[int, int],
         *,
         scale_range: tuple[float, float] = (0.5, 2.0),
         flip: bool = True,
@@ -62,64 +64,74 @@ class DrawnCrops(Dataset[Any]):
         ignore_index: int = 255,
         transform: Callable[[Tensor, Tensor], Any] | None = None,
     ) -> None:
-        low, high = scale_range
-        if min(crop_size) < 1:
-            raise ValueError(f"crop_size must be positive, got {crop_size}")
-        if not 0 < low <= high < float("inf"):
-            raise ValueError(f"scale_range must be 0 < low <= high, got {scale_range}")
+        size = (crop_size,) * 2 if isinstance(crop_size, int) else tuple(crop_size)
+        if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+            raise ValueError(
+                f"crop_size must be positive, (height, width) or one number for both, "
+                f"got {crop_size}"
+            )
+        self.crop = RandomCrop(size, scale_range, flip)
         self.dataset = dataset
-        self.crop_size = crop_size
-        self.scale_range = scale_range
-        self.flip = flip
         self.fill = fill
         self.ignore_index = ignore_index
         self.transform = transform
 
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.dataset)
+
     def __getitem__(self, draw: Draw) -> Any:
         """The crop of a draw: an image (D, h, w) and a mask (h, w) int64, transformed."""
-        image, mask = self.dataset[draw.image]
-        if image.ndim != 3 or image.shape[1:] != mask.shape:
-            raise ValueError(
-                f"item {draw.image} has an image {tuple(image.shape)} and a mask "
-                f"{tuple(mask.shape)}; expected (D, H, W) and (H, W)"
+        if isinstance(draw, int):
+            raise TypeError(
+                f"DrawnCrops is addressed by draws, got the number {draw}: give its DataLoader a "
+                "PerformanceSampler as batch_sampler, and neither batch_size nor shuffle"
             )
-        pair = self._crop(image, mask, draw.seed, draw.pixel(mask))
+        image, mask = _pair(self.dataset[draw.image], draw.image)
+        pair = self.crop(
+            image,
+            mask,
+            draw.seed,
+            draw.pixel(mask),
+            fill=self.fill,
+            ignore_index=self.ignore_index,
+        )
         return pair if self.transform is None else self.transform(*pair)
 
-    def _crop(
-        self, image: Tensor, mask: Tensor, seed: int, pixel: Pixel | None
-    ) -> tuple[Tensor, Tensor]:
-        draws = torch.rand(4, generator=torch.Generator().manual_seed(seed)).tolist()
-        low, high = self.scale_range
-        scale = low * (high / low) ** draws[0]
-        row, column = pixel if pixel is not None else (None, None)
-        y = random_span(mask.shape[0], self.crop_size[0], scale, draws[1], row)
-        x = random_span(mask.shape[1], self.crop_size[1], scale, draws[2], column)
-        # Cut before it is scaled: the cost does not depend on the size of the image.
-        source = (..., slice(y.start, y.start + y.length), slice(x.start, x.start + x.length))
-        piece, labels = image[source], mask[source].long()
-        if (y.output, x.output) != (y.length, x.length):
-            piece = _resize(piece, (y.output, x.output))
-            labels = labels[_nearest(y.length, y.output)][:, _nearest(x.length, x.output)]
-        if self.flip and draws[3] < 0.5:
-            piece, labels = piece.flip(-1), labels.flip(-1)
-        window = (
-            ...,
-            slice(y.padding, y.padding + y.output),
-            slice(x.padding, x.padding + x.output),
+
+def _pair(item: Any, number: int) -> tuple[Tensor, Tensor]:
+    """The image and the mask of an item; an error tells how to convert what is neither."""
+    if isinstance(item, Mapping) and "image" in item and "mask" in item:
+        image, mask = item["image"], item["mask"]
+    elif hasattr(item, "image") and hasattr(item, "mask"):
+        image, mask = item.image, item.mask
+    elif isinstance(item, (tuple, list)) and len(item) == 2:
+        image, mask = item
+    else:
+        held = f" with the keys {', '.join(map(str, item))}" if isinstance(item, Mapping) else ""
+        held = f" of {len(item)}" if isinstance(item, (tuple, list)) else held
+        raise ValueError(
+            f"item {number} is a {type(item).__name__}{held}; expected an image (D, H, W) and a "
+            'mask (H, W): as a pair, or under the keys "image" and "mask"'
         )
-        crop = image.new_full((image.shape[0], *self.crop_size), self.fill)
-        target = torch.full(self.crop_size, self.ignore_index, dtype=torch.int64)
-        crop[window], target[window] = piece, labels
-        return crop, target
-
-
-def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    floating = image if image.is_floating_point() else image.float()
-    resized = F.interpolate(floating[None], size, mode="bilinear", antialias=True)[0]
-    return resized if image.is_floating_point() else resized.round().clamp(0, 255).to(image.dtype)
-
-
-def _nearest(length: int, output: int) -> Tensor:
-    """The source pixel under the middle of each output pixel."""
-    return (torch.arange(output) * 2 + 1) * length // (2 * output)
+    for name, value, remedy in (
+        ("image", image, "torch.as_tensor(numpy.array(image)).permute(2, 0, 1)"),
+        ("mask", mask, "torch.as_tensor(numpy.array(mask))"),
+    ):
+        if not isinstance(value, Tensor):
+            raise ValueError(
+                f"item {number} has a {type(value).__name__} as its {name}; expected tensors, an "
+                "image (D, H, W) and a mask (H, W): return "
+                f"{remedy} from the data set"
+            )
+    if mask.is_floating_point() or mask.is_complex():
+        raise ValueError(
+            f"item {number} has a mask of {mask.dtype}; expected integer class ids: use mask.long()"
+        )
+    if image.ndim != 3 or image.shape[1:] != mask.shape:
+        raise ValueError(
+            f"item {number} has an image {tuple(image.shape)} and a mask {tuple(mask.shape)}; "
+            "expected (D, H, W) and (H, W): permute(2, 0, 1) puts channels first, image[None] "
+            "adds a missing one, and mask.squeeze(0) takes one away"
+        )
+    return image, mask

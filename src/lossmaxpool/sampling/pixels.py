@@ -25,8 +25,13 @@ def count_classes(mask: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     Raises:
         ValueError: The mask does not hold integers, or ids outside [0, C) that are not ignored.
     """
+    if not isinstance(mask, Tensor):
+        raise ValueError(
+            f"a mask must be a tensor (H, W) of integer class ids, got {type(mask).__name__}: "
+            "torch.as_tensor(numpy.asarray(mask)) makes one"
+        )
     if mask.is_floating_point() or mask.is_complex() or mask.dtype == torch.bool:
-        raise ValueError(f"a mask must hold integer class ids, got {mask.dtype}")
+        raise ValueError(f"a mask must hold integer class ids, got {mask.dtype}: use mask.long()")
     ids = mask.flatten()
     ids = ids[ids != ignore_index]
     if ids.dtype != torch.uint8:

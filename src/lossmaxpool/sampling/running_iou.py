@@ -80,6 +80,12 @@ class RunningIoU:
         hits = self.matrix.diagonal()
         return hits / (self.matrix.sum(1) + self.matrix.sum(0) - hits)  # 0 / 0 is NaN
 
+    def __repr__(self) -> str:
+        iou = ", ".join("-" if value != value else f"{value:.2f}" for value in self.iou().tolist())
+        return (
+            f"RunningIoU(num_classes={self.num_classes}, half_life={self.half_life:g}, iou=[{iou}])"
+        )
+
     def state_dict(self) -> dict[str, Any]:
         """The state after the last update, the same on every rank."""
         return {"matrix": self.matrix.clone(), "half_life": self.half_life}

@@ -34,6 +34,9 @@ class PerformanceSampler(Sampler[list[Draw]]):
     It is the ``batch_sampler`` of a ``DataLoader`` over a data set that is addressed by draws, such
     as :class:`DrawnCrops`. Call :meth:`update` with the IoU once after every batch: a step.
 
+    Iterating draws from the present step to the end of its epoch, and the next iteration goes on
+    from there: no epoch repeats another. ``len(sampler)`` is the number of steps of an epoch.
+
     A draw is a pure function of (seed, step, slot) and the probabilities, and these change at
     fixed steps alone. Steps come in intervals of ``update_interval``; what is drawn in one is
     decided by the IoU that was known *when the interval before it began*:
@@ -42,9 +45,9 @@ class PerformanceSampler(Sampler[list[Draw]]):
     * steps kK to (k + 1)K - 1, from k = 2 on: by the one after (k - 1)K updates.
 
     That leaves a loader K batches to draw ahead, and whatever it does within them changes nothing:
-    the number of workers, of ranks, and where a run was resumed do not show. A loader that draws
-    further ahead is stopped by an error; it draws ``num_workers * prefetch_factor`` batches ahead,
-    and Lightning one more.
+    the number of workers, of ranks, and where a run was resumed do not show. A loader draws
+    ``num_workers * prefetch_factor`` batches ahead, and Lightning one more; an error stops one that
+    draws further ahead, and a loop that forgets :meth:`update`.
 
     Args:
         index: Which images hold which class.
@@ -56,7 +59,8 @@ class PerformanceSampler(Sampler[list[Draw]]):
         floor: Least IoU, or weight, that a class is drawn by.
         temperature: Above 0; 1 is the plain weighting.
         update_interval: K, steps between two changes of the probabilities.
-        steps: The number of steps of the run; None never ends.
+        steps: The number of steps of an epoch; None takes as many as show every image once:
+            ceil(images / batch_size).
         rank: This process, which takes the slots rank, rank + world_size, ...; None asks the
             default process group when batches are drawn.
         world_size: The number of processes; None asks the default process group.
@@ -65,6 +69,7 @@ class PerformanceSampler(Sampler[list[Draw]]):
     Raises:
         ValueError: A parameter outside its range, a batch size that the ranks cannot share evenly,
             or no class to draw.
+        RuntimeError: While iterating: ``update`` was forgotten, or the loader draws too far ahead.
 
     Example:
         >>> index = ClassIndex(torch.tensor([[9, 0], [5, 4]]))
@@ -100,6 +105,8 @@ class PerformanceSampler(Sampler[list[Draw]]):
             raise ValueError(f"blend must be a probability in [0, 1], got {blend}")
         if update_interval < 1:
             raise ValueError(f"update_interval must be at least 1 step, got {update_interval}")
+        if steps is not None and steps < 1:
+            raise ValueError(f"steps must be at least 1 step per epoch, got {steps}")
         self.index = index
         self.batch_size = batch_size
         self.seed = seed
@@ -114,6 +121,7 @@ class PerformanceSampler(Sampler[list[Draw]]):
         self._slots()
         self._present = index.present
         self._step = 0
+        self._drawn = 0  # the end of the last epoch of which every batch was drawn
         # What was known after j * update_interval updates, by j: the newest and the one before.
         self._known = {0: torch.full((index.num_classes,), torch.nan, dtype=torch.float64)}
         self._absent: list[str] = []  # those still to be reported
@@ -143,10 +151,11 @@ class PerformanceSampler(Sampler[list[Draw]]):
         """
         done = self._step + 1
         if self.blend > 0:
-            if iou is None:
+            if not isinstance(iou, Tensor):
                 raise ValueError(
-                    f"update needs the IoU of the classes, since blend is {self.blend}: hand over "
-                    "RunningIoU.iou(), or set blend=0"
+                    f"update needs the IoU of the classes as a tensor, since blend is "
+                    f"{self.blend}: hand over RunningIoU.iou(), or set blend=0; got "
+                    f"{'none' if iou is None else type(iou).__name__}"
                 )
             if done % self.update_interval == 0:
                 self._publish(iou, done // self.update_interval)
@@ -163,7 +172,7 @@ class PerformanceSampler(Sampler[list[Draw]]):
         """
         decisive = max(step // self.update_interval - 1, 0)
         if decisive not in self._known:
-            raise RuntimeError(self._explain_unknown(step, decisive))
+            raise RuntimeError(self._explain_unknown(step))
         return class_probabilities(
             self._known[decisive],
             self._present,
@@ -172,11 +181,22 @@ class PerformanceSampler(Sampler[list[Draw]]):
             temperature=self.temperature,
         )
 
+    def __len__(self) -> int:
+        """The steps of an epoch. After resuming inside one, its first iteration has fewer."""
+        return self.steps or -(-self.index.num_images // self.batch_size)
+
     def __iter__(self) -> Iterator[list[Draw]]:
-        """The batches of this rank from the present step on."""
+        """The batches of this rank, from the present step to the end of its epoch."""
         step = self._step
+        if step < self._drawn:
+            raise RuntimeError(
+                f"every batch up to step {self._drawn} was drawn, but update was called "
+                f"{step} times: the next epoch would repeat draws. Call update once after every "
+                "batch (without an IoU where blend is 0); to draw an epoch without training on "
+                "it, iterate over copy.deepcopy(sampler)"
+            )
         slots = self._slots()
-        # Not sooner: which of several ranks this is, is known when the group exists.
+        # Warn here, not in __init__: the rank is known only once the process group exists.
         if self._absent and slots.start == 0:
             warnings.warn(
                 f"{len(self._absent)} of {self.index.num_classes} classes have no pixel in the "
@@ -184,10 +204,14 @@ class PerformanceSampler(Sampler[list[Draw]]):
                 stacklevel=2,
             )
         self._absent = []
+        end = step - step % len(self) + len(self)
         cumulative: list[float] = []
-        while self.steps is None or step < self.steps:
-            if self.blend > 0 and (not cumulative or step % self.update_interval == 0):
-                cumulative = _cumulate(self.probabilities(step))
+        while step < end:
+            if self.blend > 0:
+                if step - self._step > self.update_interval:
+                    raise RuntimeError(self._explain_unknown(step))
+                if not cumulative or step % self.update_interval == 0:
+                    cumulative = _cumulate(self.probabilities(step))
             yield [
                 blended_draw(
                     self.seed, step * self.batch_size + slot, self.index, self.blend, cumulative
@@ -195,6 +219,16 @@ class PerformanceSampler(Sampler[list[Draw]]):
                 for slot in slots
             ]
             step += 1
+        self._drawn = end
+
+    def __repr__(self) -> str:
+        options = ("blend", "weighting", "floor", "temperature", "update_interval", "seed")
+        return (
+            f"PerformanceSampler({self.index.num_images} images, {self.index.num_classes} classes, "
+            f"batch_size={self.batch_size}, {len(self)} steps per epoch, at step {self._step}, "
+            + ", ".join(f"{name}={getattr(self, name)!r}" for name in options)
+            + ")"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to draw as this one would, the same on every rank."""
@@ -222,7 +256,7 @@ class PerformanceSampler(Sampler[list[Draw]]):
                 f"the sampler's state is of another run ({'; '.join(changed)}): resume with the "
                 "data and the options that the run began with"
             )
-        self._step = state["step"]
+        self._step, self._drawn = state["step"], 0
         self._known = {j: iou.clone() for j, iou in state["known"].items()}
 
     def _publish(self, iou: Tensor, newest: int) -> None:
@@ -262,15 +296,14 @@ class PerformanceSampler(Sampler[list[Draw]]):
             "update_interval": self.update_interval,
         }
 
-    def _explain_unknown(self, step: int, decisive: int) -> str:
-        needed = decisive * self.update_interval
-        if needed < self._step:
+    def _explain_unknown(self, step: int) -> str:
+        if step < self._step:
             return f"step {step} lies in the past: {self._step} steps are done"
         return (
-            f"the draws of step {step} are decided by the IoU after {needed} updates, and there "
-            f"were {self._step}: call update once after every batch. If that is done, the loader "
-            f"draws further ahead than update_interval = {self.update_interval} batches: raise it "
-            "to at least num_workers * prefetch_factor + 1"
+            f"step {step} is drawn after {self._step} updates: call update once after every batch. "
+            f"If that is done, the loader draws further ahead than update_interval = "
+            f"{self.update_interval} batches: raise it to at least "
+            "num_workers * prefetch_factor + 1"
         )
 
 

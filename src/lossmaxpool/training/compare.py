@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lossmaxpool.training.config import MethodId, TrainConfig
 from lossmaxpool.training.errors import TrainingError
-from lossmaxpool.training.folder import is_unused
+from lossmaxpool.training.folder import Resume, is_unused, nothing_to_resume
 from lossmaxpool.training.many import Planned, train_all
 
 
@@ -19,7 +19,7 @@ def compare(
     out: Path,
     *,
     jobs: int = 1,
-    resume: bool = False,
+    resume: Resume = False,
 ) -> list[Path]:
     """Train every method with every seed, one run folder each.
 
@@ -44,6 +44,8 @@ def compare(
     runs = plan_comparison(config, methods, seeds, out)
     if not resume and not is_unused(out):
         raise TrainingError(f"{out} is not empty: choose a new folder, or add --resume")
+    if resume is True and not out.exists():
+        raise nothing_to_resume(out)
     train_all(runs, jobs=jobs)
     return [folder for _, folder in runs]
 

@@ -185,6 +185,12 @@ class HardwareConfig:
     threads: int = 0
     cache: bool = False
 
+    def __post_init__(self) -> None:
+        for key in ("workers", "threads"):
+            value = getattr(self, key)
+            _require(value >= 0, f"hardware.{key}", value, "0 or more")
+        _require(self.num_nodes >= 1, "hardware.num_nodes", self.num_nodes, "at least 1")
+
 
 @dataclass
 class ReportingConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import lightning.pytorch as pl
@@ -17,7 +18,7 @@ from lossmaxpool.data import (
     TrainTransform,
     collate_padded,
 )
-from lossmaxpool.sampling import PerformanceSampler
+from lossmaxpool.sampling import Draw, PerformanceSampler
 from lossmaxpool.training.config import TrainConfig
 
 RGB = tuple[float, float, float]
@@ -64,7 +65,7 @@ class SegmentationData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the batches from the trainer's step to the last one of the run."""
-        return DataLoader(self.crops, batch_sampler=self.sampler, **self._options())
+        return DataLoader(self.crops, batch_sampler=_Unsized(self.sampler), **self._options())
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return this rank's validation images, one by one: their sizes may differ.
@@ -85,6 +86,16 @@ class SegmentationData(pl.LightningDataModule):
             "pin_memory": torch.cuda.is_available(),
             "worker_init_fn": _ignore_interrupts,
         }
+
+
+class _Unsized:
+    """The sampler without its length: Lightning then counts steps, and no batches of an epoch."""
+
+    def __init__(self, sampler: PerformanceSampler) -> None:
+        self.sampler = sampler
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        return iter(self.sampler)
 
 
 def _ignore_interrupts(worker: int) -> None:

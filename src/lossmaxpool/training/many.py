@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from lossmaxpool.training.config import HardwareConfig, TrainConfig
-from lossmaxpool.training.folder import CONFIG, check_same_run
+from lossmaxpool.training.folder import CONFIG, check_same_run, is_unused
 from lossmaxpool.training.record import RECORD, RunRecord
 from lossmaxpool.training.run import train
 
@@ -90,7 +90,7 @@ def _share(hardware: HardwareConfig, jobs: int) -> HardwareConfig:
 
 def train_unless_finished(config: TrainConfig, folder: Path) -> None:
     """Train, resume or keep the run in a folder, whichever is left to do."""
-    begun = (folder / CONFIG).is_file()
+    begun = (folder / CONFIG).is_file() and not is_unused(folder)
     if begun and (folder / RECORD).is_file() and RunRecord.read(folder).status == "finished":
         check_same_run(config, folder)
     else:

@@ -25,7 +25,7 @@ from lossmaxpool.training.errors import RunInterruptedError, TrainingError
 from lossmaxpool.training.evolution import EvolutionKeeper
 from lossmaxpool.training.examples import write_examples
 from lossmaxpool.training.feedback import SamplerFeedback
-from lossmaxpool.training.folder import check_folder, claim_folder, find_checkpoint
+from lossmaxpool.training.folder import Resume, check_folder, claim_folder, find_checkpoint
 from lossmaxpool.training.interrupts import postponed_interrupt
 from lossmaxpool.training.loading import SegmentationData
 from lossmaxpool.training.module import SegmentationModule
@@ -33,11 +33,11 @@ from lossmaxpool.training.progress import ProgressReport
 from lossmaxpool.training.ranks import RanksAgree
 from lossmaxpool.training.record import RunRecord
 from lossmaxpool.training.recording import RecordKeeper
-from lossmaxpool.training.trainer import make_trainer, quiet
+from lossmaxpool.training.trainer import check_workers, make_trainer, quiet
 from lossmaxpool.training.waiting import LoaderWatch
 
 
-def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
+def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecord:
     """Train one method with one seed and leave a run folder behind.
 
     The folder holds config.yaml, record.json, checkpoints/, evolution/, examples/ and
@@ -47,7 +47,8 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
     Args:
         config: What to train, on what and how.
         out: The run folder; new or empty, unless resuming.
-        resume: Go on from the last checkpoint in ``out``.
+        resume: Go on from the last checkpoint in ``out``, which holds a run; "auto" also begins one
+            where there is none.
 
     Returns:
         The record, as ``record.json`` holds it.
@@ -61,6 +62,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> RunRecord:
     Example:
         >>> record = train(TrainConfig(method="loss-only"), Path("runs/first"))  # doctest: +SKIP
     """
+    check_workers(config.hardware)
     rank_zero_only(check_folder)(config, out, resume=resume)
     checkpoint = find_checkpoint(out) if resume else None
     if config.hardware.threads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from lightning.pytorch.utilities.exceptions import (  # type: ignore[attr-define
 )
 
 from lossmaxpool.training.checkpoints import AtomicCheckpointIO
-from lossmaxpool.training.config import TrainConfig
+from lossmaxpool.training.config import HardwareConfig, TrainConfig
 from lossmaxpool.training.errors import TrainingError
 
 
@@ -71,7 +72,7 @@ def make_trainer(
             enable_model_summary=False,
         )
     # Of a job that asks for its tasks in a way that it cannot serve, it says so plainly.
-    except (MisconfigurationException, RuntimeError) as error:
+    except (MisconfigurationException, RuntimeError, ValueError, TypeError) as error:
         raise TrainingError(f"Lightning refuses this hardware: {error}") from error
     if launcher is not None and launcher.world_size() != trainer.world_size:
         # Each process would train by itself, and all of them would write into one folder.
@@ -88,6 +89,20 @@ def make_trainer(
             "its own; train on fewer devices, or validate on more images"
         )
     return trainer
+
+
+def check_workers(hardware: HardwareConfig) -> None:
+    """Refuse more worker processes than the machine can start in reasonable time.
+
+    Raises:
+        TrainingError: There are more than 8 for each core.
+    """
+    cores = os.cpu_count() or 1
+    if hardware.workers > 8 * cores:
+        raise TrainingError(
+            f"hardware.workers is {hardware.workers}, but this machine has {cores} cores: expected "
+            f"at most {8 * cores}; one per core and device is usual"
+        )
 
 
 def _launcher() -> tuple[str, ClusterEnvironment | None]:

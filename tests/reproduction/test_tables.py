@@ -10,25 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reproduction.published import TABLE_1, TABLE_3A, TABLE_3B, ClassTable, Row, Table, value
+from reproduction.runs import Found, Window, columns, find_runs, measure, view_of
+from reproduction.tables import TABLES, paper_tables
 
 from lossmaxpool.report.comparison import Evaluation
 from lossmaxpool.report.fields import RecordError
-from lossmaxpool.report.protocol import Found, Window, find_runs, paper_tables, view_of
-from lossmaxpool.report.protocol.beside import TABLES
-from lossmaxpool.report.protocol.columns import columns, recipe_of
-from lossmaxpool.report.protocol.window import measure
-from lossmaxpool.report.published import (
-    TABLE_1,
-    TABLE_3A,
-    TABLE_3B,
-    ClassTable,
-    Recipe,
-    Row,
-    Table,
-    value,
-)
-
-from .conftest import CLASSES
+from lossmaxpool.report.setting import MethodSetting, method_setting
+from tests.report.conftest import CLASSES
 
 MakeRuns = Callable[..., list[Path]]
 Edit = Callable[[dict[str, Any]], None]
@@ -116,8 +105,8 @@ def test_every_row_has_every_cell(table: Table | ClassTable) -> None:
     for row in table.rows:
         assert len(row.cells) == len(table.head) - 1
         assert all(math.isfinite(value(cell)) for cell in row.cells)
-    recipes = [row.recipe for row in table.rows if row.recipe]
-    assert len(set(recipes)) == len(recipes)
+    settings = [row.setting for row in table.rows if row.setting]
+    assert len(set(settings)) == len(settings)
 
 
 @pytest.mark.parametrize("format", ["text", "markdown"])
@@ -156,7 +145,9 @@ def test_one_seed_spreads_over_its_last_checkpoints(make_runs: MakeRuns) -> None
 
 def test_another_p_has_a_row_of_its_own_and_infinity_is_a_p(make_runs: MakeRuns) -> None:
     folders = make_runs("loss-only", seeds=(0,), edit=on(p="inf"))
-    assert recipe_of(find_runs(folders[0]).runs[0]) == Recipe("loss-only", math.inf, 0.25)
+    assert method_setting(find_runs(folders[0]).runs[0]) == MethodSetting(
+        "loss-only", math.inf, 0.25
+    )
     text = beside(folders[0].parent)
     assert line(text, "inf loss-only", "Table 1")
     assert line(text, "Proposed loss only", "Table 2").endswith("±0.03")  # empty beside it

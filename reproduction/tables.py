@@ -11,10 +11,8 @@ from typing import Literal
 from lossmaxpool.report.comparison import Evaluation
 from lossmaxpool.report.formats import MISSING, count
 from lossmaxpool.report.grid import aligned, piped
-from lossmaxpool.report.protocol.columns import MAX_POOLING, Column, columns, differing
-from lossmaxpool.report.protocol.find import Found
-from lossmaxpool.report.protocol.window import Measured, Window, measure
-from lossmaxpool.report.published import (
+from lossmaxpool.report.setting import MAX_POOLING, MethodSetting
+from reproduction.published import (
     SUPPORT,
     TABLE_1,
     TABLE_2,
@@ -22,9 +20,17 @@ from lossmaxpool.report.published import (
     TABLE_3B,
     TABLE_4,
     ClassTable,
-    Recipe,
     Table,
     Task,
+)
+from reproduction.runs import (
+    Column,
+    Found,
+    Measured,
+    Window,
+    columns,
+    differing,
+    measure,
 )
 
 Format = Literal["text", "markdown"]
@@ -88,10 +94,10 @@ def _table(table: Table, here: Sequence[Column]) -> _Beside:
     rows = [[*table.head, *_heads(table.task, shown)]]
     blank = [""] * (len(table.head) - 1)
     for row in table.rows:
-        rows.append([row.name, *row.cells, *(_mean_iou(each, row.recipe) for each in shown)])
-    for recipe in _unprinted(table, [column for column in shown if column]):
-        cells = [_mean_iou(each, recipe) for each in shown]
-        rows.append([_name(recipe, table), *blank, *cells])
+        rows.append([row.name, *row.cells, *(_mean_iou(each, row.setting) for each in shown)])
+    for setting in _unprinted(table, [column for column in shown if column]):
+        cells = [_mean_iou(each, setting) for each in shown]
+        rows.append([_name(setting, table), *blank, *cells])
     return _Beside(f"{table.name}. {table.title}", rows, list(table.remarks))
 
 
@@ -101,20 +107,20 @@ def _class_table(table: ClassTable, here: Sequence[Column]) -> _Beside:
     fitting = [c for c in here if [_plain(name) for name in c.first.classes] == names]
     shown = _shown(table.task, fitting)
     heads = [EMPTY]
-    heads += [f"{table.labels[recipe]}" for recipe in table.means]
+    heads += [f"{table.labels[setting]}" for setting in table.means]
     heads += [
-        f"{table.labels[recipe]} {head}"
+        f"{table.labels[setting]} {head}"
         for head in _heads(table.task, shown)
-        for recipe in table.means
+        for setting in table.means
     ]
     rows = [heads]
     for c, name in enumerate([*table.classes, "Mean"]):
         row = [name]
         row += [f"{table.means[r][c]} ±{table.deviations[r][c]}" for r in table.means]
         row += [
-            _cell(column, recipe, _of_class(c) if c < len(names) else _miou)
+            _cell(column, setting, _of_class(c) if c < len(names) else _miou)
             for column in shown
-            for recipe in table.means
+            for setting in table.means
         ]
         rows.append(row)
     strangers = [column for column in here if column not in fitting]
@@ -138,31 +144,31 @@ def _heads(task: Task, shown: Sequence[Column | None]) -> list[str]:
     return [f"here: {column.name if column else own}" for column in shown]
 
 
-def _unprinted(table: Table, here: Iterable[Column]) -> list[Recipe]:
+def _unprinted(table: Table, here: Iterable[Column]) -> list[MethodSetting]:
     """Settings run here that the table might have had, in order."""
-    printed = {row.recipe for row in table.rows}
-    run = {recipe for column in here for recipe in column.cells} - printed
-    fits = {recipe for recipe in run if _belongs(recipe, table)}
+    printed = {row.setting for row in table.rows}
+    run = {setting for column in here for setting in column.cells} - printed
+    fits = {setting for setting in run if _belongs(setting, table)}
     return sorted(fits, key=lambda r: (r.method, r.p or 0, r.min_support or 0))
 
 
-def _belongs(recipe: Recipe, table: Table) -> bool:
+def _belongs(setting: MethodSetting, table: Table) -> bool:
     if table is TABLE_1:  # other p, and the loss alone
-        return recipe.method in MAX_POOLING and recipe.min_support == 0.25
+        return setting.method in MAX_POOLING and setting.min_support == 0.25
     if table is SUPPORT:  # other m
-        return recipe.method in MAX_POOLING and recipe.p == 1.3
-    return recipe.method not in MAX_POOLING
+        return setting.method in MAX_POOLING and setting.p == 1.3
+    return setting.method not in MAX_POOLING
 
 
-def _name(recipe: Recipe, table: Table) -> str:
-    if recipe.p is None or recipe.min_support is None:
-        return f"{recipe.method} (run here)"
-    setting = f"{recipe.p:g}" if table is TABLE_1 else f"{100 * recipe.min_support:g} %"
-    return setting if recipe.method == "lmp" else f"{setting} {recipe.method}"
+def _name(setting: MethodSetting, table: Table) -> str:
+    if setting.p is None or setting.min_support is None:
+        return f"{setting.method} (run here)"
+    name = f"{setting.p:g}" if table is TABLE_1 else f"{100 * setting.min_support:g} %"
+    return name if setting.method == "lmp" else f"{name} {setting.method}"
 
 
-def _mean_iou(column: Column | None, recipe: Recipe | None) -> str:
-    return _cell(column, recipe, _miou)
+def _mean_iou(column: Column | None, setting: MethodSetting | None) -> str:
+    return _cell(column, setting, _miou)
 
 
 def _of_class(c: int) -> Callable[[Evaluation], float]:
@@ -173,8 +179,10 @@ def _miou(evaluation: Evaluation) -> float:
     return evaluation.miou
 
 
-def _cell(column: Column | None, recipe: Recipe | None, of: Callable[[Evaluation], float]) -> str:
-    runs = column.find(recipe) if column and recipe else ()
+def _cell(
+    column: Column | None, setting: MethodSetting | None, of: Callable[[Evaluation], float]
+) -> str:
+    runs = column.find(setting) if column and setting else ()
     if not runs:
         return EMPTY
     by_run = [[of(evaluation) for evaluation in scored.evaluations] for scored in runs]

@@ -1,36 +1,36 @@
+"""Figures 1 to 4: the numbers behind them, and what a drawing shows of them."""
+
 from __future__ import annotations
 
-import itertools
 import json
-import xml.etree.ElementTree as ET
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from reproduction.figures import MOMENTS, evolution_figure, evolution_strips, pixel_gains
+from reproduction.runs import Column, Pair, Window, columns, find_pair, find_runs
 
-from lossmaxpool.report.paper_figures import (
-    Weightings,
-    evolution_figure,
-    evolution_strips,
-    pixel_gain_figure,
-    pixel_gains,
-    weighting_set_figure,
-    weightings_figure,
-)
-from lossmaxpool.report.paper_figures.evolution import MOMENTS
-from lossmaxpool.report.paper_figures.ramp import STEPS, names, ramp
-from lossmaxpool.report.protocol import Window, find_runs
-from lossmaxpool.report.protocol.columns import Column, columns
-from lossmaxpool.report.protocol.pairs import Pair, find_pair
-
-from .conftest import CLASSES, VAL_PIXELS, png
+from lossmaxpool.paper import theorems
+from lossmaxpool.paper.weighting_set import contains, norm_bound, support
+from reproduction import figures
+from tests.report.conftest import CLASSES, VAL_PIXELS, png
+from tests.tolerances import SOLVER
 
 MakeRuns = Callable[..., list[Path]]
 
 
+def words(figure: Figure) -> list[str]:
+    """Every text of a drawing."""
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
 def configured(record: dict[str, Any]) -> None:
-    record["config"] = {"loss": {"p": 1.3, "min_support": 0.25}}
+    record["config"]["loss"] = {"p": 1.3, "min_support": 0.25}
 
 
 def column(folders: list[Path]) -> Column:
@@ -43,41 +43,70 @@ def pair(folders: list[Path]) -> Pair:
     return found
 
 
-def test_the_spheres_and_the_set_are_drawn_as_given() -> None:
-    diamond = [(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)]
-    svg = ET.fromstring(weighting_set_figure({"1": diamond}, diamond, diamond, 0.6, "n = 2"))
-    polygons = [each.get("class") for each in svg.iter("polygon")]
-    assert polygons == ["outline r0", "region", "bound", "bound", "rim"]
-    assert "p = 1" in {each.text for each in svg.iter("text")}
+@pytest.mark.parametrize("p", [1, 1.4, 2, 4])
+def test_spheres_have_their_norm(p: float) -> None:
+    points = np.abs(figures.sphere(p))
+    assert np.linalg.norm(points, ord=p, axis=1) == pytest.approx(np.ones(len(points)))
 
 
-def test_every_weighting_has_its_curve_and_its_name() -> None:
-    panels = [Weightings("left", {"p = 1": [0, 1], "p = 2": [0.2, 0.8]})] * 2
-    svg = ET.fromstring(weightings_figure([1.0, 2.0], panels))
-    assert [each.get("class") for each in svg.iter("polyline")] == ["curve r0", "curve r8"] * 2
-    assert [each.text for each in svg.iter("text")].count("p = 2") == 2
+def test_the_sphere_of_the_largest_weight_is_a_square() -> None:
+    assert np.abs(figures.sphere(math.inf)) == pytest.approx(np.ones((4, 2)))
 
 
-@pytest.mark.parametrize("count", range(1, STEPS + 1))
-def test_every_curve_has_its_own_colour(count: int) -> None:
-    assert len({ramp(i, count) for i in range(count)}) == count
+def test_the_boundary_of_w_is_in_w_and_half_a_percent_further_is_not() -> None:
+    p, m = 1.4, support(2, 1.4, 0.6)
+    points = np.array(figures.weighting_set(p, m / 2))
+    assert all(contains(np.abs(0.999999 * point), p, m) for point in points)
+    assert not any(contains(np.abs(1.005 * point), p, m) for point in points)
+    assert points.max() == pytest.approx(0.6)
+    assert norm_bound(2, p) > 0.6
 
 
-def test_names_of_close_curves_move_apart_and_stay_in_the_panel() -> None:
-    placed = names(["a", "b", "c", "d"], [10, 96, 98, 100], x=0, lowest=100)
-    heights = [float(ET.fromstring(each).get("y", "nan")) for each in placed]
-    assert max(heights) <= 100
-    assert all(b - a >= 14 for a, b in itertools.pairwise(heights))
+@pytest.mark.parametrize("p", [1, 1.2, 1.7, 4, math.inf])
+@pytest.mark.parametrize("share", [1 / 100, 1 / 3, 1])
+def test_curves_of_figure_2_are_the_oracles(p: float, share: float) -> None:
+    losses = figures.synthetic_losses()
+    expected = theorems.solve(losses.numpy(), p, share * len(losses)).weights
+    ours = figures.optimal_weights(losses, p, share)
+    assert ours == pytest.approx(expected, abs=SOLVER[losses.dtype])
+
+
+def test_figure_1_draws_every_sphere_and_the_set_between_its_bounds() -> None:
+    figure = figures.weighting_set_figure()
+    spheres, region = figure.axes
+    assert [line.get_label() for line in spheres.lines] == [
+        f"p = {p}" for p in ("1", "1.4", "2", "4", "∞")
+    ]
+    assert len({line.get_color() for line in spheres.lines}) == 5
+    assert max(np.max(line.get_xdata()) for line in region.lines) == pytest.approx(
+        2 ** (1 / 1.4 - 1)
+    )
+    assert region.patches[0].get_xy().max() == pytest.approx(0.6)
+
+
+def test_figure_2_draws_every_value_of_the_caption() -> None:
+    figure = figures.weightings_figure()
+    shown = words(figure)
+    for name in ("p = 1.2", "p = 10", "p = ∞", "m/n = 0", "m/n = 0.8", "m/n = 1"):
+        assert name in shown
+    curves = {line.get_label(): line.get_ydata() for axes in figure.axes for line in axes.lines}
+    assert curves["p = ∞"] == pytest.approx(np.full(figures.NUM_PIXELS, 1 / figures.NUM_PIXELS))
+    losses = figures.synthetic_losses().numpy()
+    for name in curves.keys() - {"p = ∞", "m/n = 1"}:
+        assert curves[name] @ losses > losses.mean(), f"{name} lies above the mean (Eq. 4)"
 
 
 def test_gains_stand_over_the_pixels_of_their_class(make_runs: MakeRuns) -> None:
     gains = pixel_gains(pair(make_runs("base", "loss-only", edit=configured)))
     assert not isinstance(gains, str)
-    assert [each.at for each in gains.classes] == sorted(VAL_PIXELS)
+    assert [each.pixels for each in gains.classes] == sorted(VAL_PIXELS)
     assert "LMP (loss only) over BASE" in gains.what
-    svg = ET.fromstring(pixel_gain_figure(gains))
-    assert len(list(svg.iter("circle"))) == len(CLASSES)
-    assert any("bars reach" in (each.text or "") for each in svg.iter("text"))
+    figure = figures.pixel_gain_figure(gains)
+    points = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert sorted(points) == sorted(VAL_PIXELS)
+    shown = words(figure)
+    assert set(CLASSES) <= set(shown)
+    assert any("lowest seed to the highest" in each for each in shown)
 
 
 def test_base_plus_and_lmp_are_preferred(make_runs: MakeRuns) -> None:
@@ -135,13 +164,14 @@ def test_a_strip_shows_the_papers_number_of_moments_and_the_last(make_runs: Make
     evolved(folders, range(10, 201, 10))
     strips, missing = evolution_strips(pair(folders))
     assert not missing
-    svg = ET.fromstring(evolution_figure(strips))
-    pictures = list(svg.iter("image"))
+    figure = evolution_figure(strips)
+    pictures = [image for axes in figure.axes for image in axes.images]
     assert len(pictures) == 2 * (1 + MOMENTS)
-    assert float(pictures[0].get("height", "nan")) == pytest.approx(100)  # 150 wide, 30 x 20
-    words = [each.text for each in svg.iter("text")]
-    assert "200 steps" in words
-    assert {"BASE", "LMP (loss only)", "seen in training"} <= set(words)
+    assert pictures[0].get_array().shape[:2] == (20, 30)
+    shown = words(figure)
+    assert "BASE\n200 steps" in shown
+    assert "LMP (loss only)\n200 steps" in shown
+    assert "seen in training\nimage" in shown
 
 
 def test_without_an_evolution_the_examples_stand_in_and_it_is_said(make_runs: MakeRuns) -> None:
@@ -156,9 +186,8 @@ def test_a_lost_picture_is_named_in_its_place(make_runs: MakeRuns) -> None:
     folders = make_runs("base", "loss-only", seeds=(0,), edit=configured)
     (folders[0] / "examples" / "0.prediction.png").unlink()
     (folders[1] / "examples" / "0.prediction.png").write_text("no picture")
-    svg = ET.fromstring(evolution_figure(evolution_strips(pair(folders))[0]))
-    words = [each.text for each in svg.iter("text")]
-    assert words.count("0.prediction.png is missing or no PNG") == 2
+    shown = words(evolution_figure(evolution_strips(pair(folders))[0]))
+    assert shown.count("0.prediction.png is\nmissing or no PNG") == 2
 
 
 def test_runs_without_pictures_have_no_strip(make_runs: MakeRuns) -> None:

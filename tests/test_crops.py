@@ -5,7 +5,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lossmaxpool.sampling import Span, random_span
+from lossmaxpool.crops import Span, random_span
 from tests.sampling.scenes import ACCEPTED, REJECTED, count, plausibility
 
 LENGTHS = st.integers(1, 300)
