@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean
@@ -23,7 +23,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from lossmaxpool.report.comparison import Run
 from lossmaxpool.report.statistics import MethodSummary, Summary
-from lossmaxpool.report.wording import MINUS, percent, points, share, with_std
+from lossmaxpool.report.wording import MINUS, number, percent, points, share, with_std
 
 # Light and dark. A figure is drawn in the light colors; a style sheet turns them into the dark
 # ones, so no two light colors may be the same. The methods have Okabe and Ito's colors, which
@@ -63,7 +63,6 @@ _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif'
 _SVG = "http://www.w3.org/2000/svg"
 _LINK = "http://www.w3.org/1999/xlink"
 _TITLE = "title:"
-_salts = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -73,12 +72,20 @@ class Drawing:
     Args:
         alt: Read aloud in its place.
         svg: One ``<svg>`` element in the light colors, to be put into a page.
-        pdf: The same for a paper, in the light colors.
+        figure: Where it is from.
     """
 
     alt: str
     svg: str
-    pdf: bytes
+    figure: Figure
+
+    @property
+    def pdf(self) -> bytes:
+        """The same for a paper, in the light colors, with fonts that publishers accept."""
+        content = io.BytesIO()
+        with matplotlib.rc_context({"pdf.fonttype": 42}):
+            self.figure.savefig(content, format="pdf", metadata={"CreationDate": None})
+        return content.getvalue()
 
     @property
     def file(self) -> str:
@@ -153,7 +160,9 @@ def gain_figure(summary: Summary, rival: MethodSummary, width: int, height: int)
             axes.plot([across] * 2, [min(spread), max(spread)], color=color, lw=1.6, alpha=0.65)
             hint = f"{name}: {points(gain.mean)} points, {share(summary.train_share[c])} % of "
             _mark(axes, index, across, 100 * gain.mean, hint + "the training pixels")
-        named = sorted((c for c in shown if gains.iou[c].points), key=lambda c: -abs(gains.iou[c].mean))
+        named = sorted(
+            (c for c in shown if gains.iou[c].points), key=lambda c: -abs(gains.iou[c].mean)
+        )
         texts = [
             axes.text(shares[c], 100 * gains.iou[c].mean, _short(summary.comparison.classes[c]))
             for c in named[: 14 if width == NARROW else 30]
@@ -165,8 +174,8 @@ def gain_figure(summary: Summary, rival: MethodSummary, width: int, height: int)
                 [100 * gains.iou[c].mean for c in shown],
                 ax=axes,
                 iter_lim=150,
-                expand=(1.08, 1.35),
-                force_text=(0.3, 0.4),
+                expand=(1.15, 1.5),
+                force_static=(0.3, 0.5),
                 arrowprops={"arrowstyle": "-", "color": _light("zero"), "lw": 0.7},
             )
     return drawn[0]
@@ -218,7 +227,9 @@ def class_figure(summary: Summary, width: int) -> Drawing:
 
 def miou_figure(summary: Summary) -> Drawing:
     """Percent mIoU over training steps."""
-    return _curves(summary, "mIoU (%)", lambda run: [(e.step, 100 * e.miou) for e in run.evaluations])
+    return _curves(
+        summary, "mIoU (%)", lambda run: [(e.step, 100 * e.miou) for e in run.evaluations]
+    )
 
 
 def cross_entropy_figure(summary: Summary) -> Drawing:
@@ -282,7 +293,9 @@ def _curves(
             steps, means, lows, highs = zip(*each, strict=True) if each else ((), (), (), ())
             color = _light(f"m{index % METHOD_COLORS}")
             axes.fill_between(steps, lows, highs, color=color, alpha=0.18, lw=0)
-            axes.plot(steps, means, color=color, lw=2, gid=f"{_TITLE}{summary.methods[index].label}")
+            axes.plot(
+                steps, means, color=color, lw=2, gid=f"{_TITLE}{summary.methods[index].label}"
+            )
             for at, mean in zip(steps, means, strict=True) if len(each) <= MARKED else ():
                 _mark(axes, index, at, mean)
     return drawn[0]
@@ -298,7 +311,9 @@ def confusion_figure(summary: Summary, method: MethodSummary) -> Drawing | None:
     if not matrices:
         return None
     names = summary.comparison.classes
-    counts = [[sum(m[t][p] for m in matrices) for p in range(len(names))] for t in range(len(names))]
+    counts = [
+        [sum(m[t][p] for m in matrices) for p in range(len(names))] for t in range(len(names))
+    ]
     shown = [c for c in summary.by_share if sum(counts[c])]
     parts = {(t, p): counts[t][p] / sum(counts[t]) for t in shown for p in shown}
     alt = f"Confusion matrix of {method.label}. " + "; ".join(
@@ -315,7 +330,7 @@ def confusion_figure(summary: Summary, method: MethodSummary) -> Drawing | None:
         axes.xaxis.tick_top()
         axes.set_xticks(range(len(shown)), labels, rotation=90, rotation_mode="anchor", ha="left")
         for text in axes.get_xticklabels():
-            text.set_va("center")
+            text.set_verticalalignment("center")
         axes.set_yticks(range(len(shown)), labels)
         axes.tick_params(length=0, labelcolor=_light("text"), labelsize=11 if few else 10, pad=4)
         figure.text(6 / width, 1 - 14 / width, "true ↓  predicted →", color=_light("quiet"))
@@ -334,37 +349,93 @@ def confusion_figure(summary: Summary, method: MethodSummary) -> Drawing | None:
                 axes.add_patch(cell)
                 if few:
                     on = "page" if part > 0.6 else "text"
-                    number = f"{100 * part:.0f}"
-                    axes.text(column, row, number, color=_light(on), ha="center", va="center", fontsize=11)
-        for edge in range(len(shown) + 1):
-            axes.axhline(edge - 0.5, color=_light("grid"), lw=0.6)
-            axes.axvline(edge - 0.5, color=_light("grid"), lw=0.6)
+                    axes.text(
+                        column,
+                        row,
+                        f"{100 * part:.0f}",
+                        color=_light(on),
+                        ha="center",
+                        va="center",
+                        fontsize=11,
+                    )
+        edges, end = [edge - 0.5 for edge in range(len(shown) + 1)], len(shown) - 0.5
+        axes.hlines(edges, -0.5, end, color=_light("grid"), lw=0.6, clip_on=False)
+        axes.vlines(edges, -0.5, end, color=_light("grid"), lw=0.6, clip_on=False)
+    return drawn[0]
+
+
+def sweep_figure(
+    panels: Sequence[tuple[str, Mapping[str, Mapping[float, Sequence[float]]]]],
+    levels: Mapping[str, Sequence[float]],
+) -> Drawing:
+    """Percent mIoU over p and over m, one panel below the other, on one scale.
+
+    The values of a parameter stand at equal distances, in their order: exponents near 1 and
+    infinity would have no room on any scale. Bars reach from the lowest seed to the highest.
+
+    Args:
+        panels: Name of the parameter, and by the name of a line mIoU of the seeds by its values.
+        levels: The same of the methods without that parameter: dashed lines.
+    """
+    lines = [line for _, each in panels for line in each]
+    seeds = [v for _, each in panels for line in each.values() for vs in line.values() for v in vs]
+    seeds += [value for values in levels.values() for value in values]
+    low, high = 100 * min(seeds), 100 * max(seeds)
+    plot, room = 410, 70 + 7.2 * max(map(len, [*lines, *levels]))
+    width, height = 44 + plot + room, 330 * len(panels)
+    alt = (
+        f"mIoU over {' and over '.join(name for name, _ in panels)}: {'; '.join([*lines, *levels])}"
+    )
+    with _canvas(width, height, alt) as (figure, drawn):
+        for row, (name, each) in enumerate(panels):
+            top = 330 * row + 30
+            axes = _axes(figure, left=44, right=room, top=top, bottom=height - top - 246)
+            places = sorted({value for line in each.values() for value in line})
+            axes.set_xlim(-0.15, len(places) - 0.85)
+            axes.set_ylim(low - 0.08 * (high - low or 1), high + 0.08 * (high - low or 1))
+            _ticks(axes, grid="y")
+            axes.set_xticks(range(len(places)), [number(value) for value in places])
+            _title(axes, "mIoU (%)", name)
+            for label, values in levels.items():
+                level = 100 * fmean(values)
+                axes.axhline(level, color=_light("quiet"), lw=1.6, ls=(0, (4, 3)), label=label)
+                ends = [100 * min(values), 100 * max(values)]
+                axes.plot([len(places) - 0.88] * 2, ends, color=_light("quiet"), lw=1.6)
+            for index, (label, line) in enumerate(each.items()):
+                color = _light(f"m{index % METHOD_COLORS}")
+                at = [places.index(value) for value in sorted(line)]
+                for x, value in zip(at, sorted(line), strict=True):
+                    spread = [100 * min(line[value]), 100 * max(line[value])]
+                    axes.plot([x] * 2, spread, color=color, lw=1.6, alpha=0.65)
+                means = [100 * fmean(line[value]) for value in sorted(line)]
+                axes.plot(at, means, label=label, **_marker(index), lw=2, color=color, zorder=3)
+            axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
     return drawn[0]
 
 
 @contextmanager
 def _canvas(width: float, height: float, alt: str) -> Iterator[tuple[Figure, list[Drawing]]]:
     """A figure of so many pixels; when the block ends, the list holds it as a drawing."""
-    settings = {
+    settings: dict[Any, Any] = {
+        "figure.dpi": 72,
         "font.size": 12,
         "text.color": _light("text"),
         "svg.fonttype": "none",
-        "svg.hashsalt": f"figure {next(_salts)}",
-        "pdf.fonttype": 42,
+        # Makes ids that no other figure of the page has, and the same ones every time.
+        "svg.hashsalt": f"{width:g} {alt}",
         "path.simplify": False,
     }
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(width / 72, height / 72))
         drawn: list[Drawing] = []
         yield figure, drawn
-        svg, pdf = io.BytesIO(), io.BytesIO()
+        svg = io.BytesIO()
         figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
-        figure.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Title": alt[:200]})
-    drawn.append(Drawing(alt, _cleaned(svg.getvalue(), width, height, alt), pdf.getvalue()))
+    drawn.append(Drawing(alt, _cleaned(svg.getvalue(), width, height, alt), figure))
 
 
 def _cleaned(svg: bytes, width: float, height: float, alt: str) -> str:
-    """matplotlib's SVG as one element of a page.
+    """Matplotlib's SVG as one element of a page.
 
     Colors become attributes, which a style sheet may override; a group that was named by
     `_TITLE` gets that title, which browsers show to a pointer that rests on it.
@@ -383,14 +454,13 @@ def _cleaned(svg: bytes, width: float, height: float, alt: str) -> str:
             parent.insert(0, title)
         if name not in used:
             parent.attrib.pop("id", None)
-        rules = dict(rule.split(":", 1) for rule in parent.get("style", "").split(";") if rule.strip())
-        rules = {key.strip(): value.strip() for key, value in rules.items()}
+        rules = dict(re.findall(r"([\w-]+): *([^;]+)", parent.attrib.pop("style", "")))
         for key in rules.keys() & {"fill", "stroke"}:
             parent.set(key, rules.pop(key))
         if "font" in rules:
             rules["font"] = re.sub(r"px .*", f"px {_FONT}", rules["font"])
         if rules:
-            parent.set("style", "; ".join(f"{key}: {value}" for key, value in sorted(rules.items())))
+            parent.set("style", ";".join(f"{key}:{rule}" for key, rule in sorted(rules.items())))
     root.attrib.clear()
     root.set("viewBox", f"0 0 {width:g} {height:g}")
     root.set("role", "img")
@@ -402,7 +472,7 @@ def _cleaned(svg: bytes, width: float, height: float, alt: str) -> str:
 
 def _axes(figure: Figure, *, left: float, right: float, top: float, bottom: float) -> Axes:
     """Axes without a frame, with margins in pixels."""
-    width, height = 72 * figure.get_size_inches()
+    width, height = figure.bbox.size
     axes = figure.add_axes(
         (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)
     )
@@ -423,27 +493,30 @@ def _ticks(axes: Axes, grid: str = "both") -> None:
 
 def _title(axes: Axes, above: str, below: str) -> None:
     """The names of the axes: above the numbers on the left, and below on the right."""
-    width, height = 72 * axes.figure.get_size_inches()
+    height = axes.figure.bbox.height
     place: dict[str, Any] = {"color": _light("quiet"), "fontsize": 12}
-    axes.figure.text(axes.get_position().x0, 1 - 16 / height, above, **place)
-    axes.figure.text(axes.get_position().x1, 7 / height, below, ha="right", **place)
+    box = axes.get_position()
+    axes.figure.text(box.x0, box.y1 + 10 / height, above, **place)
+    axes.figure.text(box.x1, box.y0 - 39 / height, below, ha="right", **place)
 
 
 def _mark(axes: Axes, method: int, x: float, y: float, hint: str | None = None) -> None:
-    """The mark of a method: its own shape as well as its own color."""
+    """The mark of a method."""
+    (line,) = axes.plot(x, y, **_marker(method), clip_on=False, zorder=3)
+    if hint:
+        line.set_gid(_TITLE + hint)
+
+
+def _marker(method: int) -> dict[str, Any]:
+    """The look of a method's mark: its own shape as well as its own color."""
     color, hollow = _light(f"m{method % METHOD_COLORS}"), method % 4 == 0
-    axes.plot(
-        x,
-        y,
-        MARKERS[method % 4],
-        ms=8 if hollow else 9,
-        mfc="none" if hollow else color,
-        mec=color if hollow else _light("page"),
-        mew=2 if hollow else 1,
-        clip_on=False,
-        zorder=3,
-        gid=_TITLE + hint if hint else None,
-    )
+    return {
+        "marker": MARKERS[method % 4],
+        "markersize": 8 if hollow else 9,
+        "markerfacecolor": "none" if hollow else color,
+        "markeredgecolor": color if hollow else _light("page"),
+        "markeredgewidth": 2 if hollow else 1,
+    }
 
 
 def key(method: int) -> Drawing:

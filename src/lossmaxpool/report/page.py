@@ -129,7 +129,12 @@ def _page(summary: Summary, drawings: Mapping[str, Drawing], title: str) -> str:
     )
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     largest = max(
-        (abs(gain.mean) for m in _gaining(summary) for gain in (m.gains.iou if m.gains else ()) if gain.n),
+        (
+            abs(gain.mean)
+            for m in _gaining(summary)
+            for gain in (m.gains.iou if m.gains else ())
+            if gain.n
+        ),
         default=0.0,
     )
 

@@ -83,7 +83,9 @@ def _strip(summary: Summary, runs: list[Run], name: str) -> Strip:
         pictures += [
             _picture(example.prediction, f"{run.label}: prediction", alt, labels=True),
             _picture(
-                example.weights, f"{run.label}: weights", f"Heat map of w*/τ of {run.label} on {name}"
+                example.weights,
+                f"{run.label}: weights",
+                f"Heat map of w*/τ of {run.label} on {name}",
             ),
         ]
     seen = frozenset().union(*(picture.colors for picture in pictures))

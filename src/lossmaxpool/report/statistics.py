@@ -212,7 +212,9 @@ def summarize(comparison: Comparison) -> Summary:
                     score([run.results.iou[c] for run in method.runs])
                     for c in range(len(comparison.classes))
                 ),
-                gains_over(baseline, method, names) if baseline and baseline is not method else None,
+                gains_over(baseline, method, names)
+                if baseline and baseline is not method
+                else None,
             )
             for method in comparison.methods
         ),
