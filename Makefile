@@ -5,18 +5,19 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-exactness docs clean
+.PHONY: help demo test lint sanitize format bench bench-exactness docs clean
 
 help:
 	@echo "make demo             train two losses on the embedded street scenes, write runs/demo/report.html"
 	@echo "make test             the whole test suite"
 	@echo "make lint             ruff, mypy --strict"
+	@echo "make sanitize         the C++ library under address and undefined-behavior sanitizers"
 	@echo "make bench            timings of the operator on this machine"
 	@echo "make bench-exactness  the operator against the float64 oracle, as a table"
 	@echo "make docs             the documentation, into site/"
 
 # The stamp is written last, so an interrupted install is repeated. Installing compiles the kernel.
-$(STAMP): pyproject.toml hatch_build.py $(wildcard src/lossmaxpool/ops/backends/native/cpp/*)
+$(STAMP): pyproject.toml hatch_build.py $(wildcard src/lossmaxpool/ops/backends/native/build.py src/lossmaxpool/ops/backends/native/cpp/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
@@ -32,6 +33,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Needs a C++ compiler and Python, no virtual environment; says so where the former is missing.
+sanitize:
+	$(PYTHON) src/lossmaxpool/ops/backends/native/build.py tests/ops/native/driver.cpp
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

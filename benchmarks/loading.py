@@ -22,22 +22,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.io import ImageReadMode, decode_image
 
 from benchmarks.blocks import filled
+from benchmarks.drawing import OURS, RIVAL, drawing, write
 from benchmarks.speed.clock import quantiles, take_turns
 from lossmaxpool.data import TrainTransform
 from lossmaxpool.data.decode import image_tensor, read_image
 from lossmaxpool.data.files import FileDataset, FilePair
 from lossmaxpool.data.street_scenes import LABELS, StreetScenes
 from lossmaxpool.environment import describe_environment
-from lossmaxpool.report.axes import Scale, linear_ticks
-from lossmaxpool.report.drawing import bottom_axis, canvas, text
-from lossmaxpool.report.files import standalone
-from lossmaxpool.report.markup import element
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "loading.json"
@@ -206,42 +204,33 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def picture(content: dict[str, Any]) -> str:
+def picture(content: dict[str, Any]) -> Figure:
     """One bar per shape: the stages of one crop, end to end."""
-    width, left, row, top = 760.0, 150.0, 34.0, 40.0
     shapes = content["shapes"]
-    spans = [
-        [shape["stages"][stage]["median_ms"] for stage in STAGES] for shape in shapes
-    ]  # milliseconds
-    ticks = linear_ticks(0, max(map(sum, spans)), 5)
-    scale = Scale(0, ticks[-1], left, width - 30)
-    bottom = top + row * len(shapes)
-    parts = [text(0, 14, "milliseconds of one worker for one training crop", class_="axis")]
-    x = left + 180
-    for k, label in enumerate(STAGES.values()):
-        parts.append(element("rect", x=x, y=6, width=10, height=10, class_=f"mark m{k}"))
-        parts.append(text(x + 15, 15, label, class_="name"))
-        x += 30 + 7 * len(label)
-    parts += bottom_axis(scale, ticks, top - 6, bottom)
-    for place, (shape, stages) in enumerate(zip(shapes, spans, strict=True)):
-        y, start = top + row * place, 0.0
-        parts.append(text(left - 10, y + 17, shape["title"], anchor="end", class_="name"))
-        for k, duration in enumerate(stages):
-            ends = scale(start), scale(start + duration)
-            parts.append(
-                element(
-                    "rect", x=ends[0], y=y + 4, width=ends[1] - ends[0], height=row - 14,
-                    class_=f"mark m{k}",
-                )
-            )  # fmt: skip
-            start += duration
+    colors = ("#0068a8", OURS, RIVAL, "#7c3aed", "#0f766e")
+    with drawing():
+        figure = Figure(figsize=(7.6, 0.5 * len(shapes) + 1.0), layout="constrained")
+        axes = figure.subplots()
+        ends = [0.0] * len(shapes)
+        for (stage, label), color in zip(STAGES.items(), colors, strict=False):
+            spans = [shape["stages"][stage]["median_ms"] for shape in shapes]
+            axes.barh(range(len(shapes)), spans, left=ends, height=0.6, color=color, label=label)
+            ends = [end + span for end, span in zip(ends, spans, strict=True)]
+        axes.set_yticks(range(len(shapes)), [shape["title"] for shape in shapes])
+        axes.invert_yaxis()
+        axes.set_xlabel("milliseconds of one worker for one training crop")
+        axes.grid(axis="x")
+        axes.legend(frameon=False, ncols=len(STAGES), loc="lower left", bbox_to_anchor=(0, 1))
     spoken = "; ".join(
         f"{shape['title']}: "
-        + ", ".join(f"{what} {ms:.1f} ms" for what, ms in zip(STAGES.values(), stages, strict=True))
-        for shape, stages in zip(shapes, spans, strict=True)
+        + ", ".join(
+            f"{label} {shape['stages'][stage]['median_ms']:.1f} ms"
+            for stage, label in STAGES.items()
+        )
+        for shape in shapes
     )
-    drawing = canvas(width, bottom + 26, f"Where a worker's time goes. {spoken}", *parts)
-    return standalone(drawing, rules=".mark { stroke: none; }")
+    figure.set_label(f"Where a worker's time goes. {spoken}")
+    return figure
 
 
 def rendered(page: str, content: dict[str, Any]) -> str:
@@ -252,7 +241,7 @@ def rendered(page: str, content: dict[str, Any]) -> str:
 
 def render(content: dict[str, Any]) -> None:
     PAGE.write_text(rendered(PAGE.read_text(), content))
-    PICTURE.write_text(picture(content))
+    write(picture(content), PICTURE)
 
 
 def main() -> None:

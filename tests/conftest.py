@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 # The same examples on every run; a loaded machine is no reason to fail.
@@ -28,3 +30,20 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return folder
+
+
+@pytest.fixture
+def forbid_waiting() -> Iterator[Callable[[], None]]:
+    """Call it when all kernels are compiled: until the test ends, a host that waits for CUDA fails.
+
+    torch warns, once a process, that this mode is a prototype; the mode is set nevertheless.
+    """
+
+    def switch(mode: str | int) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Synchronization debug mode", UserWarning)
+            torch.cuda.set_sync_debug_mode(mode)
+
+    before = torch.cuda.get_sync_debug_mode()
+    yield lambda: switch("error")
+    switch(before)

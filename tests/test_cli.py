@@ -8,12 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from PIL import Image
+from reproduction.__main__ import main as reproduce
 
 from lossmaxpool.cli import COMMANDS, main
 from lossmaxpool.cli.demo import configuration, first_unfinished
+from lossmaxpool.cli.evaluate import format_scores
 from lossmaxpool.cli.parser import nearest_option
+from lossmaxpool.metrics import ConfusionMatrix
 from lossmaxpool.training import train
 from lossmaxpool.training.record import RunRecord
 from tests.training.runs import tiny
@@ -154,7 +158,7 @@ def test_a_value_of_the_wrong_type_names_its_key(
     assert "optimization.lr" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["figures", "sweep"])
+@pytest.mark.parametrize("command", ["compare", "sweep"])
 def test_a_folder_that_cannot_be_made_is_one_line(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,7 +215,7 @@ def test_evaluate_repeats_the_evaluation_of_the_run(trained: Path, tmp_path: Pat
     last = trained / "checkpoints" / "last.ckpt"
     assert status(["evaluate", last, *data_flags(), "--json", tmp_path / "scores.json"]) == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
-    assert scores["step"] == RunRecord.read(trained).evaluations[-1]["step"]
+    assert scores["step"] == RunRecord.read(trained).evaluations[-1].step
     record = RunRecord.read(trained)
     assert sum(map(sum, scores["confusion"])) == sum(record.val_pixels)
     assert scores["miou"] == pytest.approx(record.miou, abs=1e-3)
@@ -233,6 +237,66 @@ def test_predict_writes_one_mask_per_image(trained: Path, tmp_path: Path) -> Non
     assert status(["predict", trained, tmp_path / "images", "--out", tmp_path / "out"]) == 0
     with Image.open(tmp_path / "out" / "ids" / "street.png") as mask:
         assert mask.size == (70, 50)
+
+
+def test_evaluate_knows_the_run_s_own_data_and_says_what_it_scores(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a word about the data: the scores of the record, and of the same checkpoint."""
+    assert status(["evaluate", trained]) == 0
+    out = capsys.readouterr().out
+    record = RunRecord.read(trained)
+    assert f"{trained / 'checkpoints' / 'last.ckpt'}, after step {len(record.curve)}" in out
+    assert "street-scenes/val, 3 images" in out
+    assert all(word in out for word in ("IoU", "precision", "recall", "Dice (F1)"))
+    (miou,) = [line.split()[1] for line in out.splitlines() if line.startswith("mIoU")]
+    assert float(miou) == pytest.approx(100 * record.miou, abs=0.1)
+    assert status(["evaluate", trained, "--data.val_scenes", "2", "--checkpoint", "best"]) == 0
+    out = capsys.readouterr().out
+    assert "best.ckpt" in out
+    assert "street-scenes/val, 2 images" in out
+
+
+def test_evaluate_and_predict_explain_a_wrong_run(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = trained / "checkpoints" / "last.ckpt"
+    for words, message in (
+        ([trained.parent], "holds 1 runs (trained): give one of them"),
+        ([tmp_path / "gone"], "there is no run folder or checkpoint"),
+        ([last, "--checkpoint", "best"], "is a checkpoint itself"),
+        ([trained, "--device", "cuda:77"], "--device cuda:77 cannot be used ("),
+    ):
+        for command in (["evaluate"], ["predict", tmp_path, "--out", tmp_path / "out"]):
+            name, *rest = command
+            assert status([name, *words[:1], *rest, *words[1:]]) == 1
+            error = capsys.readouterr().err
+            assert error.startswith("error: ")
+            assert message in error
+            assert error.count("\n") == 1
+
+
+def test_predict_skips_a_damaged_image_and_says_so(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "broken.png").write_text("not a picture")
+    Image.new("RGB", (70, 50), (90, 90, 90)).save(tmp_path / "images" / "street.png")
+    assert status(["predict", trained, tmp_path / "images", "--out", tmp_path / "out"]) == 1
+    streams = capsys.readouterr()
+    assert "1 images predicted into" in streams.out
+    assert "broken.png is not a picture file" in streams.err
+    assert "1 of 2 images were skipped" in streams.err
+    words = ["predict", trained, tmp_path / "images" / "street.png", "--out", tmp_path / "one"]
+    assert status(words) == 0
+    assert (tmp_path / "one" / "overlays" / "street.png").is_file()
+
+
+def test_of_two_classes_the_foreground_is_scored_first() -> None:
+    matrix = ConfusionMatrix.from_counts(torch.tensor([[90, 2], [4, 4]]))
+    lines = format_scores(("background", "crack"), matrix).splitlines()
+    assert lines[1].split() == ["crack", "40.0", "66.7", "50.0", "57.1"]
+    assert lines[2].startswith("background")
 
 
 def test_inspect_prints_the_shares(capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,7 +331,8 @@ def test_compare_writes_a_report(
     assert "optimization.steps: 2 -> 9" in capsys.readouterr().err
     assert (out / "compare.yaml").read_bytes() == saved
     # The runs have pictured training images as they went: nothing of Figure 4 is missing.
-    assert status(["figures", "--out", tmp_path / "figures", "--runs", out]) == 0
+    words = ["figures", "--out", tmp_path / "figures", "--runs", out]
+    assert reproduce([str(word) for word in words]) == 0
     assert "Figure 4" not in capsys.readouterr().out
     drawn = (tmp_path / "figures" / "figure-4.svg").read_text()
     assert drawn.count("<image") == 2 * (2 + 2 * 1)  # two images, two methods, one evaluation

@@ -157,7 +157,7 @@ def test_nothing_valid_gives_zero_and_zero_gradients(pool: str) -> None:
     assert losses.grad.equal(torch.zeros(2, 3, 4))
 
 
-@pytest.mark.parametrize("shape", [(0, 5), (2, 0), (3,), (1, 1), (2, 1, 1, 1)])
+@pytest.mark.parametrize("shape", [(0, 5), (2, 0), (1, 1), (2, 1, 1, 1)])
 def test_small_and_empty_shapes(shape: tuple[int, ...]) -> None:
     losses = torch.ones(shape, requires_grad=True)
     value = loss_max_pool(losses)

@@ -60,6 +60,15 @@ def test_equals_a_loop_over_the_pixels(seed: int, C: int) -> None:
         of_class = target == c
         expected_recall = (prediction[of_class] == c).double().mean()
         assert recall == pytest.approx(float(expected_recall), nan_ok=True)
+    for c, (precision, dice) in enumerate(
+        zip(matrix.precision().tolist(), matrix.dice().tolist(), strict=True)
+    ):
+        predicted, true = (prediction == c) & valid, target == c
+        expected_precision = (target[predicted] == c).double().mean()
+        assert precision == pytest.approx(float(expected_precision), nan_ok=True)
+        size = int(predicted.sum() + true.sum())
+        expected_dice = 2 * int((predicted & true).sum()) / size if size else math.nan
+        assert dice == pytest.approx(expected_dice, nan_ok=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from benchmarks.blocks import block_names
+from benchmarks.drawing import svg_texts, texts
 from benchmarks.speed import page
 from benchmarks.speed.bars import bars
 from benchmarks.speed.pictures import COST, SCALING, cost_picture, scaling_picture
@@ -177,8 +178,10 @@ def test_the_pictures_show_the_speed_that_was_measured(device: str) -> None:
     results = read(device)
     assert results is not None
     images = ROOT / "docs" / "images"
-    assert (images / COST.format(device)).read_text() == cost_picture(results)
-    assert (images / SCALING.format(device)).read_text() == scaling_picture(results)
+    for name, picture in ((COST, cost_picture), (SCALING, scaling_picture)):
+        # The words and numbers, not the bytes: another version of matplotlib draws other paths.
+        drawn = svg_texts((images / name.format(device)).read_text(encoding="utf-8"))
+        assert texts(picture(results)) <= drawn, "run: python -m benchmarks.loss --render"
 
 
 @pytest.mark.parametrize("device", SPEED)

@@ -39,7 +39,7 @@ def network() -> torch.nn.Module:
 
 
 def criterion(p: float, share: float, pool: str) -> MaxPoolingCrossEntropyLoss:
-    return MaxPoolingCrossEntropyLoss(p, share, ignore_index=255, pool=pool)
+    return MaxPoolingCrossEntropyLoss(p=p, min_support=share, ignore_index=255, pool=pool)
 
 
 def one_process(size: int, p: float, share: float) -> tuple[Tensor, list[Tensor]]:

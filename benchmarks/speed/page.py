@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.blocks import filled
+from benchmarks.drawing import write
 from benchmarks.speed.pictures import COST, SCALING, cost_picture, scaling_picture
 from benchmarks.speed.results import Measured, Results, read
 from benchmarks.speed.tables import (
@@ -30,8 +31,8 @@ def render() -> None:
     for device in DEVICES:
         results = read(device)
         if results is not None:
-            (IMAGES / COST.format(device)).write_text(cost_picture(results))
-            (IMAGES / SCALING.format(device)).write_text(scaling_picture(results))
+            write(cost_picture(results), IMAGES / COST.format(device))
+            write(scaling_picture(results), IMAGES / SCALING.format(device))
     for page in PAGES:
         page.write_text(rendered(page.read_text()))
 

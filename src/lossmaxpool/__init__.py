@@ -6,7 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lossmaxpool._version import __version__
-from lossmaxpool.functional import Solution, loss_max_pool, solve
+from lossmaxpool.functional import (
+    Pool,
+    Reduction,
+    Solution,
+    loss_max_pool,
+    max_pooling_cross_entropy,
+    solve,
+)
 from lossmaxpool.losses import (
     BootstrappedCrossEntropyLoss,
     MaxPoolingBCEWithLogitsLoss,
@@ -14,23 +21,30 @@ from lossmaxpool.losses import (
     MaxPoolingLoss,
     median_frequency_weights,
 )
-from lossmaxpool.ops.fused.choice import Explanation, explain_backend
-from lossmaxpool.sampling import PerformanceSampler
+from lossmaxpool.ops.fused.choice import Backend, Explanation, explain_backend
+from lossmaxpool.sampling import ClassIndex, DrawnCrops, PerformanceSampler, RunningIoU
 
 if TYPE_CHECKING:
     from lossmaxpool import paper
 
 __all__ = [
+    "Backend",
     "BootstrappedCrossEntropyLoss",
+    "ClassIndex",
+    "DrawnCrops",
     "Explanation",
     "MaxPoolingBCEWithLogitsLoss",
     "MaxPoolingCrossEntropyLoss",
     "MaxPoolingLoss",
     "PerformanceSampler",
+    "Pool",
+    "Reduction",
+    "RunningIoU",
     "Solution",
     "__version__",
     "explain_backend",
     "loss_max_pool",
+    "max_pooling_cross_entropy",
     "median_frequency_weights",
     "paper",
     "solve",

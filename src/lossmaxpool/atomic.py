@@ -7,6 +7,18 @@ import secrets
 from pathlib import Path
 
 
+def sweep_partial(folder: Path) -> None:
+    """Remove what kills have left of half-written files in a folder and below it.
+
+    Nobody else may be writing there.
+
+    Args:
+        folder: The folder; it need not exist.
+    """
+    for path in folder.rglob("*.partial"):
+        path.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file beside its destination, flush it to the disk, then rename it into place.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
 
 from lossmaxpool.spelling import did_you_mean
 
@@ -32,3 +34,39 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
         return
     message = f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}."
     raise ValueError(f"{message} {did_you_mean(str(value), known)}".rstrip())
+
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+
+def options_by_name(
+    positional: str,
+) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]:
+    """Make a function refuse positional options in words instead of taking them for others.
+
+    ``positional`` names what may be positional, e.g. "losses" or "self". The first positional
+    argument of torch's losses is ``weight``, so an option in front is a mistake.
+    """
+    names = positional.split(", ")
+    shown = [name for name in names if name != "self"]
+
+    def decorate(
+        function: Callable[_Parameters, _Result],
+    ) -> Callable[_Parameters, _Result]:
+        @functools.wraps(function)
+        def checked(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+            if len(args) > len(names):
+                surplus = len(args) - len(names)
+                taken = f"{', '.join(shown)} and then options" if shown else "options"
+                name = function.__qualname__.removesuffix(".__init__")
+                raise TypeError(
+                    f"{name} takes {taken} by name only, got {surplus} more without a name: "
+                    f"write e.g. {'valid=...' if 'losses' in names else 'p=1.3'}, "
+                    f"min_support=0.25 (positional arguments of torch's losses mean other things)."
+                )
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate

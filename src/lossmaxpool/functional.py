@@ -1,4 +1,4 @@
-"""Loss max-pooling as functions of the pixel losses (Rota Bulò, Neuhold, Kontschieder 2017)."""
+"""Loss max-pooling as functions: of pixel losses and of logits (Rota Bulò et al. 2017)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,29 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from lossmaxpool.checks import check_choice, check_norm, check_share
+from lossmaxpool.checks import check_choice, check_norm, check_share, options_by_name
+from lossmaxpool.ops.fused.choice import Backend, check_backend, choose
+from lossmaxpool.ops.fused.operators import PooledCrossEntropy
+from lossmaxpool.ops.inputs import (
+    NO_LABEL,
+    as_losses,
+    as_rows,
+    check_logits,
+    check_probabilities,
+    check_tensor,
+    class_ids,
+    holds_probabilities,
+    refuse_unsound,
+)
 from lossmaxpool.ops.solver.gradient import MaxPool
 from lossmaxpool.ops.solver.powers import floor_to, relative_power
-from lossmaxpool.ops.solver.ranks import ranks
-from lossmaxpool.ops.solver.soundness import refuse_unsound
-from lossmaxpool.ops.solver.threshold import Threshold, conjugate, find_threshold, unpack
-from lossmaxpool.ops.solver.weights import optimal_weights
+from lossmaxpool.ops.solver.rows import solve_rows, weigh_rows
+from lossmaxpool.ops.solver.threshold import Threshold, unpack
+from lossmaxpool.ops.upsampling import upsample_to
+from lossmaxpool.ops.weighting_set import WeightingSet
 
 Pool = Literal["image", "batch", "world"]
 Reduction = Literal["mean", "sum", "none"]
@@ -52,6 +66,7 @@ class Solution:
     duality_gap: Tensor
 
 
+@options_by_name("losses")
 def loss_max_pool(
     losses: Tensor,
     *,
@@ -60,6 +75,7 @@ def loss_max_pool(
     valid: Tensor | None = None,
     pool: Pool = "image",
     reduction: Reduction = "mean",
+    backend: Backend = "auto",
 ) -> Tensor:
     r"""Maximise ``w . losses`` over ``||w||_p <= gamma``, ``||w||_inf <= tau``; no averaging.
 
@@ -72,7 +88,7 @@ def loss_max_pool(
 
     Args:
         losses: (B, ...) non-negative pixel losses, any floating dtype. float16 and bfloat16 are
-            computed in float32.
+            computed in float32. (N,) losses need ``pool="batch"`` or "world".
         p: norm exponent in [1, inf]. 1: the mean of the m largest losses; inf: the mean of all.
         min_support: m / n in (0, 1], the least share of the valid pixels that carries weight;
             m is clipped to [1, n].
@@ -82,16 +98,21 @@ def loss_max_pool(
             the same on every rank, and gradients averaged over ranks (DistributedDataParallel)
             are those of one process that holds all pixels.
         reduction: over images: "mean" of those that have a valid pixel, "sum", or "none" (one
-            value per image; a single value for "batch" and "world").
+            value per image; a single value for "batch" and "world"). One value per pixel is
+            ``solve(losses).weights * losses``, whose sum over an image is its value.
+        backend: "auto" takes the fastest that can solve these losses; "torch" (every device),
+            "native" (CPU) and "triton" (GPUs) insist.
 
     Returns:
         A scalar, or (B,) / (1,) for reduction "none"; float64 for float64 losses, else float32.
         A pool without a valid pixel gives 0 and zero gradients.
 
     Raises:
-        ValueError: p, min_support, pool or reduction outside their range, or shapes that do not
-            match; on the CPU also for negative losses.
-        TypeError: losses that are not floating, or a mask that is not bool.
+        ValueError: p, min_support, pool or reduction outside their range, shapes that do not
+            match, or (N,) losses pooled by image; on the CPU also for negative losses.
+        TypeError: losses that are not a floating tensor, a mask that is not bool, or an option
+            without its name.
+        RuntimeError: a backend that cannot solve these losses.
 
     A NaN or an infinity among the valid losses gives NaN, on every device, and so does a negative
     loss on a GPU, where looking would synchronise.
@@ -106,30 +127,102 @@ def loss_max_pool(
     References:
         Rota Bulò et al. 2017, Eq. 4, 5 and 10, Theorems 1 and 2; gradient: Sect. 4.
     """
-    check_norm(p)
-    check_share("min_support", min_support)
     return pool_losses(
-        losses, valid, p=p, fraction=min_support, least=1.0, pool=pool, reduction=reduction
+        losses,
+        valid,
+        weighting_set(p, min_support),
+        pool=pool,
+        reduction=reduction,
+        backend=backend,
     )
 
 
+@options_by_name("input, target")
+def max_pooling_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    *,
+    p: float = 1.3,
+    min_support: float = 0.25,
+    weight: Tensor | None = None,
+    ignore_index: int | None = -100,
+    label_smoothing: float = 0.0,
+    pool: Pool = "image",
+    reduction: Reduction = "mean",
+    backend: Backend = "auto",
+) -> Tensor:
+    """Max-pool the cross-entropy of every pixel, from the logits, without a copy of their size.
+
+    :func:`loss_max_pool` of ``F.cross_entropy(input, target, reduction="none")``; the module is
+    :class:`~lossmaxpool.MaxPoolingCrossEntropyLoss`.
+
+    Args:
+        input: (B, C, *spatial) logits of C >= 2 classes, any floating dtype, up to three spatial
+            dimensions. Where they are smaller than the target's, they are upsampled linearly
+            (``align_corners=False``) to it, by whatever factor. (N, C) needs ``pool="batch"``
+            or "world".
+        target: (B, *spatial) class ids of any integer dtype, or of a floating one that holds
+            integers, also as (B, 1, *spatial); or (B, C, *spatial) probabilities.
+        p: norm exponent in [1, inf].
+        min_support: m / n in (0, 1], the least share of valid pixels that carries weight.
+        weight: (C,) factors of the pixel losses by class; they do not divide the result.
+        ignore_index: the id of pixels that do not exist; None: all exist. Probabilities have none.
+        label_smoothing: in [0, 1], as in torch.
+        pool: what shares one weighting: each "image", the "batch", or all ranks, the "world".
+        reduction: over images with a valid pixel: "mean", "sum", or "none" (one value per image).
+        backend: "auto", "torch", "native" or "triton".
+
+    Returns:
+        A scalar, or (B,) / (1,) for reduction "none"; float64 for float64 logits, else float32.
+
+    Raises:
+        ValueError: options outside their range, tensors that do not fit, a single class, or (N, C)
+            logits pooled by image; on the CPU also for labels outside [0, C).
+        TypeError: tensors of the wrong kind, or an option without its name.
+        RuntimeError: a backend that cannot run on these tensors.
+
+    Example:
+        >>> logits, target = torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4).long()
+        >>> float(max_pooling_cross_entropy(logits, target))  # doctest: +ELLIPSIS
+        1.098...
+
+    References:
+        Rota Bulò et al. 2017, Eq. 4 and 5, Theorems 1 and 2.
+    """
+    check_cross_entropy(ignore_index, label_smoothing)
+    return pool_cross_entropy(
+        input,
+        target,
+        weighting_set(p, min_support),
+        weight=weight,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        pool=pool,
+        reduction=reduction,
+        backend=backend,
+    )
+
+
+@options_by_name("losses")
 def solve(
     losses: Tensor,
     *,
     p: float = 1.3,
     min_support: float = 0.25,
     valid: Tensor | None = None,
+    backend: Backend = "auto",
 ) -> Solution:
     r"""Solve ``max w . l`` over ``||w||_p <= gamma``, ``||w||_inf <= tau``, and show all of it.
 
-    What :func:`loss_max_pool` computes, with the weights, the threshold and a certificate: for
-    heat maps, analysis and tests. Not differentiable; nothing is tracked.
+    The solver is the one that :func:`loss_max_pool` runs for these losses and this backend; its
+    weights and threshold are returned with a certificate. Not differentiable; nothing is tracked.
 
     Args:
-        losses: (B, ...) non-negative losses, one image per row.
+        losses: (B, ...) non-negative losses, one image per row; (1, N) for N losses of one image.
         p: norm exponent in [1, inf].
         min_support: m / n in (0, 1]; m is clipped to [1, n].
         valid: (B, ...) bool, or None.
+        backend: as in :func:`loss_max_pool`; the solution is that of the solver it names.
 
     Returns:
         A :class:`Solution`, one entry per image.
@@ -137,7 +230,9 @@ def solve(
     Raises:
         ValueError: parameters outside their range, shapes that do not match, and, on the CPU, a
             NaN, an infinity or a negative among the valid losses. On a GPU these give NaN.
-        TypeError: losses that are not floating, or a mask that is not bool.
+        TypeError: losses that are not a floating tensor, a mask that is not bool, or an option
+            without its name.
+        RuntimeError: a backend that cannot solve these losses.
 
     Example:
         >>> solution = solve(torch.tensor([[0.0, 1.0, 2.0, 8.0]]), p=2.0, min_support=0.5)
@@ -149,20 +244,21 @@ def solve(
     References:
         Rota Bulò et al. 2017, Theorems 1 and 2 (value, w*, lambda*), Eq. 6 and 7 (gap).
     """
-    check_norm(p)
-    check_share("min_support", min_support)
-    losses, valid = _check_tensors(losses.detach(), valid)
-    rows, mask = _rows(losses, valid, "image")
+    weighting = weighting_set(p, min_support)
+    check_tensor("losses", losses)
+    losses, valid = as_losses(losses.detach(), valid)
+    check_backend(backend)
+    rows, mask = as_rows(losses, valid, by_image=True)
     if rows.device.type == "cpu":
         refuse_unsound(rows, mask)
-    local = ranks(world=False)
-    threshold = find_threshold(rows, mask, p=p, fraction=min_support, least=1.0, ranks=local)
-    weights = optimal_weights(rows, mask, threshold, p=p)
+    packed = solve_rows(rows, mask, weighting, world=False, backend=backend)
+    weights = weigh_rows(rows, mask, packed, weighting, backend=backend)
+    threshold = unpack(packed)
     alpha = floor_to(threshold.alpha, rows.dtype).unsqueeze(1)
     kept = rows if mask is None else rows.masked_fill(~mask, 0)
     dual = (kept - threshold.alpha.to(rows.dtype).unsqueeze(1)).clamp(min=0)
     n = threshold.num_valid
-    gamma = torch.where(n > 0, n.clamp(min=1) ** (1 / p - 1), 0)
+    gamma = weighting.norm_bound(n)
     narrow = rows.dtype
     return Solution(
         value=threshold.value.to(narrow),
@@ -173,31 +269,106 @@ def solve(
         weight_cap=threshold.cap.to(narrow),
         norm_bound=gamma.to(narrow),
         dual=dual.view(losses.shape),
-        duality_gap=_duality_gap(kept, weights, threshold, gamma, p).to(narrow),
+        duality_gap=_duality_gap(kept, weights, threshold, gamma, weighting.q).to(narrow),
     )
+
+
+# What the modules of lossmaxpool.losses call: a weighting set of any kind.
+
+
+def weighting_set(p: float, min_support: float) -> WeightingSet:
+    """The paper's weighting set, or a ValueError that names the parameter and its range."""
+    check_norm(p)
+    check_share("min_support", min_support)
+    return WeightingSet(float(p), float(min_support))
+
+
+def check_cross_entropy(ignore_index: object, label_smoothing: float) -> None:
+    """Refuse an ``ignore_index`` that no label can equal, and a smoothing outside [0, 1]."""
+    whole = isinstance(ignore_index, int) and not isinstance(ignore_index, bool)
+    if ignore_index is not None and not whole:
+        raise ValueError(
+            f"ignore_index must be an integer label, got {ignore_index!r}: 255 is the usual one; "
+            "None, where every pixel is labelled."
+        )
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be in [0, 1], got {label_smoothing!r}.")
 
 
 def pool_losses(
     losses: Tensor,
     valid: Tensor | None,
+    weighting: WeightingSet,
     *,
-    p: float,
-    fraction: float,
-    least: float,
     pool: Pool,
     reduction: Reduction,
+    backend: Backend,
 ) -> Tensor:
-    """:func:`loss_max_pool` with ``m = clip(fraction * n, least, n)``; the checks are shared."""
+    """:func:`loss_max_pool` for any weighting set."""
+    _check_pooling(pool, reduction)
+    check_backend(backend)
+    losses, valid = as_losses(losses, valid)
+    rows, mask = as_rows(losses, valid, by_image=pool == "image")
+    value: Tensor
+    value, packed = MaxPool.apply(rows, mask, *weighting, pool == "world", backend)
+    return _reduce(value, packed, reduction)
+
+
+def pool_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weighting: WeightingSet,
+    *,
+    weight: Tensor | None,
+    ignore_index: int | None,
+    label_smoothing: float,
+    pool: Pool,
+    reduction: Reduction,
+    backend: Backend,
+) -> Tensor:
+    """:func:`max_pooling_cross_entropy` for any weighting set."""
+    _check_pooling(pool, reduction)
+    check_backend(backend)
+    if weight is not None:
+        check_tensor("weight", weight)
+    check_logits(input, weight, by_image=pool == "image")
+    check_tensor("target", target)
+    if holds_probabilities(input, target):
+        check_probabilities(input, target)
+        choose(input, target, backend)  # refuses one that has no kernel for probabilities
+        wide = input if input.dtype in (torch.float32, torch.float64) else input.float()
+        losses = F.cross_entropy(
+            upsample_to(wide, target.shape[2:]),
+            target.to(wide.dtype),
+            weight=None if weight is None else weight.to(wide.dtype),
+            reduction="none",
+            label_smoothing=label_smoothing,
+        )
+        return pool_losses(losses, None, weighting, pool=pool, reduction=reduction, backend=backend)
+    ignored = NO_LABEL if ignore_index is None else ignore_index
+    target = class_ids(input, target, ignored)
+    if input.dim() == 2:  # one image of N pixels, by strides
+        input, target = input.t().unsqueeze(0), target.unsqueeze(0)
+    value, packed, _ = PooledCrossEntropy.apply(
+        input,
+        target,
+        weight,
+        ignored,
+        float(label_smoothing),
+        *weighting,
+        input.shape[0] if pool == "image" else 1,
+        pool == "world",
+        backend,
+    )
+    return _reduce(value, packed, reduction)
+
+
+def _check_pooling(pool: Pool, reduction: Reduction) -> None:
     check_choice("pool", pool, get_args(Pool))
     check_choice("reduction", reduction, get_args(Reduction))
-    losses, valid = _check_tensors(losses, valid)
-    rows, mask = _rows(losses, valid, pool)
-    value: Tensor
-    value, packed = MaxPool.apply(rows, mask, p, fraction, least, pool == "world")
-    return reduce_pools(value, packed, reduction)
 
 
-def reduce_pools(value: Tensor, packed: Tensor, reduction: Reduction) -> Tensor:
+def _reduce(value: Tensor, packed: Tensor, reduction: Reduction) -> Tensor:
     """From (R,) values and their (6, R) thresholds to what the caller asked for."""
     if reduction == "none":
         return value
@@ -208,7 +379,7 @@ def reduce_pools(value: Tensor, packed: Tensor, reduction: Reduction) -> Tensor:
 
 
 def _duality_gap(
-    losses: Tensor, weights: Tensor, threshold: Threshold, gamma: Tensor, p: float
+    losses: Tensor, weights: Tensor, threshold: Threshold, gamma: Tensor, q: float
 ) -> Tensor:
     """``g(lambda*) - w* . l`` (Rota Bulò et al. 2017, Eq. 7), both sums in float64, (B,)."""
     wide_losses = losses.to(threshold.alpha.dtype)
@@ -217,48 +388,9 @@ def _duality_gap(
     reach = torch.minimum(wide_losses, alpha)  # l - lambda*
     top = reach.amax(1) if losses.shape[1] else torch.zeros_like(gamma)
     safe = torch.where(top > 0, top, torch.ones_like(top))
-    q = conjugate(p)
     norm = top
     if not math.isinf(q):
         mass = relative_power(reach.clamp(min=0), safe.unsqueeze(1), q).sum(1)
         norm = top * mass ** (1 / q)
     dual = threshold.cap * (wide_losses - alpha).clamp(min=0).sum(1) + gamma * norm
     return dual - primal
-
-
-def _check_tensors(losses: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Losses in float32 or float64 and a mask of their shape, or an error that says why not."""
-    if not losses.is_floating_point():
-        raise TypeError(
-            f"losses must be floating, got {losses.dtype}: pass pixel losses, not labels or counts."
-        )
-    if losses.dim() == 0:
-        raise ValueError(
-            "losses must have an image dimension, (B, ...), got a scalar: use the pixel loss "
-            'with reduction="none".'
-        )
-    if losses.dtype not in (torch.float32, torch.float64):
-        losses = losses.float()
-    if valid is not None:
-        if valid.dtype != torch.bool:
-            raise TypeError(
-                f"valid must be bool, got {valid.dtype}: pass e.g. target != ignore_index."
-            )
-        if valid.shape != losses.shape:
-            raise ValueError(
-                f"valid has shape {tuple(valid.shape)}, losses {tuple(losses.shape)}: "
-                "one flag per loss is expected."
-            )
-        if valid.device != losses.device:
-            raise ValueError(
-                f"valid is on {valid.device}, losses are on {losses.device}: move one of them."
-            )
-    return losses, valid
-
-
-def _rows(losses: Tensor, valid: Tensor | None, pool: Pool) -> tuple[Tensor, Tensor | None]:
-    """One row per pool: (B, N), or (1, B * N)."""
-    rows = losses.shape[0] if pool == "image" else 1
-    columns = math.prod(losses.shape[1:]) if pool == "image" else losses.numel()
-    shape = (rows, columns)
-    return losses.reshape(shape), None if valid is None else valid.reshape(shape)

@@ -138,6 +138,18 @@ class ConfusionMatrix:
         """Share of each class's true pixels that were found, (C,) float64; NaN without any."""
         return self.counts.diagonal().double() / self.counts.sum(1).double()
 
+    def precision(self) -> Tensor:
+        """Share of each class's predicted pixels that are of it, (C,) float64; NaN without any."""
+        return self.counts.diagonal().double() / self.counts.sum(0).double()
+
+    def dice(self) -> Tensor:
+        """Dice coefficient, which is also F1: 2 hits over true and predicted pixels, (C,) float64.
+
+        NaN where a class is in neither truth nor prediction.
+        """
+        total = self.counts.sum(1) + self.counts.sum(0)
+        return 2 * self.counts.diagonal().double() / total.double()
+
     def pixel_accuracy(self) -> float:
         """Share of the valid pixels whose class was found; NaN before any valid pixel."""
         return float(self.counts.diagonal().sum().double() / self.counts.sum().double())

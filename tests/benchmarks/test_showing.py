@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ET
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.drawing import svg_texts, texts, write
 from benchmarks.speed import page
 from benchmarks.speed.bars import Bar, bars, exponent
 from benchmarks.speed.cases import Case, cases
-from benchmarks.speed.pictures import cost_picture, scaling_picture
+from benchmarks.speed.pictures import LONGEST, cost_picture, scaling_picture
 from benchmarks.speed.results import Results
 from benchmarks.speed.tables import bar_table, megabytes, number, scaling_table, table
 
@@ -134,13 +136,25 @@ def test_tables() -> None:
 
 
 @pytest.mark.parametrize(("device", "ours"), [("cpu", "lmp_native"), ("cuda", "lmp_triton")])
-def test_pictures_are_sound_and_read_aloud(device: str, ours: str) -> None:
+def test_pictures_are_sound_and_read_aloud(device: str, ours: str, tmp_path: Path) -> None:
     results = made_up(device, ours)
-    for drawing in (cost_picture(results), scaling_picture(results)):
-        root = ET.fromstring(drawing)
-        assert root.tag == "{http://www.w3.org/2000/svg}svg"
-        assert "nan" not in drawing
-        assert "loss max-pooling" in root.attrib["aria-label"]
+    for picture in (cost_picture(results), scaling_picture(results)):
+        write(picture, tmp_path / "drawn.svg")
+        drawn = (tmp_path / "drawn.svg").read_text(encoding="utf-8")
+        assert texts(picture) <= svg_texts(drawn)
+        assert "nan" not in svg_texts(drawn)
+        assert "loss max-pooling" in picture.get_label()
+        description = ET.fromstring(drawn).find(".//{http://purl.org/dc/elements/1.1/}description")
+        assert description is not None
+        assert description.text == picture.get_label()
+
+
+def test_bars_are_as_long_as_what_was_measured() -> None:
+    figure = cost_picture(made_up("cpu", "lmp_native", 5.0))
+    lengths = [bar.get_width() for axes in figure.axes for bar in axes.patches]
+    assert 0.5 in lengths  # ours: 5 ms beside 10
+    assert max(lengths) == LONGEST  # by sort: 30 ms, cut off
+    assert "→ 3.00" in texts(figure)
 
 
 def test_a_page_is_filled_between_its_marks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ def write(tmp_path: Path, text: str, name: str = "classes.json") -> Path:
 
 
 def test_lines(tmp_path: Path) -> None:
-    content = read_classes_file(write(tmp_path, "\ufeffsky\n\n road \n", "classes.txt"))
+    content = read_classes_file(write(tmp_path, "\ufeffsky\n road \n\n", "classes.txt"))
     assert content.labels.names == ("sky", "road")
     assert content.ids == {0: 0, 1: 1, 255: 255}
     assert not content.says_ignore
@@ -79,3 +79,14 @@ def test_a_binary_file(tmp_path: Path) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.json cannot be read"):
         read_classes_file(tmp_path / "gone.json")
+
+
+def test_a_blank_line_does_not_shift_the_ids(tmp_path: Path) -> None:
+    path = write(tmp_path, "sky\n\nroad\n", "classes.txt")
+    with pytest.raises(DataError, match="line 2 is blank, and each line is the class of the next"):
+        read_classes_file(path)
+
+
+def test_a_single_class_lacks_its_background(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"got 1: crack\. Add 'background' as the first class"):
+        read_classes_file(write(tmp_path, '["crack"]'))

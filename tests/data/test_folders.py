@@ -260,3 +260,13 @@ def test_the_real_data(
     for i in range(len(dataset)):
         sample = dataset[i]
         assert sample.image.shape[1:] == sample.mask.shape
+
+
+def test_files_that_are_no_pictures_are_said(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 1})
+    for name in ("a.gif", "b.gif", "notes.txt"):
+        (tmp_path / "train" / "images" / name).touch()
+    with pytest.warns(
+        UserWarning, match=r"3 files in .*images passed over: a\.gif, b\.gif, notes\.txt; pictures"
+    ):
+        assert len(Folders(tmp_path, "train")) == 1

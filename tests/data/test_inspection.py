@@ -5,15 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lossmaxpool.data import (
     CamVid,
+    DataConfig,
     DataError,
     Folders,
     StreetScenes,
+    check_before_training,
     class_statistics,
     format_report,
     inspect_data,
+    open_dataset,
 )
 from lossmaxpool.data.inspection import count_pixels
 from tests.data.trees import camvid, ids, picture, save, split_folders
@@ -147,3 +151,130 @@ def test_an_empty_or_broken_split_still_has_a_report(tmp_path: Path) -> None:
     report = format_report(inspect_data(Folders(tmp_path, "train")))
     assert report.count("error: ") == 7
     assert "0 images, 0 labelled pixels" in report
+
+
+def test_the_table_has_a_column_per_split_and_the_most_frequent_class_first(
+    tmp_path: Path,
+) -> None:
+    split_folders(tmp_path, {"train": 2, "val": 1})
+    for i in range(2):
+        rows = np.repeat([2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 0], 16).astype(np.uint8)
+        save(tmp_path / "train" / "masks" / f"p{i}.png", rows.reshape(12, 16))
+    report = format_report(inspect_data(Folders(tmp_path, "train"), Folders(tmp_path, "val")))
+    lines = report.splitlines()
+    assert lines[0].startswith(f"{tmp_path.name}/train: 2 images")
+    assert lines[1].startswith(f"{tmp_path.name}/val: 1 images")
+    assert lines[3].split() == ["train", "val"]
+    rows_shown = [line.split() for line in lines[5:8]]
+    assert [row[1] for row in rows_shown] == ["pole", "road", "sky"]
+    assert [row[2] for row in rows_shown] == ["58.333", "33.333", "8.333"]
+    assert [row[6].count("#") for row in rows_shown] == [24, 14, 3]
+
+
+# What files hide.
+
+
+def black_and_white_among_others(root: Path) -> Path:
+    """One mask of 0 and 255 among two of 0 and 1, as an editor saves them."""
+    split_folders(root, {"train": 3}, values=(0, 1))
+    save(root / "train" / "masks" / "p1.png", ids(1, (0, 255)))
+    (root / "classes.txt").write_text("background\ncrack\n")
+    return root
+
+
+def counted(dataset: Folders) -> torch.Tensor:
+    return class_statistics(dataset).pixels
+
+
+def test_masks_of_0_and_255_among_masks_of_0_and_1_are_named(tmp_path: Path) -> None:
+    dataset = Folders(black_and_white_among_others(tmp_path), "train")
+    (problem,) = inspect_data(dataset).problems
+    assert problem.severity == "error"
+    assert "1 of 3 masks" in problem.message
+    assert 'add "ignore": 255 to classes.json' in problem.message
+    assert problem.samples == (f"{tmp_path.name}/train/p1",)
+    with pytest.raises(DataError, match=r"binary masks that were saved in two ways.*train/p1\)"):
+        check_before_training(dataset, counted(dataset))
+
+
+@pytest.mark.parametrize("way_out", ["ignore", "beside another class"])
+def test_255_beside_a_class_or_by_the_classes_file_is_unlabelled(
+    tmp_path: Path, way_out: str
+) -> None:
+    black_and_white_among_others(tmp_path)
+    if way_out == "ignore":
+        (tmp_path / "classes.json").write_text('{"names": ["no", "crack"], "ignore": 255}')
+    else:
+        save(tmp_path / "train" / "masks" / "p2.png", ids(2, (0, 1, 255)))
+    dataset = Folders(tmp_path, "train")
+    assert inspect_data(dataset).problems == ()
+    check_before_training(dataset, counted(dataset))
+
+
+def save_colored(path: Path, indices: np.ndarray, colors: list[tuple[int, int, int]]) -> None:
+    mask = Image.frombytes("P", indices.shape[::-1], indices.tobytes())
+    mask.putpalette([channel for color in colors for channel in color])
+    mask.save(path)
+
+
+@pytest.mark.parametrize("differ", [True, False])
+def test_palettes_that_contradict_one_another_are_said(tmp_path: Path, differ: bool) -> None:
+    split_folders(tmp_path, {"train": 2})
+    red, green = (255, 0, 0), (0, 255, 0)
+    masks = tmp_path / "train" / "masks"
+    save_colored(masks / "p0.png", ids(0, (0, 1)), [(0, 0, 0), red])
+    # Class 2 is in this mask alone: its color contradicts nothing.
+    other = [(0, 0, 0), green if differ else red, green]
+    save_colored(masks / "p1.png", ids(1, (0, 1, 2)), other)
+    dataset = Folders(tmp_path, "train")
+    problems = inspect_data(dataset).problems
+    assert len(problems) == differ
+    if differ:
+        assert "road is (255, 0, 0) in p0 and (0, 255, 0) in p1" in problems[0].message
+        with pytest.warns(UserWarning, match=r"palettes of 1 masks .*train/p1\)"):
+            check_before_training(dataset, counted(dataset))
+    else:
+        check_before_training(dataset, counted(dataset))
+
+
+def test_pictures_of_12_bits_in_files_of_16_are_said_and_their_range_can_be_given(
+    tmp_path: Path,
+) -> None:
+    split_folders(tmp_path, {"train": 2})
+    ramp = np.linspace(0, 4095, 192).reshape(12, 16).astype(np.uint16)
+    for i, suffix in enumerate(("png", "tif")):
+        (tmp_path / "train" / "images" / f"p{i}.png").unlink()
+        save(tmp_path / "train" / "images" / f"p{i}.{suffix}", ramp + i)
+    dark = Folders(tmp_path, "train")
+    (message,) = messages(dark)[:1]
+    assert message.startswith("warning: The pictures of ")
+    assert "--data.image_range '[0, 4351]'" in message or "'[0, 4095]'" in message
+    with pytest.warns(UserWarning, match="nearly black"):
+        check_before_training(dark, counted(dark))
+    config = DataConfig("folders", tmp_path, image_range=(0, 4095))
+    bright = open_dataset(config, "train")
+    assert bright[0].image.max() == 255
+    assert bright[0].image.float().mean() == pytest.approx(127.5, abs=1)
+    assert isinstance(bright, Folders)
+    assert messages(bright) == []
+    check_before_training(bright, counted(bright))
+
+
+def test_an_image_range_that_cannot_be_applied_is_refused(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 1})
+    with pytest.raises(DataError, match=r"the smaller first, as in \[0, 4095\]; got \[9, 3\]"):
+        Folders(tmp_path, "train", image_range=(9, 3))
+    with pytest.raises(DataError, match="image_range is for the data set 'folders'"):
+        open_dataset(DataConfig(image_range=(0, 4095)), "train")
+
+
+def test_pictures_that_a_tag_turns_are_said(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 2})
+    tag = Image.Exif()
+    tag[0x0112] = 3  # half a turn: no size gives it away
+    Image.fromarray(picture(9)).save(tmp_path / "train" / "images" / "p1.png", exif=tag)
+    (problem,) = inspect_data(Folders(tmp_path, "train")).problems
+    assert problem.severity == "warning"
+    assert problem.message.startswith("1 of 2 pictures")
+    assert "orientation tag" in problem.message
+    assert problem.samples == (f"{tmp_path.name}/train/p1",)

@@ -26,7 +26,7 @@ def checkpoint(small_model: nn.Module, description: ModelDescription) -> dict[st
 
 
 def save(content: object, folder: Path) -> Path:
-    path = folder / "checkpoints" / "best.ckpt"
+    path = folder / "checkpoints" / "last.ckpt"
     path.parent.mkdir(exist_ok=True)
     torch.save(content, path)
     return path
@@ -97,12 +97,12 @@ def test_a_truncated_file_is_refused(
     path = save(checkpoint, tmp_path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match=r"best.ckpt is damaged or no torch file"):
+    with pytest.raises(ValueError, match=r"last.ckpt is damaged or no torch file"):
         load_checkpoint(path)
 
 
 def test_no_file_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"there is no file .*best.ckpt"):
+    with pytest.raises(ValueError, match=r"there is no file .*last.ckpt: is .* a run folder"):
         load_checkpoint(tmp_path)
 
 
@@ -149,3 +149,26 @@ def test_a_description_from_before_these_options_is_read(
     config = checkpoint[ModelDescription.KEY]["config"]
     del config["frozen_batch_norm"], config["pretrained_head"]
     assert not load_checkpoint(save(checkpoint, tmp_path)).description.config.frozen_batch_norm
+
+
+def test_a_run_folder_has_its_last_checkpoint_and_its_best(
+    tmp_path: Path, checkpoint: dict[str, Any]
+) -> None:
+    last = save(checkpoint, tmp_path)
+    torch.save({**checkpoint, "global_step": 7}, last.with_name("best.ckpt"))
+    assert (load_checkpoint(tmp_path).file, load_checkpoint(tmp_path).step) == (last, 12)
+    best = load_checkpoint(tmp_path, which="best")
+    assert (best.file, best.step) == (last.with_name("best.ckpt"), 7)
+
+
+def test_a_folder_of_several_runs_and_a_missing_one_are_explained(
+    tmp_path: Path, checkpoint: dict[str, Any]
+) -> None:
+    for name in ("base-seed0", "lmp-seed0"):
+        (tmp_path / name).mkdir()
+        save(checkpoint, tmp_path / name)
+    message = r"holds 2 runs \(base-seed0, lmp-seed0\): give one of them, as in .*base-seed0"
+    with pytest.raises(ValueError, match=message):
+        load_checkpoint(tmp_path)
+    with pytest.raises(ValueError, match=r"there is no run folder or checkpoint .*gone"):
+        load_checkpoint(tmp_path / "gone")

@@ -34,6 +34,18 @@ def test_every_image_counts_once_whatever_the_batches(
     assert seen[-1] == (7, 7)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_shares_of_the_images_add_up(brightness: nn.Module, workers: int) -> None:
+    dataset = Bands(SIZES)
+    first, second = (
+        evaluate(brightness, dataset, PLAIN, indices=range(k, 7, 2), workers=workers)
+        for k in range(2)
+    )
+    assert torch.equal((first + second).counts, evaluate(brightness, dataset, PLAIN).counts)
+    with pytest.raises(ValueError, match="empty"):
+        evaluate(brightness, dataset, PLAIN, indices=[])
+
+
 def test_equals_one_image_at_a_time(small_model: nn.Module) -> None:
     dataset = Bands([(40, 56), (40, 56), (33, 47)])
     matrix = evaluate(small_model, dataset, PLAIN, batch_size=2)

@@ -34,7 +34,6 @@ def images(tmp_path: Path) -> dict[str, np.ndarray]:
     }
     for name, array in ids.items():
         write_image(tmp_path / "images" / f"{name}.png", array)
-    (tmp_path / "images" / "notes.txt").write_text("not an image")
     write_image(tmp_path / "images" / ".thumbnails" / "a.png", ids["a"])
     return ids
 
@@ -50,11 +49,15 @@ def test_writes_ids_and_overlays_at_the_images_size(
         progress=lambda done, total: seen.append((done, total)),
     )
     assert seen == [(1, 3), (2, 3), (3, 3)]
-    assert len(list((tmp_path / "out").rglob("*.png"))) == 2 * len(images)
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 2 * len(images) + 1
+    legend = np.asarray(Image.open(tmp_path / "out" / "legend.png"))
+    shown = {tuple(color) for color in legend.reshape(-1, 3).tolist()}
+    assert {*LABELS.colors} < shown
     for prediction, (name, ids) in zip(written, images.items(), strict=True):
         assert prediction.ids == tmp_path / "out" / "ids" / f"{name}.png"
         mask = Image.open(prediction.ids)
-        assert mask.mode == "L"
+        assert mask.mode == "P"
+        assert mask.getpalette()[:9] == [channel for color in LABELS.colors for channel in color]
         assert np.array_equal(np.asarray(mask), ids)
         overlay = np.asarray(Image.open(prediction.overlay), dtype=float)
         image = np.asarray(Image.open(prediction.image), dtype=float)
@@ -68,7 +71,7 @@ def test_a_folder_in_use_is_refused_unless_told(
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match="out is not empty; take another folder"):
+    with pytest.raises(ValueError, match=r"out is not empty; take another folder.*--overwrite"):
         predict_folder(trained, tmp_path / "images", out)
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
     predict_folder(trained, tmp_path / "images", out, overwrite=True)
@@ -119,7 +122,7 @@ def test_a_broken_image_is_named(tmp_path: Path, trained: TrainedModel) -> None:
 
 
 def test_no_images_are_said_so(tmp_path: Path, trained: TrainedModel) -> None:
-    with pytest.raises(ValueError, match="there is no folder"):
+    with pytest.raises(ValueError, match="there is no folder or image"):
         predict_folder(trained, tmp_path / "nowhere", tmp_path / "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"empty holds no images \(.png"):
@@ -137,3 +140,52 @@ def test_damaged_weights_predict_nothing(
     next(trained.model.parameters()).data.fill_(float("nan"))
     with pytest.raises(ValueError, match=r"logits of .*a.png are not finite"):
         predict_folder(trained, tmp_path / "images", tmp_path / "out")
+
+
+def test_one_image_is_predicted(
+    tmp_path: Path, trained: TrainedModel, images: dict[str, np.ndarray]
+) -> None:
+    (written,) = predict_folder(trained, tmp_path / "images" / "a.png", tmp_path / "images" / "out")
+    assert written.ids == tmp_path / "images" / "out" / "ids" / "a.png"
+    assert np.array_equal(np.asarray(Image.open(written.ids)), images["a"])
+    (tmp_path / "notes.txt").write_text("not an image")
+    with pytest.raises(ValueError, match=r"notes\.txt is no image that can be read \(\.png"):
+        predict_folder(trained, tmp_path / "notes.txt", tmp_path / "out")
+
+
+def test_a_damaged_image_is_skipped_where_somebody_hears_of_it(
+    tmp_path: Path, trained: TrainedModel, images: dict[str, np.ndarray]
+) -> None:
+    (tmp_path / "images" / "sub" / "a.png").write_text("not a picture")
+    heard: list[tuple[Path, str]] = []
+    written = predict_folder(
+        trained,
+        tmp_path / "images",
+        tmp_path / "out",
+        on_damaged=lambda file, reason: heard.append((file, reason)),
+    )
+    assert len(written) == len(images)
+    ((file, reason),) = heard
+    assert file == tmp_path / "images" / "sub" / "a.png"
+    assert "is not a picture file" in reason
+
+
+def test_files_that_are_no_images_are_said(
+    tmp_path: Path, trained: TrainedModel, images: dict[str, np.ndarray]
+) -> None:
+    for name in ("sub/a.gif", "notes.txt"):
+        (tmp_path / "images" / name).touch()
+    with pytest.warns(UserWarning, match=r"2 files in .*images passed over: notes.txt, sub/a.gif;"):
+        assert len(predict_folder(trained, tmp_path / "images", tmp_path / "out")) == len(images)
+
+
+def test_images_of_12_bits_are_said_or_scaled(tmp_path: Path, trained: TrainedModel) -> None:
+    values = np.array([[0, 2048, 4095]], dtype=np.uint16)
+    (tmp_path / "images").mkdir()
+    Image.fromarray(values).save(tmp_path / "images" / "a.png")
+    with pytest.warns(UserWarning, match=r"1 of 1 images, .*a.png first, have 16 bits .*black"):
+        predict_folder(trained, tmp_path / "images", tmp_path / "out")
+    (written,) = predict_folder(
+        trained, tmp_path / "images", tmp_path / "out", overwrite=True, image_range=(0, 4095)
+    )
+    assert np.asarray(Image.open(written.ids)).tolist() == [[0, 1, 2]]

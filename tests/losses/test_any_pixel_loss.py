@@ -32,7 +32,7 @@ def endpoint_error(flow: Tensor, target: Tensor) -> Tensor:
 )
 def test_regression(pixel_loss: nn.Module, p: float) -> None:
     scores, target = binary(2, 9, 11)
-    ours = MaxPoolingLoss(pixel_loss, p)
+    ours = MaxPoolingLoss(pixel_loss, p=p)
     assert_agree(
         ours, lambda x, y: pooled(pixel_loss(x, y), p=p).mean(), (scores, target.float()), LOSS
     )

@@ -70,7 +70,7 @@ def test_it_reads_what_cross_entropy_reads() -> None:
     options = {"weight": [1, 2, 3, 4, 5], "label_smoothing": 0.1, "ignore_index": IGNORE}
     target[:, 0] = IGNORE
     ours = BootstrappedCrossEntropyLoss(1, **options)  # type: ignore[arg-type]
-    hardest = MaxPoolingCrossEntropyLoss(1.0, 1e-9, **options)  # type: ignore[arg-type]
+    hardest = MaxPoolingCrossEntropyLoss(p=1.0, min_support=1e-9, **options)  # type: ignore[arg-type]
     assert_agree(ours, hardest, (logits, target), 0.0)
 
 

@@ -49,7 +49,7 @@ def test_value_and_gradient_equal_the_oracle(p: float, min_support: float) -> No
         losses = pixel_losses(logits, target)
         return pooled(losses, target != IGNORE, p=p, min_support=min_support).mean()
 
-    ours = MaxPoolingCrossEntropyLoss(p, min_support, ignore_index=IGNORE)
+    ours = MaxPoolingCrossEntropyLoss(p=p, min_support=min_support, ignore_index=IGNORE)
     assert_agree(ours, truth, (logits, target), LOSS)
     assert_agree(ours, truth, (logits.double(), target), SOLVER[torch.float64])
 
@@ -79,7 +79,7 @@ def test_class_weights_and_label_smoothing_are_those_of_torch(
         losses = F.cross_entropy(logits, target, reduction="none", ignore_index=IGNORE, **plain)
         return pooled(losses, target != IGNORE, p=p).mean()
 
-    ours = MaxPoolingCrossEntropyLoss(p, ignore_index=IGNORE, **options)
+    ours = MaxPoolingCrossEntropyLoss(p=p, ignore_index=IGNORE, **options)
     assert_agree(ours, truth, labelled(2, 5, 9, 11, ignored=0.2), LOSS)
 
 
@@ -129,8 +129,8 @@ def test_an_ignore_index_beyond_the_dtype_marks_nothing(
         MaxPoolingCrossEntropyLoss(ignore_index=ignore_index)(logits, target.to(dtype))
 
 
-@pytest.mark.parametrize("shape", [(4, 5), (2, 5, 30), (2, 5, 6, 7), (2, 5, 3, 4, 5)], ids=str)
-def test_scalars_tokens_images_and_volumes(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("shape", [(2, 5, 30), (2, 5, 6, 7), (2, 5, 3, 4, 5)], ids=str)
+def test_tokens_images_and_volumes(shape: tuple[int, ...]) -> None:
     def truth(logits: Tensor, target: Tensor) -> Tensor:
         return pooled(pixel_losses(logits, target), target != IGNORE).mean()
 
@@ -198,15 +198,15 @@ def test_without_a_norm_and_over_the_batch_it_is_torchs_cross_entropy(
     options: dict[str, Any] = {"ignore_index": IGNORE, "label_smoothing": label_smoothing}
     logits, target = labelled(3, 5, 8, 9, ignored=0.3)
     target[1] = IGNORE  # unequal numbers of valid pixels: a mean of means would differ
-    ours = MaxPoolingCrossEntropyLoss(float("inf"), pool="batch", **options)
+    ours = MaxPoolingCrossEntropyLoss(p=float("inf"), pool="batch", **options)
     assert_agree(ours, nn.CrossEntropyLoss(**options), (logits, target), LOSS)
 
 
 @pytest.mark.parametrize("p", [1.0, 1.3, float("inf")])
 def test_a_batch_pool_is_one_large_image(p: float) -> None:
     logits, target = labelled(3, 5, 8, 9, ignored=0.3)
-    batch = MaxPoolingCrossEntropyLoss(p, ignore_index=IGNORE, pool="batch")
-    image: Criterion = MaxPoolingCrossEntropyLoss(p, ignore_index=IGNORE)
+    batch = MaxPoolingCrossEntropyLoss(p=p, ignore_index=IGNORE, pool="batch")
+    image: Criterion = MaxPoolingCrossEntropyLoss(p=p, ignore_index=IGNORE)
 
     def side_by_side(logits: Tensor, target: Tensor) -> Tensor:
         return image(torch.cat([*logits], -1).unsqueeze(0), torch.cat([*target], -1).unsqueeze(0))
@@ -274,6 +274,6 @@ def test_memory_layout_changes_nothing() -> None:
 def test_the_gradient_is_that_of_the_value(options: dict[str, Any], p: float) -> None:
     """Finite differences, away from ties."""
     logits, target = labelled(2, 5, 3, 3, ignored=0.3)
-    criterion = MaxPoolingCrossEntropyLoss(p, ignore_index=IGNORE, reduction="none", **options)
+    criterion = MaxPoolingCrossEntropyLoss(p=p, ignore_index=IGNORE, reduction="none", **options)
     leaf = logits.double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: criterion(x, target), (leaf,), fast_mode=True)

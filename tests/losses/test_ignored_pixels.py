@@ -26,7 +26,7 @@ def depth_loss(scores: Tensor, target: Tensor) -> Tensor:
 
 MULTICLASS: dict[str, Criterion] = {
     **{
-        f"p={p}": MaxPoolingCrossEntropyLoss(p, ignore_index=IGNORE)
+        f"p={p}": MaxPoolingCrossEntropyLoss(p=p, ignore_index=IGNORE)
         for p in (1.0, 1.01, 1.3, float("inf"))
     },
     "batch": MaxPoolingCrossEntropyLoss(ignore_index=IGNORE, pool="batch"),

@@ -25,11 +25,18 @@ LOSS = SOLVER[torch.float32]
 
 CRITERIA = {
     "cross-entropy": MaxPoolingCrossEntropyLoss(
-        1.7, 0.1, weight=[1, 2, 3, 4, 5], ignore_index=IGNORE, label_smoothing=0.1, pool="batch"
+        p=1.7,
+        min_support=0.1,
+        weight=[1, 2, 3, 4, 5],
+        ignore_index=IGNORE,
+        label_smoothing=0.1,
+        pool="batch",
     ),
-    "binary": MaxPoolingBCEWithLogitsLoss(1.7, 0.1, weight=[2.0], pos_weight=[3.0], pool="batch"),
+    "binary": MaxPoolingBCEWithLogitsLoss(
+        p=1.7, min_support=0.1, weight=[2.0], pos_weight=[3.0], pool="batch"
+    ),
     "bootstrapped": BootstrappedCrossEntropyLoss(7, weight=[1, 2, 3, 4, 5], pool="batch"),
-    "any": MaxPoolingLoss(nn.SmoothL1Loss(reduction="none"), 1.7, 0.1, pool="batch"),
+    "any": MaxPoolingLoss(nn.SmoothL1Loss(reduction="none"), p=1.7, min_support=0.1, pool="batch"),
 }
 BINARY = ("binary", "any")
 
@@ -102,7 +109,12 @@ def test_a_schedule_may_change_the_weighting_set() -> None:
     criterion = MaxPoolingCrossEntropyLoss()
     for p, min_support in ((1.0, 0.5), (2.0, 0.01), (float("inf"), 1.0), (1.3, 0.25)):
         criterion.p, criterion.min_support = p, min_support
-        assert_agree(criterion, MaxPoolingCrossEntropyLoss(p, min_support), (logits, target), 0.0)
+        assert_agree(
+            criterion,
+            MaxPoolingCrossEntropyLoss(p=p, min_support=min_support),
+            (logits, target),
+            0.0,
+        )
 
 
 def test_a_schedule_that_leaves_the_range_is_refused() -> None:
@@ -116,7 +128,7 @@ def test_a_schedule_that_leaves_the_range_is_refused() -> None:
 
 
 def test_the_repr_says_what_was_chosen() -> None:
-    text = repr(MaxPoolingCrossEntropyLoss(1.7, 0.1, pool="batch", reduction="sum"))
+    text = repr(MaxPoolingCrossEntropyLoss(p=1.7, min_support=0.1, pool="batch", reduction="sum"))
     assert "p=1.7, min_support=0.1, pool='batch', reduction='sum'" in text
     assert "k=7" in repr(BootstrappedCrossEntropyLoss(7))
 

@@ -73,7 +73,7 @@ def test_the_weights_are_class_weights_of_a_loss() -> None:
     counts = torch.stack([image.flatten().bincount(minlength=5) for image in target])
     weights = median_frequency_weights(counts)
     losses = F.cross_entropy(logits, target, weight=weights.float(), reduction="none")
-    ours = MaxPoolingCrossEntropyLoss(float("inf"), weight=weights)(logits, target)
+    ours = MaxPoolingCrossEntropyLoss(p=float("inf"), weight=weights)(logits, target)
     assert float(ours) == pytest.approx(float(losses.mean()), rel=1e-6)
 
 

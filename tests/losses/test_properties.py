@@ -59,7 +59,7 @@ def cases(draw: st.DrawFn) -> Case:
     losses = torch.from_numpy(generate(rng, draw(st.integers(1, 200)))).unsqueeze(0)
     p = draw(st.sampled_from(P_VALUES))
     share = draw(st.sampled_from([1e-6, 1.0]) | st.floats(0.01, 1.0))
-    return Case(losses, MaxPoolingLoss(the_losses, p, share))
+    return Case(losses, MaxPoolingLoss(the_losses, p=p, min_support=share))
 
 
 @few
@@ -145,7 +145,7 @@ def test_ignored_pixels_equal_selected_ones(seed: int, p: float, min_support: fl
     target = torch.randint(4, (1, 60), generator=generator)
     kept = torch.rand(60, generator=generator) < 0.5
     kept[0] = True
-    criterion = MaxPoolingCrossEntropyLoss(p, min_support, ignore_index=IGNORE)
+    criterion = MaxPoolingCrossEntropyLoss(p=p, min_support=min_support, ignore_index=IGNORE)
     value, gradient = value_and_gradient(criterion, logits, target.masked_fill(~kept, IGNORE))
     alone, own = value_and_gradient(criterion, logits[..., kept], target[:, kept])
     assert_near(value, alone, EXACT)

@@ -15,9 +15,8 @@ from lossmaxpool.sampling import (
     CacheError,
     ClassIndex,
     cache_folders,
-    count_cache,
+    class_index,
     file_fingerprint,
-    fingerprints,
 )
 from tests.sampling.scenes import CLASSES, masks
 
@@ -177,7 +176,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(files: Files
 
 def test_the_refusal_says_what_to_do(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     read_only = OSError("Read-only file system")
-    monkeypatch.setattr(count_cache, "why_not_writable", lambda folder: read_only)
+    monkeypatch.setattr(class_index, "why_not_writable", lambda folder: read_only)
     with pytest.raises(
         CacheError, match=r"Read-only.*6 masks have to be counted\. Give a cache folder that can"
     ):
@@ -187,7 +186,7 @@ def test_the_refusal_says_what_to_do(files: Files, monkeypatch: pytest.MonkeyPat
 
 def test_a_complete_cache_may_be_read_only(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = files.index()
-    monkeypatch.setattr(count_cache, "why_not_writable", lambda folder: OSError("read-only"))
+    monkeypatch.setattr(class_index, "why_not_writable", lambda folder: OSError("read-only"))
     second, decoded = files.index()
     assert decoded == []
     assert torch.equal(first.counts, second.counts)
@@ -213,10 +212,10 @@ def test_a_disk_that_fills_up_leaves_the_earlier_file(
 
 def read_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests may be allowed to write everywhere, whatever the permissions say."""
-    look = count_cache.why_not_writable
+    look = class_index.why_not_writable
     refusal = OSError("Read-only file system")
     monkeypatch.setattr(
-        count_cache, "why_not_writable", lambda asked: refusal if asked == folder else look(asked)
+        class_index, "why_not_writable", lambda asked: refusal if asked == folder else look(asked)
     )
 
 
@@ -284,7 +283,7 @@ def test_nobodys_home(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(fingerprints.Path, "home", nobody)
+    monkeypatch.setattr(class_index.Path, "home", nobody)
     assert cache_folders() == []
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossmaxpool.sampling import random_pixel
-from lossmaxpool.sampling.pixels import count_classes
+from lossmaxpool.sampling.class_index import count_classes
 from tests.sampling.scenes import ACCEPTED, count, masks, plausibility
 
 

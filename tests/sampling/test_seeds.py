@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossmaxpool.sampling.seeds import below, fraction, mix
+from lossmaxpool.sampling.draws import below, fraction, mix
 from tests.sampling.scenes import ACCEPTED, count, plausibility
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lossmaxpool.training import TrainConfig, train
+from lossmaxpool.training import TrainConfig, TrainingError, train
 from lossmaxpool.training.config import MethodId
 from lossmaxpool.training.errors import RunInterruptedError
 from lossmaxpool.training.record import RunRecord
@@ -35,11 +35,29 @@ def test_two_parts_train_as_the_whole_batch(tmp_path: Path) -> None:
         scale = expected.abs().max().clamp(min=1e-3)
         found = weights(tmp_path / "parts")[name]
         torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=FROM_LOGITS)
-    assert [entry["step"] for entry in parts.curve] == list(range(1, 9))
+    assert [entry.step for entry in parts.curve] == list(range(1, 9))
     for here, there in zip(parts.curve, whole.curve, strict=True):
-        assert here["loss"] == pytest.approx(there["loss"], rel=FROM_LOGITS)
-        assert here["learning_rate"] == there["learning_rate"]
-    assert [entry["step"] for entry in parts.evaluations] == [3, 6, 8]
+        assert here.loss == pytest.approx(there.loss, rel=FROM_LOGITS)
+        assert here.learning_rate == there.learning_rate
+    assert [entry.step for entry in parts.evaluations] == [3, 6, 8]
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(4, 4), (1, 1)])
+def test_single_crops_that_a_batch_norm_cannot_take_are_refused(
+    batch_size: int, accumulate: int, tmp_path: Path
+) -> None:
+    config = tiny()
+    optimization = replace(config.optimization, batch_size=batch_size, accumulate=accumulate)
+    message = rf"batch_size {batch_size} in .*accumulate {accumulate} parts on 1 devices leaves one"
+    with pytest.raises(TrainingError, match=message):
+        train(replace(config, optimization=optimization), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_single_crops_train_where_no_batch_norm_forbids_it(tmp_path: Path) -> None:
+    config = in_parts("loss-only", 4)
+    short = replace(config, optimization=replace(config.optimization, steps=1))
+    assert train(short, tmp_path / "run").status == "finished"
 
 
 @pytest.mark.parametrize("step", [3, 4])

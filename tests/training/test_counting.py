@@ -12,7 +12,7 @@ from PIL import Image
 
 from lossmaxpool.data import Folders, StreetScenes, class_statistics
 from lossmaxpool.data.files import FileDataset
-from lossmaxpool.sampling import count_cache
+from lossmaxpool.sampling import class_index
 from lossmaxpool.training.caching import CachedDataset
 from lossmaxpool.training.counting import count_pixels
 
@@ -67,7 +67,7 @@ def test_a_complete_cache_in_a_read_only_data_folder_is_used(
     first = count_pixels(folders, beside=beside)
     read_only = OSError("Read-only file system")
     monkeypatch.setattr(
-        count_cache,
+        class_index,
         "why_not_writable",
         lambda folder: read_only if folder.is_relative_to(beside) else None,
     )
@@ -81,7 +81,7 @@ def test_a_complete_cache_in_a_read_only_data_folder_is_used(
 def test_where_nothing_can_be_written_masks_are_counted_every_time(
     folders: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(count_cache, "why_not_writable", lambda folder: OSError("read-only"))
+    monkeypatch.setattr(class_index, "why_not_writable", lambda folder: OSError("read-only"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     for _ in range(2):
         with pytest.warns(UserWarning, match=r"mine/train are counted in every run.*read-only"):

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from lossmaxpool.atomic import write_atomically
+from lossmaxpool.processes import end_with_parent
 from lossmaxpool.training import TrainConfig, checkpointing, checkpoints, train
 from lossmaxpool.training.checkpoints import BEST, LAST, NEXT, kept_checkpoints, kept_name
 from lossmaxpool.training.errors import RunInterruptedError
@@ -41,6 +42,7 @@ def die() -> None:
 
 def train_and_die(folder: Path, workers: int, moment: str, step: int, resume: bool) -> None:
     """Train until ``moment`` of a step (from 1)."""
+    end_with_parent()
     if moment == "step":
         original = SegmentationModule.training_step
 
@@ -100,7 +102,8 @@ def assert_same_run(folder: Path, whole: Path) -> None:
     names = [
         [path.name for path in sorted((run / LAST).parent.iterdir())] for run in (folder, whole)
     ]
-    assert [name for name in names[0] if not name.endswith(".partial")] == names[1]
+    assert names[0] == names[1]
+    assert not list(folder.rglob("*.partial"))
     for name in (BEST, *(f"checkpoints/{path.name}" for path in kept_checkpoints(whole))):
         assert_same_weights(folder, whole, name)
     record, expected = RunRecord.read(folder), RunRecord.read(whole)

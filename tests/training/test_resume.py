@@ -12,6 +12,7 @@ import torch
 from lossmaxpool.training import TrainingError, train
 from lossmaxpool.training.checkpoints import LAST
 from lossmaxpool.training.errors import CheckpointError, RunInterruptedError
+from lossmaxpool.training.interrupts import postponed_interrupt
 from lossmaxpool.training.module import CONFIGURATION, SegmentationModule
 from lossmaxpool.training.record import RunRecord
 from tests.training.runs import assert_same_weights, tiny
@@ -55,6 +56,41 @@ def test_resumed_is_never_interrupted(
     assert resumed.evaluations == whole.evaluations
     assert resumed.confusion == whole.confusion
     assert resumed.evolution == whole.evolution
+
+
+def test_the_second_ctrl_c_says_what_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    with postponed_interrupt() as interrupt:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupt.requested
+        assert "Ctrl-C again stops at once" in capsys.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert "stopped at once: the steps after the last checkpoint" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_half_written_files_are_swept_when_a_run_resumes(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    one_step = replace(tiny(), optimization=replace(tiny().optimization, steps=1))
+    train(one_step, folder)
+    left = [folder / name for name in (".record.json.0a.partial", "evolution/.0.png.0b.partial")]
+    for path in left:
+        path.write_bytes(b"half")
+    train(one_step, folder, resume=True)
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_a_start_that_failed_can_be_resumed(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(SegmentationModule, "training_step", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(tiny(), folder)
+    assert RunRecord.read(folder).status == "failed"
+    train(tiny(), folder, resume=True)
+    assert_same_weights(folder, finished)
 
 
 def test_the_handler_of_ctrl_c_is_given_back(finished: Path) -> None:

@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint on one split of a data set: per-class IoU, mIoU, pixel accuracy."""
+"""Evaluate a run on one split of a data set, by default its own: IoU, precision, recall, Dice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from typing import Any
 from jsonargparse import Namespace
 
 from lossmaxpool.atomic import write_atomically
-from lossmaxpool.cli.network import add_network, choose_device, show_progress
+from lossmaxpool.cli.network import (
+    add_network,
+    check_checkpoint,
+    choose_device,
+    run_options,
+    show_progress,
+)
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.data import DataConfig, EvalTransform, open_dataset
 from lossmaxpool.environment import describe_environment
@@ -29,14 +35,31 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--json", type=Path | None, default=None, help="file for the results")
     parser.add_class_arguments(DataConfig, "data")
     parser.add_class_arguments(InferenceConfig, "inference")
+    parser.add_defaults(_data_of_the_run)
+
+
+def _data_of_the_run(given: Namespace) -> dict[str, dict[str, Any]]:
+    """Return the run's own data set, unless another one is asked for."""
+    saved = run_options(given.run, "data")
+    name, root = given.data.name, given.data.root
+    another = name not in (None, saved.get("name"))
+    # Scenes are drawn: a folder is another data set.
+    another |= name is None and root is not None and saved.get("name") == "street-scenes"
+    return {} if another else {"data": saved}
 
 
 def run(options: Namespace) -> None:
     """Evaluate, print the table, write the results if asked to."""
+    check_checkpoint(options.run, options.checkpoint)
+    device = choose_device(options.device)
     split = options.split or options.data.val_split
     dataset = open_dataset(options.data, split)
-    device = choose_device(options.device)
-    trained = load_checkpoint(options.checkpoint, dataset.labels.names, device)
+    trained = load_checkpoint(options.run, dataset.labels.names, device, which=options.checkpoint)
+    sys.stdout.write(
+        f"checkpoint  {trained.file}, after step {trained.step:,}\n"
+        f"data        {options.data.name}: {dataset.name}, {len(dataset):,} images\n\n"
+    )
+    sys.stdout.flush()
     description = trained.description
     confusion = evaluate(
         trained.model,
@@ -67,9 +90,31 @@ def run(options: Namespace) -> None:
 
 
 def format_scores(names: tuple[str, ...], confusion: ConfusionMatrix) -> str:
-    """Return per-class IoU, mIoU and pixel accuracy in percent, as lines of text."""
-    rows = [*zip(names, confusion.iou().tolist(), strict=True)]
-    rows += [("mIoU", confusion.miou()), ("pixel accuracy", confusion.pixel_accuracy())]
-    width = max(len(name) for name, _ in rows)
-    cells = [(name, "-" if math.isnan(value) else f"{100 * value:.1f}") for name, value in rows]
-    return "".join(f"{name:{width}}  {cell:>5}\n" for name, cell in cells)
+    """Return the scores of each class, mIoU and pixel accuracy in percent, as lines of text.
+
+    Of two classes the second, the foreground, comes first.
+
+    Args:
+        names: of the C classes.
+        confusion: the counts.
+    """
+    columns = {
+        "IoU": confusion.iou(),
+        "precision": confusion.precision(),
+        "recall": confusion.recall(),
+        "Dice (F1)": confusion.dice(),
+    }
+    width = max(len(name) for name in (*names, "pixel accuracy"))
+    lines = [f"{'class':{width}}" + "".join(f"  {title:>9}" for title in columns)]
+    for c in (1, 0) if len(names) == 2 else range(len(names)):
+        cells = [_percent(float(values[c])) for values in columns.values()]
+        lines.append(f"{names[c]:{width}}" + "".join(f"  {cell:>9}" for cell in cells))
+    for name, value in (("mIoU", confusion.miou()), ("pixel accuracy", confusion.pixel_accuracy())):
+        lines.append(f"{name:{width}}  {_percent(value):>9}")
+    if not bool(confusion.iou().isfinite().all()):
+        lines.append("-: no pixel of this class, neither in the masks nor predicted")
+    return "\n".join(lines) + "\n"
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.1f}"

@@ -4,22 +4,52 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 
 from lossmaxpool.cli.parser import CommandParser
-from lossmaxpool.inference import Precision
+from lossmaxpool.inference import Precision, Which
+from lossmaxpool.inference.checkpoint import run_folder
 
 
 def add_network(parser: CommandParser) -> None:
-    """Add the checkpoint, and where and how exactly it computes."""
+    """Add the run, its checkpoint, and where and how exactly it computes."""
+    parser.add_argument("run", type=Path, help="a run folder, or a checkpoint file")
     parser.add_argument(
-        "checkpoint", type=Path, help="a run folder (its best checkpoint) or a checkpoint file"
+        "--checkpoint",
+        type=Which,
+        default="last",
+        help="of a run folder: last is the one that its report scores, best the one with the best "
+        "mIoU, chosen on the validation images",
     )
     parser.add_argument(
         "--device", default="auto", help='"auto" (a GPU where there is one), "cpu", "cuda", ...'
     )
     parser.add_argument("--precision", type=Precision, default="fp32", help="of the arithmetic")
+
+
+def check_checkpoint(run: Path, checkpoint: Which) -> None:
+    """Refuse to take the best checkpoint of a file.
+
+    Raises:
+        ValueError: a file was given together with ``--checkpoint best``.
+    """
+    if run.is_file() and checkpoint != "last":
+        raise ValueError(
+            f"{run} is a checkpoint itself: leave out --checkpoint, or give its run folder"
+        )
+
+
+def run_options(run: Path, group: str) -> dict[str, Any]:
+    """Return a group of the options that a run was trained with; empty where no run says so."""
+    folder = run_folder(run)
+    if folder is None:
+        return {}
+    saved = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    found = saved.get(group, {}) if isinstance(saved, dict) else {}
+    return dict(found)
 
 
 def choose_device(name: str) -> torch.device:

@@ -7,7 +7,7 @@ import re
 import sys
 import warnings
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -15,7 +15,6 @@ from typing import Any, Literal, NoReturn
 from jsonargparse import ArgumentParser, Namespace
 
 from lossmaxpool.cli.values import (
-    RENAMED,
     OptionError,
     as_flag,
     read_options,
@@ -45,6 +44,7 @@ class CommandParser(ArgumentParser):
         # An abbreviation would change its meaning with the next option that is added.
         super().__init__(allow_abbrev=False, **arguments)
         self._saved: str | None = None
+        self._more_defaults: Callable[[Namespace], Mapping[str, Mapping[str, Any]]] | None = None
         self._refused: dict[str, str] = {}
 
     def add_config_file(self) -> None:
@@ -90,10 +90,29 @@ class CommandParser(ArgumentParser):
         """
         self._refused[name] = reason
 
+    def add_defaults(
+        self, defaults: Callable[[Namespace], Mapping[str, Mapping[str, Any]]]
+    ) -> None:
+        """Take the defaults of some groups from what another option names.
+
+        Args:
+            defaults: From the parsed options to the values of groups; keys that are no options
+                here are left out.
+        """
+        self._more_defaults = defaults
+
     def parse(self, words: Sequence[str]) -> Namespace:
         """Return the options with their dataclasses built."""
         try:
-            parsed = self.parse_args([*self._saved_options(words), *self._translated(words)])
+            given = [*self._saved_options(words), *self._translated(words)]
+            parsed = self.parse_args(given)
+            if self._more_defaults is not None:
+                known = set(self.keys())
+                found = {
+                    group: {key: v for key, v in values.items() if f"{group}.{key}" in known}
+                    for group, values in self._more_defaults(parsed).items()
+                }
+                parsed = self.parse_args([self._as_config(found), *given])
         except OptionError as error:
             self.error(str(error))
         if parsed.get("recipe") is not None:
@@ -185,7 +204,11 @@ class CommandParser(ArgumentParser):
 def _new_name(flag: str) -> str:
     """Return a flag of version 0.1 under its present name, with a warning."""
     group, dot, leaf = flag.removeprefix("--").partition(".")
-    if not flag.startswith("--") or group not in RENAMED:
+    if not dot or not flag.startswith("--"):
+        return flag
+    from lossmaxpool.runs.config import RENAMED
+
+    if group not in RENAMED:
         return flag
     name = f"--{RENAMED[group]}{dot}{leaf}"
     warnings.warn(f"{flag} is called {name} now", stacklevel=2)

@@ -70,7 +70,13 @@ def read_classes_file(path: Path) -> ClassesFile:
         raise DataError(f"The classes file {path} cannot be read: {error}.") from error
     try:
         if path.suffix.lower() != ".json":
-            names = [line.strip() for line in text.splitlines() if line.strip()]
+            names = [line.strip() for line in text.rstrip().splitlines()]
+            if "" in names:
+                # Leaving it out would shift every id behind it.
+                raise DataError(
+                    f"line {names.index('') + 1} is blank, and each line is the class of the next "
+                    "id: give that id a name, or take the line out."
+                )
             return _build({"names": names})
         content = json.loads(text)
         return _build(content if isinstance(content, dict) else {"names": content})

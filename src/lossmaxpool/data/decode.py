@@ -9,6 +9,7 @@ import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from lossmaxpool.data.errors import DataError
 from lossmaxpool.data.sbd import sbd_ids
 
+_ORIENTATION = 0x0112  # the tag of a camera's orientation
 _PNG = b"\x89PNG\r\n\x1a\n"
 # What Pillow raises for a damaged or truncated file depends on the format.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
@@ -49,7 +51,18 @@ def _decode(content: bytes, path: Path, kind: str) -> Image.Image:
     return picture
 
 
-def read_image(path: Path) -> Tensor:
+ImageRange = tuple[float, float]
+"""The values of black and white in pictures of 16 bits."""
+
+
+class PictureFacts(NamedTuple):
+    """How a picture is stored: whether with 16 bits per channel, and whether a tag turns it."""
+
+    wide: bool
+    turned: bool
+
+
+def read_image(path: Path, image_range: ImageRange | None = None) -> Tensor:
     """One picture as RGB, upright.
 
     Grey pictures become three equal channels, transparency is dropped, 16-bit grey is scaled to
@@ -57,6 +70,7 @@ def read_image(path: Path) -> Tensor:
 
     Args:
         path: a file that Pillow can read.
+        image_range: the values of black and white in pictures of 16 bits; None for 0 and 65535.
 
     Returns:
         (3, H, W) uint8.
@@ -64,21 +78,65 @@ def read_image(path: Path) -> Tensor:
     Raises:
         DataError: naming the file, if it is missing, damaged or truncated, or holds floats.
     """
-    return image_tensor(_decode(_read(path, "image"), path, "image"), f"The image {path}")
+    return read_picture(path, image_range)[0]
 
 
-def image_tensor(picture: Image.Image, subject: str) -> Tensor:
+def read_picture(path: Path, image_range: ImageRange | None = None) -> tuple[Tensor, PictureFacts]:
+    """One picture as :func:`read_image` gives it, and how it is stored."""
+    content = _read(path, "image")
+    picture = _decode(content, path, "image")
+    wide = _is_wide(content, picture)
+    if wide and image_range is not None and not picture.mode.startswith("I"):
+        raise DataError(
+            f"The image {path} has colors of 16 bits, of which only the upper 8 can be read: an "
+            "image_range cannot be applied. Save it as grey of 16 bits or with 8 bits per channel."
+        )
+    turned = picture.getexif().get(_ORIENTATION, 1) != 1
+    image = image_tensor(picture, f"The image {path}", image_range)
+    return image, PictureFacts(wide, turned)
+
+
+def stored_with_16_bits(path: Path) -> bool:
+    """Whether a picture has 16 bits per channel, without decoding it; False if it is damaged."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(26)
+        with Image.open(path) as picture:
+            return _is_wide(start, picture)
+    except _DAMAGE:
+        return False
+
+
+def _is_wide(content: bytes, picture: Image.Image) -> bool:
+    return picture.mode.startswith("I") or (content.startswith(_PNG) and content[24] == 16)
+
+
+def mask_header(path: Path) -> tuple[int, bytes | None]:
+    """The number of pixels of a mask and its palette (red, green, blue of each id), undecoded."""
+    with Image.open(path) as picture:
+        width, height = picture.size
+        if picture.mode != "P" or picture.palette is None:
+            return width * height, None
+        if picture.palette.rawmode == "RGB":
+            return width * height, bytes(picture.palette.palette)
+        return width * height, bytes(picture.getpalette() or ())
+
+
+def image_tensor(
+    picture: Image.Image, subject: str, image_range: ImageRange | None = None
+) -> Tensor:
     """A picture as RGB, upright; see :func:`read_image`.
 
     Args:
         picture: of any mode but floats; turned in place where a tag says so.
         subject: the picture, for the message.
+        image_range: the values of black and white, of 16 bits.
 
     Returns:
         (3, H, W) uint8.
 
     Raises:
-        DataError: it holds floats, whose range nobody knows.
+        DataError: it holds floats, whose range is not known.
     """
     if picture.mode == "F":
         raise DataError(
@@ -89,7 +147,12 @@ def image_tensor(picture: Image.Image, subject: str) -> Tensor:
     if picture.mode.startswith("I"):
         # Pillow would clip 16-bit grey at 255 instead of scaling it.
         wide = np.asarray(picture, dtype=np.int64)
-        picture = Image.fromarray((np.clip(wide, 0, 65535) >> 8).astype(np.uint8))
+        if image_range is None:
+            grey = np.clip(wide, 0, 65535) >> 8
+        else:
+            low, high = image_range
+            grey = np.rint(255 * np.clip((wide - low) / (high - low), 0, 1))
+        picture = Image.fromarray(grey.astype(np.uint8))
     if picture.mode != "RGB":  # converting copies in any case
         picture = picture.convert("RGB")
     # Channel by channel takes half as long as all of them and then a permutation.

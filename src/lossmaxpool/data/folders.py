@@ -11,15 +11,22 @@ apart from the extension.
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
 import numpy as np
 
 from lossmaxpool.data.classes_file import find_classes_file, read_classes_file
-from lossmaxpool.data.decode import read_ids
+from lossmaxpool.data.decode import ImageRange, read_ids
 from lossmaxpool.data.errors import DataError
-from lossmaxpool.data.files import IMAGE_SUFFIXES, FileDataset, FilePair, explain_binary
+from lossmaxpool.data.files import (
+    IMAGE_SUFFIXES,
+    FileDataset,
+    FilePair,
+    explain_binary,
+    warn_skipped,
+)
 from lossmaxpool.data.layout import read_listing
 from lossmaxpool.data.names import unknown_choice
 from lossmaxpool.data.sample import IGNORE_INDEX
@@ -39,21 +46,39 @@ class Folders(FileDataset):
         root: the folder of the data set.
         split: the split's folder, or the stem of its file in ``splits/``.
         classes: the classes file; ``classes.json`` or ``classes.txt`` of the root where None.
+        image_range: the values of black and white in pictures of 16 bits, as (0, 4095) for those of
+            a 12-bit camera; None for 0 and 65535.
 
     Raises:
         DataError: for a root of neither layout, an unknown split, an empty folder, an image without
             a mask or, in a split's own folder, a mask without an image, two files of one stem, a
-            malformed classes file, or masks of 0 and 255 alone, whose foreground would be ignored.
+            malformed classes file, masks of 0 and 255 alone, whose foreground would be ignored, or
+            an image_range that is not two numbers, the smaller first.
     """
 
-    def __init__(self, root: Path, split: str, classes: Path | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        split: str,
+        classes: Path | None = None,
+        image_range: ImageRange | None = None,
+    ) -> None:
+        if image_range is not None and not (
+            all(map(math.isfinite, image_range)) and image_range[0] < image_range[1]
+        ):
+            raise DataError(
+                f"image_range must be the values of black and white, the smaller first, as in "
+                f"[0, 4095]; got {list(image_range)}."
+            )
         root = Path(root)
         if not root.is_dir():
             raise DataError(f"The data folder {root} does not exist or is no folder. {_LAYOUTS}")
         pairs = _find_pairs(root, split)
         content = read_classes_file(classes or find_classes_file(root))
-        super().__init__(f"{root.resolve().name}/{split}", content.labels, pairs, content.ids)
-        if not content.says_ignore and content.ids.get(255) == IGNORE_INDEX:
+        name = f"{root.resolve().name}/{split}"
+        super().__init__(name, content.labels, pairs, content.ids, image_range)
+        self.ignores_255 = not content.says_ignore and content.ids.get(255) == IGNORE_INDEX
+        if self.ignores_255:
             self._refuse_binary_masks()
 
     def _refuse_binary_masks(self) -> None:
@@ -101,8 +126,10 @@ def _mask_folder(parent: Path) -> Path:
 def _by_stem(folder: Path) -> dict[str, Path]:
     """Files below a folder by their relative path without the extension."""
     found: dict[str, Path] = {}
+    skipped: list[str] = []
     for path in sorted(folder / name for name in files_below(folder)):
         if path.suffix.lower() not in IMAGE_SUFFIXES:
+            skipped.append(path.relative_to(folder).as_posix())
             continue
         stem = path.relative_to(folder).with_suffix("").as_posix()
         if stem in found:
@@ -113,6 +140,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         found[stem] = path
     if not found:
         raise DataError(f"{folder} holds no pictures ({', '.join(IMAGE_SUFFIXES)}).")
+    warn_skipped(folder, skipped)
     return found
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal
 
@@ -11,12 +12,21 @@ import torch
 from torch import Tensor
 
 from lossmaxpool.data.dataset import SegmentationDataset
+from lossmaxpool.data.decode import PictureFacts, mask_header, stored_with_16_bits
 from lossmaxpool.data.errors import DataError
+from lossmaxpool.data.files import FileDataset
+from lossmaxpool.data.folders import Folders
 from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet, Sample
 from lossmaxpool.rarity import rare_classes
 
 _SHOWN = 5
 """How many samples a problem names in the report."""
+_BAR = 24
+"""The length of the longest bar of a table."""
+DIM = 63
+"""Pictures of 14 bits in files of 16 become no brighter than this, of 255."""
+_LOOKED_AT = 8
+"""How many pictures are decoded before training, to see whether they are of 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +148,9 @@ def inspect_data(*datasets: SegmentationDataset) -> Inspection:
     """Reads every image and every mask and reports what is in them and what is wrong.
 
     Found are: files that cannot be read, masks of another size than their image, values outside the
-    classes, masks without any labelled pixel, classes without any pixel, and the same picture more
-    than once, within a split or in two.
+    classes, masks of 0 and 255 among others of 0 and 1, palettes that contradict one another,
+    pictures that are turned by a tag or nearly black, masks without any labelled pixel, classes
+    without any pixel, and the same picture more than once, within a split or in two.
 
     Args:
         *datasets: the splits, training first.
@@ -150,29 +161,89 @@ def inspect_data(*datasets: SegmentationDataset) -> Inspection:
     statistics, problems = [], []
     seen: dict[bytes, str] = {}
     for dataset in datasets:
-        names, counts, empty = [], [], []
-        repeated: dict[str, list[str]] = {"within": [], "across": []}
+        found = _Found()
         for i in range(len(dataset)):
             label = f"{dataset.name}/{dataset.sample_name(i)}"
             try:
-                sample = dataset[i]
+                sample, facts = _read(dataset, i)
             except DataError as error:
                 problems.append(Problem("error", str(error), (label,)))
                 continue
-            pixels, ignored = count_pixels(sample.mask, dataset.labels.num_classes)
-            names.append(sample.name)
-            counts.append((pixels, ignored))
-            if int(pixels.sum()) == 0:
-                empty.append(label)
+            found.add(i, label, sample, facts, dataset.labels.num_classes)
             first = seen.setdefault(_digest(sample), label)
             if first != label:
-                kind = "within" if first.startswith(f"{dataset.name}/") else "across"
-                repeated[kind].append(f"{label} = {first}")
-        statistics.append(_statistics(dataset, names, counts))
-        problems += _split_problems(statistics[-1], empty, repeated)
+                same = first.startswith(f"{dataset.name}/")
+                (found.within if same else found.across).append(f"{label} = {first}")
+        names = [dataset.sample_name(i) for i in found.indices]
+        statistics.append(_statistics(dataset, names, found.counts))
+        problems += _split_problems(statistics[-1], found)
+        problems += _file_problems(dataset, statistics[-1], found)
     problems += _class_problems(statistics)
     problems.sort(key=lambda problem: problem.severity)
     return Inspection(tuple(statistics), tuple(problems))
+
+
+def check_before_training(dataset: SegmentationDataset, pixels: Tensor) -> None:
+    """Look for what would silently spoil a training; quick, as the pixels are counted already.
+
+    Warns of palettes that contradict one another and of 16-bit pictures that come out nearly black.
+
+    Args:
+        dataset: the split; only a user's own folders are looked at.
+        pixels: (N, C) int64, labelled pixels of each class in each image.
+
+    Raises:
+        DataError: some masks hold 0 and 255, others 0 and 1, and nothing says what 255 means.
+    """
+    if not isinstance(dataset, Folders):
+        return
+    problems = []
+    if dataset.ignores_255:
+        sizes = torch.tensor([mask_header(pair.mask)[0] for pair in dataset.pairs])
+        problems += _two_kinds_of_binary(dataset, pixels, sizes - pixels.sum(1))
+    problems += _palettes(dataset, range(len(dataset)), pixels)
+    step = max(1, len(dataset) // _LOOKED_AT)
+    wide = [i for i in range(0, len(dataset), step) if stored_with_16_bits(dataset.pairs[i].image)]
+    problems += _dim_pictures(
+        dataset, len(wide), max((int(dataset[i].image.max()) for i in wide), default=0)
+    )
+    for problem in problems:
+        named = f" ({', '.join(problem.samples[:_SHOWN])})" if problem.samples else ""
+        if problem.severity == "error":
+            raise DataError(f"{problem.message}{named}")
+        warnings.warn(f"{problem.message}{named}", stacklevel=2)
+
+
+def _read(dataset: SegmentationDataset, index: int) -> tuple[Sample, PictureFacts | None]:
+    return dataset.read(index) if isinstance(dataset, FileDataset) else (dataset[index], None)
+
+
+@dataclass
+class _Found:
+    """What one pass over a split gathers."""
+
+    indices: list[int] = field(default_factory=list)
+    counts: list[tuple[Tensor, int]] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    within: list[str] = field(default_factory=list)
+    across: list[str] = field(default_factory=list)
+    turned: list[str] = field(default_factory=list)
+    wide: int = 0
+    brightest: int = 0
+
+    def add(
+        self, index: int, label: str, sample: Sample, facts: PictureFacts | None, num_classes: int
+    ) -> None:
+        pixels, ignored = count_pixels(sample.mask, num_classes)
+        self.indices.append(index)
+        self.counts.append((pixels, ignored))
+        if int(pixels.sum()) == 0:
+            self.empty.append(label)
+        if facts is not None and facts.turned:
+            self.turned.append(label)
+        if facts is not None and facts.wide:
+            self.wide += 1
+            self.brightest = max(self.brightest, int(sample.image.max()))
 
 
 def _statistics(
@@ -190,27 +261,115 @@ def _digest(sample: Sample) -> bytes:
     return blake2b(sample.image.numpy().tobytes(), digest_size=16, key=shape).digest()
 
 
-def _split_problems(
-    statistics: ClassStatistics, empty: Sequence[str], repeated: dict[str, list[str]]
-) -> list[Problem]:
+def _split_problems(statistics: ClassStatistics, found: _Found) -> list[Problem]:
     name, total = statistics.name, len(statistics.sample_names)
-    within, across = repeated["within"], repeated["across"]
     problems = []
-    if empty:
+    if found.empty:
         message = (
-            f"{len(empty)} of {total} masks of {name} have no labelled pixel: they teach nothing."
+            f"{len(found.empty)} of {total} masks of {name} have no labelled pixel: "
+            "they teach nothing."
         )
-        problems.append(Problem("warning", message, tuple(empty)))
-    if within:
-        message = f"{len(within)} of {total} pictures of {name} occur more than once there."
-        problems.append(Problem("warning", message, tuple(within)))
-    if across:
+        problems.append(Problem("warning", message, tuple(found.empty)))
+    if found.within:
+        message = f"{len(found.within)} of {total} pictures of {name} occur more than once there."
+        problems.append(Problem("warning", message, tuple(found.within)))
+    if found.across:
         message = (
-            f"{len(across)} of {total} pictures of {name} are also in another split: scores on "
-            "them say nothing about new pictures. Remove them from one of the two."
+            f"{len(found.across)} of {total} pictures of {name} are also in another split: scores "
+            "on them say nothing about new pictures. Remove them from one of the two."
         )
-        problems.append(Problem("error", message, tuple(across)))
+        problems.append(Problem("error", message, tuple(found.across)))
+    if found.turned:
+        message = (
+            f"{len(found.turned)} of {total} pictures of {name} are turned upright by their "
+            "orientation tag; their masks have no such tag and are left as they are. Check one "
+            "pair by eye, above all where height and width are equal or the turn is a half one."
+        )
+        problems.append(Problem("warning", message, tuple(found.turned)))
     return problems
+
+
+def _file_problems(
+    dataset: SegmentationDataset, statistics: ClassStatistics, found: _Found
+) -> list[Problem]:
+    if not isinstance(dataset, FileDataset):
+        return []
+    problems = _dim_pictures(dataset, found.wide, found.brightest)
+    problems += _palettes(dataset, found.indices, statistics.pixels)
+    if dataset.ignores_255:
+        problems += _two_kinds_of_binary(dataset, statistics.pixels, statistics.ignored)
+    return problems
+
+
+def _two_kinds_of_binary(dataset: FileDataset, pixels: Tensor, ignored: Tensor) -> list[Problem]:
+    """Masks of 0 and 255 among others in which 255 never occurs."""
+    zero = dataset.ids.get(0, IGNORE_INDEX)
+    if zero == IGNORE_INDEX or not len(pixels):
+        return []
+    others = pixels.sum(1) - pixels[:, zero]
+    if bool(((ignored > 0) & (others > 0)).any()):
+        return []  # beside other classes, 255 does mean "unlabelled"
+    black_and_white = ((ignored > 0) & (pixels[:, zero] > 0)).nonzero().flatten().tolist()
+    if not black_and_white:
+        return []
+    message = (
+        f"{len(black_and_white)} of {len(pixels)} masks of {dataset.name} hold only 0 and 255, and "
+        "the others no 255: binary masks that were saved in two ways. 255 would be read as "
+        "unlabelled, and the foreground of these masks would vanish from training. Save all masks "
+        'with the ids 0 and 1. If 255 does mean unlabelled, add "ignore": 255 to classes.json.'
+    )
+    samples = tuple(f"{dataset.name}/{dataset.sample_name(i)}" for i in black_and_white)
+    return [Problem("error", message, samples)]
+
+
+def _palettes(dataset: FileDataset, indices: Sequence[int], pixels: Tensor) -> list[Problem]:
+    """Masks in which a class that they hold has another color than in the masks before them."""
+    file_ids: dict[int, list[int]] = {}
+    for file_id, class_id in dataset.ids.items():
+        file_ids.setdefault(class_id, []).append(file_id)
+    # A class of several ids may have several colors.
+    single = {c: ids[0] for c, ids in file_ids.items() if len(ids) == 1 and c != IGNORE_INDEX}
+    first: dict[int, tuple[bytes, str]] = {}
+    example, contradicting = "", []
+    for i, counts in zip(indices, pixels, strict=True):
+        path = dataset.pairs[i].mask
+        palette = None if path.suffix == ".mat" else mask_header(path)[1]
+        if palette is None:
+            continue
+        for c in counts.nonzero().flatten().tolist():
+            color = palette[3 * single[c] : 3 * single[c] + 3] if c in single else b""
+            if len(color) < 3:
+                continue
+            seen, where = first.setdefault(c, (color, dataset.sample_name(i)))
+            if seen != color:
+                name = dataset.labels.names[c]
+                example = example or (
+                    f"{name} is {tuple(seen)} in {where} and {tuple(color)} in "
+                    f"{dataset.sample_name(i)}"
+                )
+                contradicting.append(f"{dataset.name}/{dataset.sample_name(i)}")
+                break
+    if not contradicting:
+        return []
+    message = (
+        f"The palettes of {len(contradicting)} masks of {dataset.name} give a class another color "
+        f"than the masks before them: {example}. Only the ids count here: where a color means one "
+        "class in all files, their ids are wrong. Save the masks with one palette."
+    )
+    return [Problem("warning", message, tuple(contradicting))]
+
+
+def _dim_pictures(dataset: FileDataset, wide: int, brightest: int) -> list[Problem]:
+    """Pictures of fewer bits in files of 16."""
+    if not wide or brightest > DIM or dataset.image_range is not None:
+        return []
+    largest = brightest << 8 | 255
+    message = (
+        f"The pictures of {dataset.name} are stored with 16 bits per channel, but no value is "
+        f"above {largest} of 65535: they are read as nearly black. Say which values are black and "
+        f"white, as in --data.image_range '[0, {largest}]'."
+    )
+    return [Problem("warning", message)]
 
 
 def _class_problems(statistics: Sequence[ClassStatistics]) -> list[Problem]:
@@ -229,12 +388,14 @@ def _class_problems(statistics: Sequence[ClassStatistics]) -> list[Problem]:
 
 
 def format_report(inspection: Inspection) -> str:
-    """The inspection as a text table, rare classes marked, followed by the problems.
+    """The inspection as text: one table of all splits, the most frequent classes first, problems.
 
     Args:
         inspection: of one or more splits.
     """
-    blocks = [_format_table(split) for split in inspection.statistics]
+    blocks = []
+    for labels in dict.fromkeys(split.labels for split in inspection.statistics):
+        blocks.append(_table([split for split in inspection.statistics if split.labels == labels]))
     if not inspection.problems:
         blocks.append("No problems found.")
     for problem in inspection.problems:
@@ -246,17 +407,32 @@ def format_report(inspection: Inspection) -> str:
     return "\n\n".join(blocks)
 
 
-def _format_table(split: ClassStatistics) -> str:
-    labelled, ignored = int(split.pixels.sum()), int(split.ignored.sum())
-    unlabelled = 100 * ignored / max(labelled + ignored, 1)
-    width = max(5, *(len(name) for name in split.labels.names))
-    lines = [
-        f"{split.name}: {len(split.sample_names)} images, {labelled:,} labelled pixels, "
-        f"{unlabelled:.2f} % unlabelled",
-        f"{'id':>4}  {'class':<{width}}  {'% of pixels':>11}  {'images':>7}",
-    ]
-    rows = zip(split.labels.names, split.shares.tolist(), split.images.tolist(), strict=True)
-    for c, (name, share, images) in enumerate(rows):
-        note = "  rare" if c in split.rare else "  absent" if c in split.absent else ""
-        lines.append(f"{c:>4}  {name:<{width}}  {100 * share:>11.3f}  {images:>7}{note}")
+def _table(splits: Sequence[ClassStatistics]) -> str:
+    first = splits[0]
+    lines = []
+    for split in splits:
+        labelled, ignored = int(split.pixels.sum()), int(split.ignored.sum())
+        unlabelled = 100 * ignored / max(labelled + ignored, 1)
+        lines.append(
+            f"{split.name}: {len(split.sample_names)} images, {labelled:,} labelled pixels, "
+            f"{unlabelled:.2f} % unlabelled"
+        )
+    width = max(5, *(len(name) for name in first.labels.names))
+    titles = [split.name.rpartition("/")[2] for split in splits]
+    columns = [max(20, len(title)) for title in titles]
+    above = "  ".join(f"{title:>{n}}" for title, n in zip(titles, columns, strict=True))
+    heads = "  ".join(f"{'% of pixels  images':>{n}}" for n in columns)
+    lines += ["", f"{'':>4}  {'':<{width}}  {above}", f"{'id':>4}  {'class':<{width}}  {heads}"]
+    shares = first.shares.tolist()
+    longest = max(*shares, 1e-9)
+    cells = [(split.shares.tolist(), split.images.tolist()) for split in splits]
+    for c in sorted(range(first.labels.num_classes), key=lambda c: -shares[c]):
+        numbers = "  ".join(
+            f"{f'{100 * share[c]:.3f}  {images[c]:>6}':>{n}}"
+            for (share, images), n in zip(cells, columns, strict=True)
+        )
+        bar = "#" * (max(1, round(_BAR * shares[c] / longest)) if shares[c] else 0)
+        note = "rare" if c in first.rare else "absent" if c in first.absent else ""
+        name = first.labels.names[c]
+        lines.append(f"{c:>4}  {name:<{width}}  {numbers}  {bar:<{_BAR}}  {note}".rstrip())
     return "\n".join(lines)

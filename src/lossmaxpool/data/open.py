@@ -41,6 +41,8 @@ class DataConfig:
         sbd: folder of SBD, for "train_aug" of "voc"; SegmentationClassAug of the root where absent.
         vistas_version: labels of "mapillary-vistas", "v1.2" or "v2.0".
         classes: classes file of "folders"; classes.json or classes.txt of the root where absent.
+        image_range: values of black and white in 16-bit pictures of "folders", as [0, 4095] for
+            those of a 12-bit camera; 0 and 65535 where absent.
         scene_size: height and width of a street scene in pixels.
         train_scenes: number of street scenes to train on.
         val_scenes: number of street scenes to evaluate on.
@@ -57,6 +59,7 @@ class DataConfig:
     sbd: Path | None = None
     vistas_version: VistasVersion = "v1.2"
     classes: Path | None = None
+    image_range: tuple[float, float] | None = None
     scene_size: tuple[int, int] = (128, 192)
     train_scenes: int = 512
     val_scenes: int = 64
@@ -90,6 +93,10 @@ def open_dataset(config: DataConfig, split: str) -> SegmentationDataset:
         >>> len(dataset), tuple(dataset[0].image.shape)
         (64, (3, 128, 192))
     """
+    if config.image_range is not None and config.name != "folders":
+        raise DataError(
+            f"image_range is for the data set 'folders'; '{config.name}' has pictures of 8 bits."
+        )
     if config.name == "street-scenes":
         num_images = config.val_scenes if split == "val" else config.train_scenes
         return StreetScenes(split, num_images, config.scene_size, config.scene_seed)
@@ -104,6 +111,6 @@ def open_dataset(config: DataConfig, split: str) -> SegmentationDataset:
         "ade20k": ADE20K,
         "mapillary-vistas": partial(MapillaryVistas, version=config.vistas_version),
         "coco-stuff": COCOStuff,
-        "folders": partial(Folders, classes=config.classes),
+        "folders": partial(Folders, classes=config.classes, image_range=config.image_range),
     }
     return readers[str(config.name)](config.root, split)

@@ -51,6 +51,11 @@ class LabelSet:
             raise DataError(
                 f"A label set needs 2 to {IGNORE_INDEX - 1} classes, got {len(self.names)}: "
                 f"{', '.join(self.names) or 'none'}."
+                + (
+                    " Add 'background' as the first class: the pixels of no other class are of it."
+                    if len(self.names) == 1
+                    else ""
+                )
             )
         repeated = sorted({name for name in self.names if self.names.count(name) > 1})
         if repeated or not all(self.names):

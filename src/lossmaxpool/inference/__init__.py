@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lossmaxpool.inference.checkpoint import TrainedModel, load_checkpoint
+from lossmaxpool.inference.checkpoint import TrainedModel, Which, load_checkpoint
 from lossmaxpool.inference.config import InferenceConfig
 from lossmaxpool.inference.evaluate import evaluate
 from lossmaxpool.inference.ids import predict_ids
@@ -17,6 +17,7 @@ __all__ = [
     "Prediction",
     "Tile",
     "TrainedModel",
+    "Which",
     "Window",
     "cityscapes_submission_ids",
     "evaluate",

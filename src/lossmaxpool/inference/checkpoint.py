@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from lossmaxpool.models import ModelDescription, build_model
 from lossmaxpool.models.weights import load_plain
 
+Which = Literal["last", "best"]
+"""The checkpoint of a run folder: after its last step, or at its best mIoU on the val split."""
 _NETWORK = "model."  # the name of the network within the module that trained it
 
 
@@ -36,15 +39,18 @@ def load_checkpoint(
     path: Path | str,
     classes: Sequence[str] | None = None,
     device: torch.device | str = "cpu",
+    *,
+    which: Which = "last",
 ) -> TrainedModel:
     """Rebuild the network of a checkpoint; tensors and plain values only, nothing is executed.
 
     Args:
-        path: ``checkpoints/best.ckpt`` or ``last.ckpt`` of a run folder, or the run folder itself
-            (its best checkpoint).
+        path: a run folder, or a checkpoint file such as ``checkpoints/last.ckpt`` of one.
         classes: names of the classes that the network is to be used for, in order; None accepts
             those of the checkpoint.
         device: where the network goes.
+        which: "last" for the checkpoint whose scores the report shows, "best" for the one with the
+            best mIoU, which was chosen on the validation images.
 
     Returns:
         The network in evaluation mode, and its description.
@@ -53,14 +59,12 @@ def load_checkpoint(
         ValueError: no such file, a damaged one, one that would execute code, one that is not a
             checkpoint of this package, or one of other classes.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "checkpoints" / "best.ckpt"
+    path = checkpoint_file(Path(path), which)
     content = load_plain(path)
     if not isinstance(content, Mapping) or ModelDescription.KEY not in content:
         raise ValueError(
             f"{path} is no checkpoint of lossmaxpool (it has no {ModelDescription.KEY!r}); give "
-            "checkpoints/best.ckpt of a run folder"
+            "a run folder or its checkpoints/last.ckpt"
         )
     try:
         description = ModelDescription.from_dict(content[ModelDescription.KEY])
@@ -73,6 +77,37 @@ def load_checkpoint(
     model = build_model(config, len(description.classes))
     _fill(model, content.get("state_dict"), path)
     return TrainedModel(model.to(device).eval(), description, _step(content, path), path)
+
+
+def checkpoint_file(path: Path, which: Which) -> Path:
+    """The checkpoint of a run folder; a file is the checkpoint itself.
+
+    Raises:
+        ValueError: there is nothing there, or a folder that is not that of one run.
+    """
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise ValueError(f"there is no run folder or checkpoint {path}")
+    file = path / "checkpoints" / f"{which}.ckpt"
+    if not file.is_file():
+        runs = sorted(found.parent.parent.name for found in path.glob("*/checkpoints/last.ckpt"))
+        if runs:
+            raise ValueError(
+                f"{path} holds {len(runs)} runs ({', '.join(runs)}): give one of them, as in "
+                f"{path / runs[0]}"
+            )
+        raise ValueError(
+            f"there is no file {file}: is {path} a run folder, and has its training reached a "
+            "checkpoint?"
+        )
+    return file
+
+
+def run_folder(path: Path) -> Path | None:
+    """The run folder that a path is, or that a checkpoint lies in; None where there is none."""
+    folder = path if path.is_dir() else path.absolute().parent.parent
+    return folder if (folder / "config.yaml").is_file() else None
 
 
 def check_classes(path: Path, trained: Sequence[str], wanted: Sequence[str]) -> None:

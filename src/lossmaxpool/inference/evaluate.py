@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from lossmaxpool.data.dataset import SegmentationDataset
 from lossmaxpool.data.sample import IGNORE_INDEX, Sample
@@ -13,6 +14,7 @@ from lossmaxpool.inference.config import InferenceConfig
 from lossmaxpool.inference.ids import FULL_IMAGE, predict_ids
 from lossmaxpool.inference.logits import Precision
 from lossmaxpool.metrics import ConfusionMatrix
+from lossmaxpool.processes import begin_worker
 
 Transform = Callable[[Sample], tuple[Tensor, Tensor]]
 Progress = Callable[[int, int], None]
@@ -27,6 +29,9 @@ def evaluate(
     batch_size: int = 4,
     progress: Progress | None = None,
     config: InferenceConfig = FULL_IMAGE,
+    *,
+    indices: Sequence[int] | None = None,
+    workers: int = 0,
 ) -> ConfusionMatrix:
     """Predict every image once, at full size, and count.
 
@@ -42,6 +47,9 @@ def evaluate(
         batch_size: the most images in a batch.
         progress: called with (images done, images in all) after each batch.
         config: tiles, mirroring, scales.
+        indices: the images to look at, None for all of them; processes that share the work add
+            their counts up with ``ConfusionMatrix.reduce``.
+        workers: processes that read the images; 0 reads them in this one.
 
     Returns:
         The counts; ``.iou()``, ``.miou()``, ``.pixel_accuracy()``.
@@ -50,7 +58,8 @@ def evaluate(
         ValueError: the data set is empty, the model's number of classes is not the data set's, or
             the logits are not finite.
     """
-    if len(dataset) == 0:
+    chosen = range(len(dataset)) if indices is None else indices
+    if len(chosen) == 0:
         raise ValueError(f"the data set {dataset.name!r} is empty; there is nothing to evaluate")
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected at least 1")
@@ -59,7 +68,7 @@ def evaluate(
     model.eval()
     done = 0
     try:
-        for names, images, masks in _batches(dataset, transform, batch_size):
+        for names, images, masks in _batches(dataset, transform, batch_size, chosen, workers):
             ids = predict_ids(
                 model,
                 images.to(device),
@@ -71,25 +80,49 @@ def evaluate(
             matrix.update(ids, masks.to(device), IGNORE_INDEX)
             done += len(names)
             if progress is not None:
-                progress(done, len(dataset))
+                progress(done, len(chosen))
     finally:
         model.train(was_training)
     return matrix
 
 
+class _Transformed(Dataset[tuple[str, Tensor, Tensor]]):
+    """Name, image and mask by index."""
+
+    def __init__(self, dataset: SegmentationDataset, transform: Transform) -> None:
+        self.dataset = dataset
+        self.transform = transform
+
+    def __getitem__(self, index: int) -> tuple[str, Tensor, Tensor]:
+        sample = self.dataset[index]
+        return sample.name, *self.transform(sample)
+
+
 def _batches(
-    dataset: SegmentationDataset, transform: Transform, batch_size: int
+    dataset: SegmentationDataset,
+    transform: Transform,
+    batch_size: int,
+    indices: Sequence[int],
+    workers: int,
 ) -> Iterator[tuple[list[str], Tensor, Tensor]]:
     names: list[str] = []
     images: list[Tensor] = []
     masks: list[Tensor] = []
-    for index in range(len(dataset)):
-        sample = dataset[index]
-        image, mask = transform(sample)
+    loader = DataLoader(
+        _Transformed(dataset, transform),
+        batch_size=None,
+        sampler=indices,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=begin_worker,
+        # A generator of its own: a loader would otherwise draw from the global one.
+        generator=torch.Generator(),
+    )
+    for name, image, mask in loader:
         if images and (len(images) == batch_size or image.shape != images[0].shape):
             yield names, torch.stack(images), torch.stack(masks)
             names, images, masks = [], [], []
-        names.append(sample.name)
+        names.append(name)
         images.append(image)
         masks.append(mask)
     yield names, torch.stack(images), torch.stack(masks)

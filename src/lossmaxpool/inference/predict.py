@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from lossmaxpool.data import EvalTransform, Sample
-from lossmaxpool.data.decode import read_image
-from lossmaxpool.data.files import IMAGE_SUFFIXES
+from lossmaxpool.data.decode import ImageRange, read_picture
+from lossmaxpool.data.errors import DataError
+from lossmaxpool.data.files import IMAGE_SUFFIXES, warn_skipped
+from lossmaxpool.data.inspection import DIM
 from lossmaxpool.data.walk import files_below
 from lossmaxpool.inference.checkpoint import TrainedModel
 from lossmaxpool.inference.config import InferenceConfig
@@ -23,6 +25,7 @@ from lossmaxpool.inference.submission import check_cityscapes, cityscapes_submis
 
 IDS = "ids"
 OVERLAYS = "overlays"
+LEGEND = "legend.png"
 Progress = Callable[[int, int], None]
 
 
@@ -32,7 +35,7 @@ class Prediction:
 
     Args:
         image: the image that was read.
-        ids: a single-channel PNG of class ids, of the image's size.
+        ids: a PNG of class ids, of the image's size, with the classes' colors as its palette.
         overlay: the image with its classes' colours laid over it.
     """
 
@@ -52,22 +55,29 @@ def predict_folder(
     progress: Progress | None = None,
     config: InferenceConfig = FULL_IMAGE,
     submission: bool = False,
+    image_range: ImageRange | None = None,
+    on_damaged: Callable[[Path, str], None] | None = None,
 ) -> list[Prediction]:
-    """Predict every image below a folder at its own size.
+    """Predict every image below a folder, or one image, at its own size.
 
-    Writes ``out/ids/NAME.png`` (class ids, 0 to C - 1, or Cityscapes' label ids) and
-    ``out/overlays/NAME.png``; sub-folders are kept. One image is in memory at a time.
+    Writes ``out/ids/NAME.png`` (class ids, 0 to C - 1, or Cityscapes' label ids),
+    ``out/overlays/NAME.png`` and ``out/legend.png``, which names the classes' colors; sub-folders
+    are kept. One image is in memory at a time.
 
     Args:
         trained: the network, as :func:`load_checkpoint` returns it.
-        images: folder of images; searched through, hidden files left out.
+        images: folder of images, searched through, hidden files left out; or one image.
         out: folder for the results, outside of ``images``.
         overwrite: write into ``out`` although it is not empty; files of the same name are replaced.
         precision: of the network's arithmetic.
         opacity: share of the classes' colours in an overlay, in [0, 1].
         progress: called with (images done, images in all) after each.
         config: tiles, mirroring, scales.
-        submission: write Cityscapes' original label ids, as its servers expect them.
+        submission: write Cityscapes' original label ids, as its servers expect them, without a
+            palette.
+        image_range: the values of black and white in pictures of 16 bits; None for 0 and 65535.
+        on_damaged: called with each image that cannot be read and the reason, and the image is
+            skipped; None raises instead.
 
     Returns:
         The files, in the order of the images' names.
@@ -86,42 +96,73 @@ def predict_folder(
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; give a folder for the predictions")
     if not overwrite and out.exists() and any(out.iterdir()):
-        raise ValueError(f"{out} is not empty; take another folder, or ask to overwrite")
-    if out.resolve().is_relative_to(images.resolve()):
+        raise ValueError(
+            f"{out} is not empty; take another folder, or ask to overwrite files of the same name "
+            "(--overwrite, or overwrite=True)"
+        )
+    if images.is_dir() and out.resolve().is_relative_to(images.resolve()):
         raise ValueError(f"{out} is inside {images}: predictions would count as images next time")
     device = next(trained.model.parameters()).device
     palette = torch.tensor(trained.description.colors, dtype=torch.float32)
-    written = []
+    written: list[Prediction] = []
+    dim: list[Path] = []
     for done, (name, file) in enumerate(files.items(), start=1):
-        image = read_image(file)
+        try:
+            image, facts = read_picture(file, image_range)
+        except DataError as error:
+            if on_damaged is None:
+                raise
+            on_damaged(file, str(error))
+            continue
+        if facts.wide and image_range is None and int(image.max()) <= DIM:
+            dim.append(file)
         ids = _predict(trained, image, device, precision, config, file)
         prediction = Prediction(file, out / IDS / f"{name}.png", out / OVERLAYS / f"{name}.png")
-        written_ids = cityscapes_submission_ids(ids, classes) if submission else ids
-        _save(prediction.ids, written_ids.numpy())
+        if submission:
+            _save(prediction.ids, Image.fromarray(cityscapes_submission_ids(ids, classes).numpy()))
+        else:
+            _save(prediction.ids, _with_palette(ids, trained.description.colors))
         painted = (1 - opacity) * image.permute(1, 2, 0) + opacity * palette[ids.long()]
-        _save(prediction.overlay, painted.round().to(torch.uint8).numpy())
+        _save(prediction.overlay, Image.fromarray(painted.round().to(torch.uint8).numpy()))
+        if not written:
+            _save(out / LEGEND, _legend(classes, trained.description.colors))
         written.append(prediction)
         if progress is not None:
             progress(done, len(files))
+    if dim:
+        warnings.warn(
+            f"{len(dim)} of {len(written)} images, {dim[0]} first, have 16 bits per channel and "
+            "were read as nearly black; say which values are black and white, as in --image_range "
+            "'[0, 4095]'",
+            stacklevel=2,
+        )
     return written
 
 
-def _images(folder: Path) -> dict[str, Path]:
+def _images(place: Path) -> dict[str, Path]:
     """Name without extension -> file, sorted."""
-    if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder}")
+    readable = ", ".join(IMAGE_SUFFIXES)
+    if place.is_file():
+        if place.suffix.lower() not in IMAGE_SUFFIXES:
+            raise ValueError(f"{place} is no image that can be read ({readable})")
+        return {place.stem: place}
+    if not place.is_dir():
+        raise ValueError(f"there is no folder or image {place}")
     found: dict[str, Path] = {}
-    for file in sorted(folder / name for name in files_below(folder)):
+    skipped: list[str] = []
+    for file in sorted(place / name for name in files_below(place)):
         if file.suffix.lower() not in IMAGE_SUFFIXES:
+            skipped.append(file.relative_to(place).as_posix())
             continue
-        name = file.relative_to(folder).with_suffix("").as_posix()
+        name = file.relative_to(place).with_suffix("").as_posix()
         if name in found:
             raise ValueError(
                 f"{found[name]} and {file} would be predicted into one file; rename one"
             )
         found[name] = file
     if not found:
-        raise ValueError(f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)})")
+        raise ValueError(f"{place} holds no images ({readable})")
+    warn_skipped(place, skipped)
     return found
 
 
@@ -142,6 +183,24 @@ def _predict(
     return predict_ids(trained.model, images, config, precision, names=[str(file)])[0].cpu()
 
 
-def _save(path: Path, pixels: np.ndarray) -> None:
+def _with_palette(ids: Tensor, colors: Sequence[tuple[int, int, int]]) -> Image.Image:
+    picture = Image.fromarray(ids.numpy())
+    picture.putpalette([channel for color in colors for channel in color])
+    return picture
+
+
+def _legend(classes: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> Image.Image:
+    """The color and the name of every class, one below the other."""
+    line, font = 24, ImageFont.load_default(16)
+    width = round(max(font.getlength(name) for name in classes)) + 2 * line
+    picture = Image.new("RGB", (width, line * len(classes)), "white")
+    draw = ImageDraw.Draw(picture)
+    for row, (name, color) in enumerate(zip(classes, colors, strict=True)):
+        draw.rectangle((4, line * row + 4, line - 4, line * row + line - 5), color, "black")
+        draw.text((line + 4, line * row + 2), name, "black", font)
+    return picture
+
+
+def _save(path: Path, picture: Image.Image) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+    picture.save(path)

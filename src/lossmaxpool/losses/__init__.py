@@ -1,12 +1,8 @@
 """The losses as modules, and the rivals the paper compares them with."""
 
-from lossmaxpool.losses.bootstrapped import BootstrappedCrossEntropyLoss
-from lossmaxpool.losses.max_pooling import (
-    MaxPoolingBCEWithLogitsLoss,
-    MaxPoolingCrossEntropyLoss,
-    MaxPoolingLoss,
-)
-from lossmaxpool.losses.median_frequency import median_frequency_weights
+from lossmaxpool.losses.binary import MaxPoolingBCEWithLogitsLoss
+from lossmaxpool.losses.max_pooling import MaxPoolingCrossEntropyLoss, MaxPoolingLoss
+from lossmaxpool.losses.rivals import BootstrappedCrossEntropyLoss, median_frequency_weights
 
 __all__ = [
     "BootstrappedCrossEntropyLoss",

@@ -1,24 +1,26 @@
-"""Loss max-pooling as modules: over any pixel loss, cross-entropy, binary cross-entropy."""
+"""Loss max-pooling as modules: of any pixel loss, and of the cross-entropy."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from lossmaxpool.functional import Pool, Reduction, loss_max_pool
-from lossmaxpool.losses.cross_entropy import PooledCrossEntropyLoss
-from lossmaxpool.losses.options import (
-    LabelledLoss,
-    PooledLoss,
-    Weight,
-    as_weight,
-    check_weighting_set,
+from lossmaxpool.checks import options_by_name
+from lossmaxpool.functional import (
+    Pool,
+    Reduction,
+    loss_max_pool,
+    max_pooling_cross_entropy,
+    weighting_set,
 )
-from lossmaxpool.losses.pixel import exists, pixel_binary_cross_entropy
+from lossmaxpool.losses.options import LabeledLoss, PooledLoss, Weight
 from lossmaxpool.ops.fused.choice import Backend
+from lossmaxpool.ops.inputs import check_tensor, exists
 
-PixelLoss = Callable[[Tensor, Tensor], Tensor]
+PixelLoss = nn.Module | Callable[[Tensor, Tensor], Tensor]
 
 
 class MaxPoolingLoss(PooledLoss):
@@ -28,18 +30,27 @@ class MaxPoolingLoss(PooledLoss):
     :func:`~lossmaxpool.functional.loss_max_pool`.
 
     Args:
-        pixel_loss: a callable ``(input, target) -> (B, ...)`` non-negative losses, for instance
-            ``nn.SmoothL1Loss(reduction="none")`` for depth. A module's parameters are this
-            module's parameters.
+        pixel_loss: a module or function ``(input, target) -> (B, ...)`` non-negative losses, for
+            instance ``nn.SmoothL1Loss(reduction="none")`` for depth. A module's parameters are
+            this module's parameters.
         p: norm exponent in [1, inf]; a plain attribute, free to follow a schedule.
         min_support: m / n in (0, 1]; a plain attribute as well.
-        ignore_index: target value that marks pixels which do not exist; None: all exist. The
-            target must then have the shape of the losses.
+        ignore_index: target value that marks pixels which do not exist; None: all exist.
         pool: "image", "batch" or "world".
-        reduction: "mean", "sum" or "none".
+        reduction: "mean", "sum" or "none" (one value per image).
+        backend: what solves the pools: "auto", "torch", "native" or "triton".
+
+    Shapes:
+        Losses (B, *spatial), or (B, C, *spatial) as many focal losses return them: then each entry
+        is a loss with a weight of its own. The mask of valid pixels, from ``ignore_index`` and
+        ``valid``, has the shape of the losses, or lacks their channel and holds for all of it, or
+        has a channel of one.
 
     Raises:
-        ValueError: parameters outside their range, or losses without an image dimension.
+        ValueError: parameters outside their range, losses without an image dimension, or (N,)
+            losses pooled by image.
+        TypeError: a pixel loss that is not callable or returns no tensor. What it raises itself
+            passes through.
 
     Example:
         >>> criterion = MaxPoolingLoss(nn.SmoothL1Loss(reduction="none"), p=1.7)
@@ -50,35 +61,71 @@ class MaxPoolingLoss(PooledLoss):
         Rota Bulò et al. 2017, Eq. 3-5: the pixel loss is free but non-negative.
     """
 
+    @options_by_name("self, pixel_loss")
     def __init__(
         self,
         pixel_loss: PixelLoss,
+        *,
         p: float = 1.3,
         min_support: float = 0.25,
-        *,
-        ignore_index: int | None = None,
+        ignore_index: float | None = None,
         pool: Pool = "image",
         reduction: Reduction = "mean",
+        backend: Backend = "auto",
     ) -> None:
-        check_weighting_set(p, min_support)
-        super().__init__(pool, reduction)
+        weighting_set(p, min_support)
+        super().__init__(pool, reduction, backend)
+        if not callable(pixel_loss):
+            raise TypeError(
+                f"pixel_loss must be a module or a function (input, target) -> losses, got "
+                f"{pixel_loss!r}."
+            )
+        if ignore_index is not None and not _is_number(ignore_index):
+            raise ValueError(
+                f"ignore_index must be a number that a target can hold, got {ignore_index!r}: "
+                "where the target itself is NaN, pass valid=~target.isnan() to the loss."
+            )
         self.p, self.min_support = p, min_support
         self.pixel_loss = pixel_loss
         self.ignore_index = ignore_index
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Return the pooled loss of ``pixel_loss(input, target)``."""
+    def forward(self, input: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Return the pooled loss of ``pixel_loss(input, target)``.
+
+        Args:
+            input: whatever the pixel loss takes.
+            target: likewise.
+            valid: bool mask of the pixels that exist, in addition to ``ignore_index``.
+
+        Returns:
+            A scalar, or one value per pool for reduction "none".
+        """
+        mask = valid
+        if self.ignore_index is not None:
+            check_tensor("target", target)
+            labeled = exists(target, self.ignore_index)
+            mask = labeled if mask is None else labeled & _aligned(mask, labeled.shape)
+        if mask is not None and mask.dtype == torch.bool:
+            input, target = _finite(input, mask), _finite(target, mask)
         losses = self.pixel_loss(input, target)
+        check_tensor("the losses of pixel_loss", losses)
         if losses.dim() == 0:
             raise ValueError(
                 "pixel_loss returned a scalar: it has to return one loss per pixel, (B, ...). "
                 'Build it with reduction="none".'
             )
-        valid = None if self.ignore_index is None else exists(target, self.ignore_index)
-        return _max_pool(self, losses, valid)
+        return loss_max_pool(
+            losses,
+            p=self.p,
+            min_support=self.min_support,
+            valid=None if mask is None else _aligned(mask, losses.shape),
+            pool=self.pool,
+            reduction=self.reduction,
+            backend=self.backend,
+        )
 
 
-class MaxPoolingCrossEntropyLoss(PooledCrossEntropyLoss):
+class MaxPoolingCrossEntropyLoss(LabeledLoss):
     """Drop-in for ``nn.CrossEntropyLoss`` that weighs pixels by what the model gets wrong.
 
     Every image's pixel losses l are pooled to ``max w . l`` over ``||w||_p <= n^(-1/q)``,
@@ -92,19 +139,21 @@ class MaxPoolingCrossEntropyLoss(PooledCrossEntropyLoss):
         weight: (C,) class weights, a tensor or a sequence. They scale the pixel losses; unlike in
             torch's mean, their sum does not divide the result.
         ignore_index: target id of pixels that do not exist: they change neither n nor m, weigh 0
-            and get a zero gradient.
+            and get a zero gradient. None: all exist.
         label_smoothing: in [0, 1], as in torch.
         pool: "image" (the paper), "batch", or "world" (all ranks, exactly).
-        reduction: over images with a valid pixel: "mean", "sum", or "none" (B,).
+        reduction: over images with a valid pixel: "mean", "sum", or "none": one value per image,
+            (B,), not per pixel.
         backend: "auto" takes the fastest that can run, and
             :func:`~lossmaxpool.explain_backend` says which; "torch" (every device), "native"
             (the compiled CPU kernel) and "triton" (GPUs) insist.
 
     Shapes:
-        logits (B, C, *spatial), up to three spatial dimensions (tokens, images, volumes), any
-        floating dtype; target (B, *spatial) of any integer dtype, or (B, C, *spatial)
-        probabilities. Logits of lower resolution are upsampled bilinearly
-        (``align_corners=False``) to the target's.
+        input: logits (B, C, *spatial), C >= 2, up to three spatial dimensions (tokens, images,
+        volumes), any floating dtype; (N, C) with ``pool="batch"`` or "world". target: (B, *spatial)
+        or (B, 1, *spatial) class ids of any integer dtype or of a floating one that holds
+        integers, or (B, C, *spatial) probabilities. Logits of lower resolution are upsampled
+        bilinearly (``align_corners=False``) to the target's, by whatever factor.
 
     Raises:
         RuntimeError: a backend that cannot run here.
@@ -122,105 +171,64 @@ class MaxPoolingCrossEntropyLoss(PooledCrossEntropyLoss):
         Rota Bulò et al. 2017, Eq. 4 and 5, Theorems 1 and 2; defaults of Sect. 5.2.
     """
 
+    @options_by_name("self")
     def __init__(
         self,
+        *,
         p: float = 1.3,
         min_support: float = 0.25,
-        *,
         weight: Weight = None,
-        ignore_index: int = -100,
+        ignore_index: int | None = -100,
         label_smoothing: float = 0.0,
         pool: Pool = "image",
         reduction: Reduction = "mean",
         backend: Backend = "auto",
     ) -> None:
-        check_weighting_set(p, min_support)
+        weighting_set(p, min_support)
         super().__init__(weight, ignore_index, label_smoothing, pool, reduction, backend)
         self.p, self.min_support = p, min_support
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the pooled cross-entropy of logits (B, C, ...) and target (B, ...)."""
-        check_weighting_set(self.p, self.min_support)
-        return self._pooled(logits, target, p=self.p, fraction=self.min_support, least=1.0)
-
-
-class MaxPoolingBCEWithLogitsLoss(LabelledLoss):
-    """Drop-in for ``nn.BCEWithLogitsLoss``: binary and multilabel segmentation.
-
-    Every entry of the logits has its own loss and its own weight; the entries of an image, over
-    all its labels, share one weighting set.
-
-    Args:
-        p: norm exponent in [1, inf].
-        min_support: m / n in (0, 1], n the number of valid entries of an image.
-        weight: factors of the entries' losses, broadcast against the logits.
-        pos_weight: (C,) factor of the positives of each label, as in torch.
-        ignore_index: target value of entries that do not exist.
-        label_smoothing: moves targets towards 1/2, in [0, 1].
-        pool: "image", "batch" or "world".
-        reduction: "mean", "sum" or "none".
-        backend: "auto" or "torch".
-
-    Shapes:
-        logits (B, C, *spatial) or (B, *spatial); target of the same shape, or (B, *spatial) for
-        C = 1; 0/1 of any dtype, or probabilities. Low-resolution logits are upsampled.
-
-    Raises:
-        RuntimeError: a backend that cannot run here.
-        ValueError, TypeError: parameters or tensors that do not fit; on the CPU targets outside
-            [0, 1], such as masks saved as 0/255.
-
-    Example:
-        >>> criterion = MaxPoolingBCEWithLogitsLoss(ignore_index=255)
-        >>> float(criterion(torch.zeros(1, 1, 4, 4), torch.ones(1, 4, 4)))  # doctest: +ELLIPSIS
-        0.693...
-
-    References:
-        Rota Bulò et al. 2017, Eq. 4; the binary pixel loss takes the place of the softmax loss.
-    """
-
-    _has_kernels = False
-    pos_weight: Tensor | None
-
-    def __init__(
-        self,
-        p: float = 1.3,
-        min_support: float = 0.25,
-        *,
-        weight: Weight = None,
-        pos_weight: Weight = None,
-        ignore_index: int = -100,
-        label_smoothing: float = 0.0,
-        pool: Pool = "image",
-        reduction: Reduction = "mean",
-        backend: Backend = "auto",
-    ) -> None:
-        check_weighting_set(p, min_support)
-        super().__init__(weight, ignore_index, label_smoothing, pool, reduction, backend)
-        self.p, self.min_support = p, min_support
-        self.register_buffer("pos_weight", as_weight("pos_weight", pos_weight))
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the pooled binary cross-entropy of logits and 0/1 targets."""
-        losses, valid = pixel_binary_cross_entropy(
-            logits,
+        return max_pooling_cross_entropy(
+            input,
             target,
+            p=self.p,
+            min_support=self.min_support,
             weight=self.weight,
-            pos_weight=self.pos_weight,
             ignore_index=self.ignore_index,
             label_smoothing=self.label_smoothing,
+            pool=self.pool,
+            reduction=self.reduction,
+            backend=self.backend,
         )
-        return _max_pool(self, losses, valid)
 
 
-def _max_pool(
-    loss: MaxPoolingLoss | MaxPoolingBCEWithLogitsLoss, losses: Tensor, valid: Tensor | None
-) -> Tensor:
-    return loss_max_pool(
-        losses,
-        p=loss.p,
-        min_support=loss.min_support,
-        valid=valid,
-        pool=loss.pool,
-        reduction=loss.reduction,
-    )
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _aligned(mask: Tensor, shape: torch.Size) -> Tensor:
+    """A mask (B, *spatial) or (B, 1, *spatial) as one of ``shape``; unchanged where it is another.
+
+    ``shape`` is that of (B, C, *spatial) or (B, *spatial) losses.
+    """
+    if mask.dim() == len(shape) + 1 and mask.shape[1] == 1:
+        mask = mask.squeeze(1)
+    if mask.dim() == len(shape) - 1 and mask.dim() > 0:
+        mask = mask.unsqueeze(1)
+    fits = mask.dim() == len(shape) and mask.shape[2:] == shape[2:] and mask.shape[:1] == shape[:1]
+    if fits and mask.dim() > 1 and mask.shape[1] == 1:
+        return mask.expand(shape)
+    return mask
+
+
+def _finite(x: Tensor, mask: Tensor) -> Tensor:
+    """``x`` with 0 for NaN and infinities at pixels that do not exist, where the shapes tell which.
+
+    Their weight is 0, but the derivative of a pixel loss at NaN is NaN, and so is 0 times it.
+    """
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        return x
+    mask = _aligned(mask, x.shape)
+    return x.masked_fill(~(mask | x.isfinite()), 0) if mask.shape == x.shape else x

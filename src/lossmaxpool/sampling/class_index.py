@@ -1,8 +1,14 @@
-"""Which images hold which class, and how many pixels of it."""
+"""Which images hold which class, and how many pixels of it; the counts are kept between runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import ctypes
+import io
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -11,9 +17,15 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.utils.data import DataLoader, Dataset
 
-from lossmaxpool.sampling.count_cache import CountCache
-from lossmaxpool.sampling.pixels import count_classes
-from lossmaxpool.sampling.raw_bytes import raw_bytes
+from lossmaxpool._version import __version__
+from lossmaxpool.atomic import write_atomically
+from lossmaxpool.processes import begin_worker
+
+Progress = Callable[[int, int], None]
+
+
+class CacheError(OSError):
+    """Counts that cannot be kept where they are asked to be."""
 
 
 class ClassIndex:
@@ -68,11 +80,11 @@ class ClassIndex:
         fingerprint: Callable[[int], bytes] | None = None,
         cache: Path | str | Sequence[Path] | None = None,
         workers: int = 0,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> ClassIndex:
         """Counts the classes of every mask, or reads the counts of those that are known.
 
-        What is known is looked up by each mask's fingerprint. A fingerprint of the content, such as
+        Known counts are looked up by each mask's fingerprint. A fingerprint of the content, such as
         :func:`file_fingerprint`, cannot be out of date: a mask that was changed has another one,
         and is counted. Reading and hashing a file takes a small part of the time of decoding it.
 
@@ -85,7 +97,7 @@ class ClassIndex:
             fingerprint: Bytes that are equal for two masks only if the masks are equal, by number.
             cache: Folder in which counts are kept between runs; it is made where it is absent. Of
                 several, such as :func:`cache_folders` names, all are read, and the first that can
-                be written gets what is new. None counts every mask.
+                be written gets the new counts. None counts every mask.
             workers: Processes that count; 0 counts in this one.
             progress: Called with (masks counted, masks to count) after each mask.
 
@@ -112,12 +124,12 @@ class ClassIndex:
         if cache is None or fingerprint is None:
             return cls(torch.stack(list(_count(masks, range(num_images), workers, progress))))
         folders = [Path(cache)] if isinstance(cache, (str, Path)) else cache
-        store = CountCache(folders, num_classes, ignore_index)
+        files = [folder / _cache_name(num_classes, ignore_index) for folder in folders]
         keys = [fingerprint(i) for i in range(num_images)]
-        known = store.read()
+        known = _read(files, num_classes)
         missing = [i for i, key in enumerate(keys) if key not in known]
         if missing:
-            path = store.writable_path(len(missing))
+            file = _writable(files, len(missing))
             counted = _count(masks, missing, workers, progress)
             known |= {keys[i]: row for i, row in zip(missing, counted, strict=True)}
             # A file that is replaced in between would leave its counts under the old content.
@@ -127,7 +139,7 @@ class ClassIndex:
                     f"the masks of {len(changed)} images, image {changed[0]} first, changed while "
                     "they were counted: build the index once nobody writes them"
                 )
-            store.write(path, known)
+            _write(file, known)
         return cls(torch.stack([known[key] for key in keys]))
 
     @property
@@ -158,7 +170,9 @@ class ClassIndex:
     def digest(self) -> str:
         """A hash of the counts: two indices of the same data have the same one."""
         shape = str(tuple(self.counts.shape)).encode()
-        return blake2b(raw_bytes(self.counts), digest_size=16, key=shape).hexdigest()
+        # The memory is read by ctypes: Tensor.numpy would need NumPy.
+        memory = ctypes.string_at(self.counts.data_ptr(), self.counts.nbytes)
+        return blake2b(memory, digest_size=16, key=shape).hexdigest()
 
     def __repr__(self) -> str:
         absent = f", without a pixel: {self.absent}" if self.absent else ""
@@ -170,7 +184,7 @@ class ClassIndex:
     def check_ranks(self) -> None:
         """Compares the index with those of the other ranks of the default process group.
 
-        Every rank must call it; where there is no group it does nothing.
+        Every rank must call it; without a group it does nothing.
 
         Raises:
             ValueError: Ranks see different data. All of them raise.
@@ -187,10 +201,43 @@ class ClassIndex:
             )
 
 
+def count_classes(mask: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """Pixels of every class in a mask, (C,) int64.
+
+    Args:
+        mask: (H, W) class ids of any integer dtype.
+        num_classes: C.
+        ignore_index: Value of the pixels that belong to no class.
+
+    Raises:
+        ValueError: The mask does not hold integers, or ids outside [0, C) that are not ignored.
+    """
+    if not isinstance(mask, Tensor):
+        raise ValueError(
+            f"a mask must be a tensor (H, W) of integer class ids, got {type(mask).__name__}: "
+            "torch.as_tensor(numpy.asarray(mask)) makes one"
+        )
+    if mask.is_floating_point() or mask.is_complex() or mask.dtype == torch.bool:
+        raise ValueError(f"a mask must hold integer class ids, got {mask.dtype}: use mask.long()")
+    ids = mask.flatten()
+    ids = ids[ids != ignore_index]
+    if ids.dtype != torch.uint8:
+        ids = ids.long()  # torch finds no extremes of 16-bit unsigned integers
+    if ids.numel() == 0:
+        return torch.zeros(num_classes, dtype=torch.int64)
+    low, high = (int(bound) for bound in torch.aminmax(ids))
+    if low < 0 or high >= num_classes:
+        raise ValueError(
+            f"a mask holds ids from {low} to {high}; expected 0 to {num_classes - 1}, or "
+            f"{ignore_index} for ignored pixels: map its ids, or set ignore_index or num_classes"
+        )
+    return torch.bincount(ids, minlength=num_classes)
+
+
 class _Counts(Dataset[Tensor | ValueError]):
     """The counts of one mask by its number, for a loader with workers.
 
-    What is wrong with a mask is handed over, not raised: a worker's trace would bury the sentence.
+    An error is returned, not raised: a worker's traceback would bury its message.
     """
 
     def __init__(self, mask: Callable[[int], Tensor], num_classes: int, ignore_index: int) -> None:
@@ -206,23 +253,140 @@ class _Counts(Dataset[Tensor | ValueError]):
 
 
 def _count(
-    masks: _Counts,
-    numbers: Sequence[int],
-    workers: int,
-    progress: Callable[[int, int], None] | None,
+    masks: _Counts, numbers: Sequence[int], workers: int, progress: Progress | None
 ) -> Iterator[Tensor]:
+    # A generator of its own: a loader would otherwise draw from the global one.
     loader = DataLoader(
         masks,
         batch_size=None,
         sampler=numbers,
         num_workers=workers,
-        # A generator of its own: a loader would otherwise draw from the global one.
+        worker_init_fn=begin_worker,
         generator=torch.Generator(),
     )
     for done, row in enumerate(loader, start=1):
         if isinstance(row, ValueError):
             raise row
-        # A copy: what comes from a worker holds a file descriptor open.
-        yield row.clone()
+        yield row.clone()  # a tensor that comes from a worker holds a file descriptor open
         if progress is not None:
             progress(done, len(numbers))
+
+
+def file_fingerprint(path: Path | str, ids: Mapping[int, int] | None = None) -> bytes:
+    """A hash of a mask file's bytes and of its mapping from ids to classes.
+
+    Size and time of a file are no fingerprint: copying, unpacking and checking out may keep or
+    restore both over another content. Its bytes are one, and are read in a fraction of the time
+    that decoding takes.
+
+    Args:
+        path: The file.
+        ids: The class of each id in the file, where they are mapped.
+
+    Returns:
+        16 bytes.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    meaning = repr(sorted(ids.items()) if ids is not None else None).encode()
+    content = blake2b(Path(path).read_bytes(), digest_size=32).digest()
+    return blake2b(content + meaning, digest_size=16).digest()
+
+
+def cache_folders(beside: Path | str | None = None) -> list[Path]:
+    """Where counts are kept between runs: beside the data, or else in the user's cache.
+
+    Args:
+        beside: Folder of the data set; the cache is its subfolder ``.lossmaxpool``, which all who
+            use the data share.
+
+    Returns:
+        The folders for :meth:`ClassIndex.build`, which need not exist.
+    """
+    folders = [] if beside is None else [Path(beside) / ".lossmaxpool"]
+    given = os.environ.get("XDG_CACHE_HOME")
+    with suppress(RuntimeError):  # this user has no home
+        folders.append((Path(given) if given else Path.home() / ".cache") / "lossmaxpool")
+    return folders
+
+
+# The cache is one file of counts, each under the fingerprint of its mask: a changed mask has no
+# entry, and a data set that is split or ordered in another way finds all of its own. Classes,
+# ignored value and version of the package are in the file's name. The file begins with a hash of
+# the rest, so that a damaged one is noticed, and is replaced as a whole.
+_DIGEST_SIZE = 16
+
+
+def _cache_name(num_classes: int, ignore_index: int) -> str:
+    meaning = f"{__version__} {num_classes} {ignore_index}".encode()
+    return f"class-counts-{blake2b(meaning, digest_size=6).hexdigest()}.bin"
+
+
+def _read(files: Sequence[Path], num_classes: int) -> dict[bytes, Tensor]:
+    """The (C,) counts by fingerprint, of all files that exist; warns of those it cannot read."""
+    known: dict[bytes, Tensor] = {}
+    for path in files:
+        try:
+            content = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            warnings.warn(f"the class index in {path} cannot be read: {error}", stacklevel=3)
+            continue
+        digest, body = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
+        if blake2b(body, digest_size=_DIGEST_SIZE).digest() != digest:
+            warnings.warn(
+                f"the class index in {path} is damaged: the masks are counted again", stacklevel=3
+            )
+            continue
+        table = torch.load(io.BytesIO(body), weights_only=True)
+        rows = torch.zeros(len(table["keys"]), num_classes, dtype=torch.int64)
+        rows[table["image"].long(), table["class"].long()] = table["pixels"]
+        known |= {bytes.fromhex(key): row for key, row in zip(table["keys"], rows, strict=True)}
+    return known
+
+
+def _writable(files: Sequence[Path], num_missing: int) -> Path:
+    """The first file that can be written; asked for before any mask is counted."""
+    problems = []
+    for path in files:
+        problem = why_not_writable(path.parent)
+        if problem is None:
+            return path
+        problems.append(f"{path.parent} ({problem})")
+    raise CacheError(
+        f"the class index cannot be kept in {', '.join(problems) or 'any folder'}; "
+        f"{num_missing} masks have to be counted. Give a cache folder that can be written, or "
+        "none to count the masks in every run"
+    )
+
+
+def why_not_writable(folder: Path) -> OSError | None:
+    """What prevents writing into a folder, which is made if it can be; None if nothing does."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Permissions do not suffice: the file system may be full or mounted read-only.
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error
+
+
+def _write(path: Path, counts: Mapping[bytes, Tensor]) -> None:
+    """Replaces a file as a whole; an earlier one stays intact if that fails."""
+    rows = torch.stack(list(counts.values()))
+    place = rows.nonzero()  # most classes are in few images: zeros are left out
+    table = {
+        "keys": [key.hex() for key in counts],
+        "image": place[:, 0].to(torch.int32),
+        "class": place[:, 1].to(torch.int32),
+        "pixels": rows[place[:, 0], place[:, 1]],
+    }
+    buffer = io.BytesIO()
+    torch.save(table, buffer)
+    body = buffer.getvalue()
+    try:
+        write_atomically(path, blake2b(body, digest_size=_DIGEST_SIZE).digest() + body)
+    except OSError as error:
+        raise CacheError(f"the class index could not be written to {path}: {error}") from error

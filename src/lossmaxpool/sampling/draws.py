@@ -1,7 +1,8 @@
 """What fills a slot of a batch: a pure function of the seed, the place in the run and the classes.
 
-Nothing is drawn from a shared random state: the number of workers, the number of ranks and the step
-at which a run is resumed do not change a draw.
+Integers are hashed and no random state is shared: whatever is drawn from (seed, step, slot,
+purpose) is the same in any process and in any order. The number of workers, the number of ranks and
+the step at which a run is resumed do not change a draw.
 """
 
 from __future__ import annotations
@@ -9,17 +10,49 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
+from lossmaxpool.checks import check_choice
 from lossmaxpool.sampling.class_index import ClassIndex
-from lossmaxpool.sampling.pixels import Pixel, random_pixel
-from lossmaxpool.sampling.seeds import below, fraction, mix
 
+Pixel = tuple[int, int]
+"""(row, column)"""
+Weighting = Literal["inverse", "complement"]
+
+_MASK = (1 << 64) - 1
+_BITS = 63
 # Purposes are negative: an image's number, which is hashed in the same place, never is.
-_COIN, _CLASS, _IMAGE = -1, -2, -3
+_COIN, _CLASS, _IMAGE, _PIXEL = -1, -2, -3, -4
+
+
+def mix(*values: int) -> int:
+    """Hash integers to [0, 2**63) (splitmix64): neighboring steps get unrelated seeds.
+
+    Example:
+        >>> mix(0, 1) != mix(1, 0)
+        True
+    """
+    state = 0
+    for value in values:
+        state = (state ^ (value & _MASK)) + 0x9E3779B97F4A7C15 & _MASK
+        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & _MASK
+        state = (state ^ state >> 27) * 0x94D049BB133111EB & _MASK
+        state ^= state >> 31
+    return state >> 1
+
+
+def below(bound: int, *key: int) -> int:
+    """The integer in [0, bound) that belongs to a key, uniform over keys."""
+    # The high bits of a product instead of a remainder: uniform up to bound / 2**63.
+    return mix(*key) * bound >> _BITS
+
+
+def fraction(*key: int) -> float:
+    """The number in [0, 1) that belongs to a key, uniform over keys."""
+    return (mix(*key) >> _BITS - 53) / (1 << 53)  # 53 bits: every value is a float, none is 1
 
 
 class Draw(NamedTuple):
@@ -50,6 +83,35 @@ class Draw(NamedTuple):
         return None if self.focus is None else random_pixel(mask, self.focus, self.seed)
 
 
+def random_pixel(mask: Tensor, class_id: int, seed: int) -> Pixel:
+    """A pixel of a class, uniform over all of them; a pure function of its arguments.
+
+    Args:
+        mask: (H, W) class ids.
+        class_id: The class.
+        seed: Decides which pixel.
+
+    Returns:
+        (row, column).
+
+    Raises:
+        ValueError: The mask does not hold the class.
+
+    Example:
+        >>> random_pixel(torch.tensor([[0, 0], [0, 1]]), class_id=1, seed=0)
+        (1, 1)
+    """
+    flat = (mask == class_id).flatten().nonzero().flatten()
+    if flat.numel() == 0:
+        raise ValueError(
+            f"the mask of a drawn image has no pixel of class {class_id}, which the class index "
+            "promised: build the index of the data set that is drawn from, with the masks as they "
+            "are before any augmentation"
+        )
+    row, column = divmod(int(flat[below(flat.numel(), seed, _PIXEL)]), mask.shape[1])
+    return row, column
+
+
 @lru_cache(maxsize=2)
 def _permutation(seed: int, epoch: int, num_images: int) -> list[int]:
     generator = torch.Generator().manual_seed(mix(seed, epoch))
@@ -58,9 +120,9 @@ def _permutation(seed: int, epoch: int, num_images: int) -> list[int]:
 
 
 def uniform_draw(seed: int, position: int, num_images: int) -> Draw:
-    """An image of a walk through the data set, in a fresh random order every epoch.
+    """An image of a walk through the data set, in a fresh random order every time.
 
-    Epochs follow each other without a gap, so that every image is seen once in each even where the
+    The walks follow each other without a gap, so that each shows every image once even where the
     batch size does not divide their number.
 
     Args:
@@ -68,15 +130,12 @@ def uniform_draw(seed: int, position: int, num_images: int) -> Draw:
         position: The slot, counted over the whole run: step * batch_size + slot.
         num_images: Images in the data set.
 
-    Returns:
-        A draw without focus.
-
     Example:
         >>> sorted(uniform_draw(0, position, 4).image for position in range(4))
         [0, 1, 2, 3]
     """
-    epoch, offset = divmod(position, num_images)
-    image = _permutation(seed, epoch, num_images)[offset]
+    walk, offset = divmod(position, num_images)
+    image = _permutation(seed, walk, num_images)[offset]
     return Draw(image, mix(seed, position, image))
 
 
@@ -95,9 +154,6 @@ def blended_draw(
         blend: Probability of a draw by class, in [0, 1].
         cumulative: C cumulated probabilities of the classes, up to 1.
 
-    Returns:
-        A draw, with the class in focus where it was drawn by class.
-
     References:
         Rota Bulò et al. 2017, Sect. 4, "Complimentary sampling strategy".
     """
@@ -108,3 +164,81 @@ def blended_draw(
     holders = index.images(focus)
     image = int(holders[below(len(holders), seed, position, _IMAGE)])
     return Draw(image, mix(seed, position, image), focus)
+
+
+def class_probabilities(
+    iou: Tensor,
+    present: Tensor,
+    *,
+    weighting: Weighting = "inverse",
+    floor: float = 0.05,
+    temperature: float = 1.0,
+) -> Tensor:
+    r"""The probability of each class, falling with its IoU.
+
+    .. math:: \pi_c \propto s_c^{1/T}, \qquad s_c = \frac{1}{\max(\mathrm{IoU}_c, f)}
+        \quad\text{or}\quad s_c = \max(1 - \mathrm{IoU}_c, f)
+
+    with floor *f* and temperature *T*. A class without a pixel in the data has probability 0. An
+    undefined IoU, of a class that was neither in a crop nor predicted yet, counts as 0: what was
+    never shown was never learnt, and the class is drawn until it is seen, whereupon its IoU is
+    defined. Where nothing is known, all classes of the data are equally likely.
+
+    Args:
+        iou: (C,) in [0, 1], NaN where undefined.
+        present: (C,) bool, the classes with a pixel in the data.
+        weighting: "inverse" is 1 / IoU, "complement" is 1 - IoU. Rota Bulò et al. 2017 do not say
+            which they use: "inverse" is an assumption.
+        floor: In (0, 1]. Least IoU that "inverse" takes, so that no class is drawn more than
+            1 / floor times as often as one of IoU 1; least weight that "complement" gives, so that
+            none is left out. An assumption.
+        temperature: Above 0. 1 is the plain inverse; above, the classes become more equally likely,
+            and equally likely at inf; below, the worst classes take all.
+
+    Returns:
+        (C,) float64, of sum 1.
+
+    Raises:
+        ValueError: A parameter or an IoU outside its range, or no class has a pixel.
+
+    Example:
+        >>> iou, present = torch.tensor([0.9, 0.3]), torch.tensor([True, True])
+        >>> [round(p, 2) for p in class_probabilities(iou, present).tolist()]
+        [0.25, 0.75]
+
+    References:
+        Rota Bulò et al. 2017, Sect. 4, "Complimentary sampling strategy".
+    """
+    check_weighting(weighting, floor, temperature)
+    check_iou(iou, len(present))
+    if not bool(present.any()):
+        raise ValueError("no class has a pixel in the data: there is nothing to draw by class")
+    known = iou.to("cpu", torch.float64).nan_to_num(nan=0.0)
+    score = 1 / known.clamp(min=floor) if weighting == "inverse" else (1 - known).clamp(min=floor)
+    # Relative to the largest: a low temperature makes a large power, which would overflow.
+    score = (score / score[present].max()) ** (1 / temperature)
+    score = torch.where(present, score, 0.0)
+    return score / score.sum()
+
+
+def check_weighting(weighting: str, floor: float, temperature: float) -> None:
+    """Refuses parameters of :func:`class_probabilities` that are outside their range."""
+    check_choice("weighting", weighting, get_args(Weighting))
+    if not 0 < floor <= 1:
+        raise ValueError(
+            f"floor must lie in (0, 1], got {floor}: a class of IoU 0 would be the only one drawn"
+        )
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}: inf ignores the IoU")
+
+
+def check_iou(iou: Tensor, num_classes: int) -> None:
+    """Refuses anything but one IoU per class."""
+    if iou.shape != (num_classes,) or not iou.is_floating_point():
+        raise ValueError(
+            f"iou has shape {tuple(iou.shape)} and dtype {iou.dtype}; expected one floating-point "
+            f"value for each of {num_classes} classes"
+        )
+    wrong = iou[(iou < 0) | (iou > 1)]
+    if wrong.numel():
+        raise ValueError(f"iou has values outside [0, 1], such as {float(wrong[0])}")

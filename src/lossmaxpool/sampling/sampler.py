@@ -13,9 +13,10 @@ from torch import distributed as dist
 from torch.utils.data import Sampler
 
 from lossmaxpool.sampling.class_index import ClassIndex
-from lossmaxpool.sampling.draws import Draw, blended_draw
-from lossmaxpool.sampling.weighting import (
+from lossmaxpool.sampling.draws import (
+    Draw,
     Weighting,
+    blended_draw,
     check_iou,
     check_weighting,
     class_probabilities,

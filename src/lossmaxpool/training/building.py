@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from lossmaxpool.data import SegmentationDataset, open_dataset
+from lossmaxpool.data import SegmentationDataset, check_before_training, open_dataset
 from lossmaxpool.models import ModelDescription, build_model, normalization
+from lossmaxpool.runs.record import DataSummary, RunRecord
 from lossmaxpool.sampling import ClassIndex, PerformanceSampler
-from lossmaxpool.sampling.seeds import mix
+from lossmaxpool.sampling.draws import mix
 from lossmaxpool.training.caching import CachedDataset
 from lossmaxpool.training.config import TrainConfig
 from lossmaxpool.training.counting import count_pixels
+from lossmaxpool.training.errors import TrainingError
 from lossmaxpool.training.methods import METHODS
-from lossmaxpool.training.module import SegmentationModule
-from lossmaxpool.training.record import RunRecord
+from lossmaxpool.training.module import SegmentationModule, pad_to_stride
 
 
 def open_split(config: TrainConfig, split: str) -> SegmentationDataset:
@@ -27,7 +29,11 @@ def open_split(config: TrainConfig, split: str) -> SegmentationDataset:
 
 def count_split(config: TrainConfig, dataset: SegmentationDataset) -> Tensor:
     """Return the labelled pixels of a split per image and class, (num_images, C) int64."""
-    return count_pixels(dataset, beside=config.data.root, workers=config.hardware.workers)
+    pixels = count_pixels(dataset, beside=config.data.root, workers=config.hardware.workers)
+    check_before_training(
+        dataset.dataset if isinstance(dataset, CachedDataset) else dataset, pixels
+    )
+    return pixels
 
 
 def build_module(
@@ -86,6 +92,40 @@ def build_sampler(
     )
 
 
+def check_crops(module: SegmentationModule, config: TrainConfig, world_size: int) -> None:
+    """Refuse single crops that a batch norm of the network cannot be trained on.
+
+    Statistics of one crop exist wherever its feature map has several pixels; the pooled branch of
+    an ASPP module, for one, has a single pixel per crop. The network itself shows whether it does.
+
+    Args:
+        module: The network on any device, in any mode; left as it was.
+        config: The run.
+        world_size: Processes that share a batch.
+
+    Raises:
+        TrainingError: A batch norm would see one value per channel.
+    """
+    optimization = config.optimization
+    if optimization.batch_size // optimization.accumulate // world_size > 1:
+        return
+    H, W = optimization.crop_size
+    images, masks = torch.zeros(1, 3, H, W), torch.zeros(1, H, W, dtype=torch.int64)
+    probe = deepcopy(module.model).train()
+    try:
+        with torch.no_grad():
+            probe(pad_to_stride(images, masks, module.stride)[0])
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise TrainingError(
+            "a batch norm of the network needs more than one crop at a time: "
+            f"optimization.batch_size {optimization.batch_size} in optimization.accumulate "
+            f"{optimization.accumulate} parts on {world_size} devices leaves one; raise "
+            "batch_size, lower accumulate or take fewer devices to leave two"
+        ) from error
+
+
 def new_record(
     config: TrainConfig,
     train_set: SegmentationDataset,
@@ -108,15 +148,15 @@ def new_record(
         method=config.method,
         label=METHODS[config.method].label,
         seed=config.seed,
-        data={
-            "name": config.data.name,
-            "train_split": config.data.train_split,
-            "val_split": config.data.val_split,
-            "train_images": len(train_set),
-            "val_images": len(val_set),
-        },
+        data=DataSummary(
+            name=str(config.data.name),
+            train_split=config.data.train_split,
+            val_split=config.data.val_split,
+            train_images=len(train_set),
+            val_images=len(val_set),
+        ),
         classes=list(train_set.labels.names),
-        colors=[list(color) for color in train_set.labels.colors],
+        colors=list(train_set.labels.colors),
         train_pixels=train_pixels.sum(dim=0).tolist(),
         val_pixels=val_pixels.sum(dim=0).tolist(),
         config=config.to_dict(),

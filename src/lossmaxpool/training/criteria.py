@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossmaxpool.data import IGNORE_INDEX
-from lossmaxpool.losses.pixel import upsample_to
+from lossmaxpool.ops.upsampling import upsample_to
 from lossmaxpool.training.ranks import mean_over_ranks
 
 # No image of any process counts: the sum is 0, and so is the mean.

@@ -21,15 +21,23 @@ class Interrupt:
 def postponed_interrupt() -> Iterator[Interrupt]:
     """Turn the first Ctrl-C into a request, which is answered between two steps.
 
-    An exception in the middle of a step would leave weights half updated. The second Ctrl-C is an
-    ordinary KeyboardInterrupt. Outside the main thread, where Python delivers no signal, nothing
-    changes.
+    An exception in the middle of a step would leave weights half updated. The second Ctrl-C says
+    what is lost and raises KeyboardInterrupt. Outside the main thread, where Python delivers no
+    signal, nothing changes.
     """
     interrupt = Interrupt()
 
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.stderr.write(
+            "\nstopped at once: the steps after the last checkpoint are lost; --resume goes on "
+            "from it\n"
+        )
+        raise KeyboardInterrupt
+
     def request(number: int, frame: FrameType | None) -> None:
         interrupt.requested = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, stop)
         sys.stderr.write(
             "\nstopping after this step (or evaluation), with a checkpoint; "
             "Ctrl-C again stops at once\n"

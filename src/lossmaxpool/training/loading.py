@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +17,7 @@ from lossmaxpool.data import (
     TrainTransform,
     collate_padded,
 )
+from lossmaxpool.processes import begin_worker
 from lossmaxpool.sampling import Draw, PerformanceSampler
 from lossmaxpool.training.config import TrainConfig
 
@@ -84,7 +84,7 @@ class SegmentationData(pl.LightningDataModule):
             "num_workers": workers,
             "persistent_workers": workers > 0,
             "pin_memory": torch.cuda.is_available(),
-            "worker_init_fn": _ignore_interrupts,
+            "worker_init_fn": begin_worker,
         }
 
 
@@ -96,8 +96,3 @@ class _Unsized:
 
     def __iter__(self) -> Iterator[list[Draw]]:
         return iter(self.sampler)
-
-
-def _ignore_interrupts(worker: int) -> None:
-    # Ctrl-C reaches every process of the terminal; the main one decides when its workers stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.connection
-import os
-import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import replace
@@ -14,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from lossmaxpool.processes import end_with_parent
 from lossmaxpool.training.config import HardwareConfig, TrainConfig
 from lossmaxpool.training.folder import CONFIG, check_same_run, is_unused
 from lossmaxpool.training.record import RECORD, RunRecord
@@ -51,7 +49,7 @@ def _train_in_processes(runs: Sequence[Planned], jobs: int) -> None:
     waiting = iter(runs)
     # Fresh interpreters: a forked one would inherit the threads' locks.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
         # A run is handed over when a process is free for it: what the pool holds it will begin.
         active = {pool.submit(train_unless_finished, *run) for run in islice(waiting, jobs)}
         while active:
@@ -61,18 +59,6 @@ def _train_in_processes(runs: Sequence[Planned], jobs: int) -> None:
             active |= {
                 pool.submit(train_unless_finished, *run) for run in islice(waiting, len(done))
             }
-
-
-def _end_with_parent() -> None:
-    """Let this process end when the one that compares is killed: it would train on, unseen."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch(sentinel: int) -> None:
-        multiprocessing.connection.wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
 
 
 def _share(hardware: HardwareConfig, jobs: int) -> HardwareConfig:

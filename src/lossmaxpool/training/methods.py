@@ -43,8 +43,8 @@ def _mean(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
 
 def _max_pooling(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
     pooled = MaxPoolingCrossEntropyLoss(
-        loss.p,
-        loss.min_support,
+        p=loss.p,
+        min_support=loss.min_support,
         ignore_index=IGNORE_INDEX,
         label_smoothing=loss.label_smoothing,
         pool=loss.pool,

@@ -20,7 +20,7 @@ from lossmaxpool.models import (
     parameter_groups,
 )
 from lossmaxpool.models.strips import SmallLogits, decide
-from lossmaxpool.sampling.seeds import mix
+from lossmaxpool.sampling.draws import mix
 from lossmaxpool.training.config import OptimizationConfig, TrainConfig
 from lossmaxpool.training.criteria import MeanCrossEntropyLoss
 from lossmaxpool.training.errors import NonFiniteLossError, TrainingError

@@ -72,6 +72,12 @@ class ProgressReport(pl.Callback):
         elif trainer.is_global_zero:
             self._line(trainer.global_step)
 
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        # Lightning skips `teardown` then, and the shell's prompt would follow on the bar's line.
+        self._bar.stop()
+
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self._shows_bar(trainer):
             self._bar.stop()
@@ -92,9 +98,9 @@ class ProgressReport(pl.Callback):
     def _status(self, step: int) -> str:
         parts = []
         if self.record.curve:
-            parts.append(f"  loss {self.record.curve[-1]['loss']:.3f}")
+            parts.append(f"  loss {self.record.curve[-1].loss:.3f}")
         if self.record.evaluations:
-            parts.append(f"  mIoU {100 * self.record.evaluations[-1]['miou']:.1f} %")
+            parts.append(f"  mIoU {100 * self.record.evaluations[-1].miou:.1f} %")
         done = step - self._first_step
         if done:
             left = (time.monotonic() - self._started) / done * (self.steps - step)

@@ -10,11 +10,13 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
+from lossmaxpool.atomic import sweep_partial
 from lossmaxpool.environment import describe_environment
 from lossmaxpool.sampling import RunningIoU
 from lossmaxpool.training.building import (
     build_module,
     build_sampler,
+    check_crops,
     count_split,
     new_record,
     open_split,
@@ -64,6 +66,8 @@ def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecor
     """
     check_workers(config.hardware)
     rank_zero_only(check_folder)(config, out, resume=resume)
+    if resume:
+        rank_zero_only(sweep_partial)(out)
     checkpoint = find_checkpoint(out) if resume else None
     if config.hardware.threads:
         torch.set_num_threads(config.hardware.threads)
@@ -93,6 +97,7 @@ def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecor
             LoaderWatch(record, config.hardware, console),
         ]
         trainer = make_trainer(config, out, callbacks, len(val_set))
+        check_crops(module, config, trainer.world_size)
         rank_zero_only(claim_folder)(config, out)
         record.environment = describe_environment(trainer.strategy.root_device, trainer.world_size)
         try:
@@ -125,7 +130,7 @@ def _fit(
     out: Path,
 ) -> None:
     trainer.fit(module, data, ckpt_path=checkpoint)
-    if not record.evaluations or record.evaluations[-1]["step"] < trainer.global_step:
+    if not record.evaluations or record.evaluations[-1].step < trainer.global_step:
         trainer.validate(module, data, verbose=False)
     if trainer.is_global_zero:
         record.examples = write_examples(module, data.val, out, module.config.reporting.examples)

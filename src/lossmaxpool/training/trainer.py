@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import (  # type: ignore[attr-define
     MisconfigurationException,
 )
 
+from lossmaxpool.processes import end_with_parent
 from lossmaxpool.training.checkpoints import AtomicCheckpointIO
 from lossmaxpool.training.config import HardwareConfig, TrainConfig
 from lossmaxpool.training.errors import TrainingError
@@ -83,6 +84,9 @@ def make_trainer(
             "processes of one machine as hardware.devices, the machines as "
             "hardware.num_nodes, and hardware.strategy ddp"
         )
+    if trainer.world_size > 1 and (name == "torchrun" or (not name and trainer.local_rank > 0)):
+        # Not under SLURM, which ends the tasks of a step itself.
+        end_with_parent()
     if val_images < trainer.world_size:
         raise TrainingError(
             f"{val_images} validation images for {trainer.world_size} processes: each needs one of "

@@ -43,7 +43,7 @@ def test_value_and_gradient_are_the_oracles(backend: str, p: float, low: tuple[i
         )
         return pooled(losses, target != IGNORE, p=p).mean()
 
-    ours = MaxPoolingCrossEntropyLoss(p, ignore_index=IGNORE, backend=backend)
+    ours = MaxPoolingCrossEntropyLoss(p=p, ignore_index=IGNORE, backend=backend)
     (value, gradient), (true_value, true_gradient) = (
         value_and_gradient(criterion, logits, target) for criterion in (ours, truth)
     )
@@ -61,7 +61,7 @@ def test_pools_and_reductions_are_those_of_torch(backend: str, pool: str, reduct
     options = {"ignore_index": IGNORE, "pool": pool, "reduction": reduction, "label_smoothing": 0.1}
     weight = [1.0, 2.0, 0.0, 0.5, 1.0]
     ours, truth = (
-        MaxPoolingCrossEntropyLoss(1.7, 0.1, weight=weight, backend=kind, **options)
+        MaxPoolingCrossEntropyLoss(p=1.7, min_support=0.1, weight=weight, backend=kind, **options)
         for kind in (backend, "torch")
     )
     assert_agree(ours, truth, inputs, FROM_LOGITS)

@@ -53,7 +53,7 @@ def test_gradcheck(p: float, pool: str) -> None:
     logits, _ = labelled(2, 3, 3, 4)
     _, target = labelled(2, 3, 6, 8, ignored=0.2)
     criterion = MaxPoolingCrossEntropyLoss(
-        p, weight=[1.0, 2.0, 0.5], ignore_index=IGNORE, label_smoothing=0.1, pool=pool
+        p=p, weight=[1.0, 2.0, 0.5], ignore_index=IGNORE, label_smoothing=0.1, pool=pool
     )
     leaf = logits.double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: criterion(x, target), (leaf,))

@@ -12,6 +12,7 @@ from torch import Tensor
 from lossmaxpool.ops.fused import portable
 from lossmaxpool.ops.fused.problem import IGNORED
 from lossmaxpool.ops.solver.rows import solve_rows
+from lossmaxpool.ops.weighting_set import WeightingSet
 from tests.losses.inputs import IGNORE, labelled
 from tests.losses.oracle import assert_near
 from tests.ops.fused.reference import reference_gradient, reference_losses
@@ -58,7 +59,9 @@ def gradient(
         backend="torch",
     )
     weight, *rest = options
-    ours = portable.gradient(torch.ones(1), logits, target, weight, losses, packed, *rest, math.inf)
+    ours = portable.gradient(
+        torch.ones(1), logits, target, weight, losses, packed, *rest, WeightingSet(math.inf, 1.0)
+    )
     exists = losses != IGNORED
     return ours, exists.double() / exists.sum()
 

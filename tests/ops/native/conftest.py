@@ -8,12 +8,16 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 import torch
 
+from lossmaxpool.ops.backends.native import library
 from lossmaxpool.ops.backends.native.support import absence
 
 
 @pytest.fixture(autouse=True)
 def built() -> None:
+    """Skip where no library was built; a library that is there must load."""
     if (reason := absence()) is not None:
+        if library.PATH.is_file() and library.SWITCH not in reason:
+            pytest.fail(reason)
         pytest.skip(reason)
 
 

@@ -16,6 +16,7 @@ from lossmaxpool.ops.backends.native.calls import gradient, pixel_losses, solve
 from lossmaxpool.ops.backends.native.support import supports
 from lossmaxpool.ops.solver.threshold import unpack
 from lossmaxpool.ops.solver.weights import optimal_weights
+from lossmaxpool.ops.weighting_set import WeightingSet
 from tests.cases import P_VALUES
 from tests.ops.fused.reference import reference_gradient, reference_losses
 from tests.tolerances import FROM_LOGITS, HALF_GRADIENT
@@ -66,9 +67,11 @@ def check(
         losses[valid].double(), truth[valid], rtol=FROM_LOGITS, atol=FROM_LOGITS
     )
 
-    packed = solve(losses.view(rows, -1), None, p, 0.25, 1.0, True)
+    packed = solve(losses.view(rows, -1), None, WeightingSet(p, 0.25), True)
     upstream = torch.linspace(0.5, 1.5, rows)
-    found = gradient(upstream, logits, target, weight, losses, packed, ignored, smoothing, p)
+    found = gradient(
+        upstream, logits, target, weight, losses, packed, ignored, smoothing, WeightingSet(p, 0.25)
+    )
     assert found.dtype == logits.dtype
     assert found.shape == logits.shape
     flat = losses.view(rows, -1)
@@ -113,8 +116,10 @@ def test_dtypes_and_layouts_of_logits(
         logits = logits.contiguous(memory_format=torch.channels_last)
     check(logits, target)
     losses = pixel_losses(logits, target, None, IGNORED, 0.0)
-    packed = solve(losses.view(2, -1), None, 1.3, 0.25, 1.0, True)
-    found = gradient(torch.ones(2), logits, target, None, losses, packed, IGNORED, 0.0, 1.3)
+    packed = solve(losses.view(2, -1), None, WeightingSet(1.3, 0.25), True)
+    found = gradient(
+        torch.ones(2), logits, target, None, losses, packed, IGNORED, 0.0, WeightingSet(1.3, 0.25)
+    )
     assert found.stride() == logits.stride()
 
 
@@ -167,8 +172,10 @@ def test_ignored_pixels_may_hold_anything(spatial: tuple[int, int]) -> None:
     logits[0, :, 1] = math.inf
     losses = pixel_losses(logits, target, None, IGNORED, 0.0)
     assert torch.all(losses == -1)
-    packed = solve(losses.view(1, -1), None, 1.3, 0.25, 1.0, True)
-    found = gradient(torch.ones(1), logits, target, None, losses, packed, IGNORED, 0.0, 1.3)
+    packed = solve(losses.view(1, -1), None, WeightingSet(1.3, 0.25), True)
+    found = gradient(
+        torch.ones(1), logits, target, None, losses, packed, IGNORED, 0.0, WeightingSet(1.3, 0.25)
+    )
     assert found.count_nonzero() == 0
 
 
@@ -219,8 +226,10 @@ def test_a_pool_without_a_value_has_no_gradient(spatial: tuple[int, int]) -> Non
     logits, target = case((33, 70), 5, spatial)
     logits[1, 2, 3, 4] = math.nan
     losses = pixel_losses(logits, target, None, IGNORED, 0.0)
-    packed = solve(losses.view(2, -1), None, 1.3, 0.25, 1.0, True)
-    found = gradient(torch.ones(2), logits, target, None, losses, packed, IGNORED, 0.0, 1.3)
+    packed = solve(losses.view(2, -1), None, WeightingSet(1.3, 0.25), True)
+    found = gradient(
+        torch.ones(2), logits, target, None, losses, packed, IGNORED, 0.0, WeightingSet(1.3, 0.25)
+    )
     assert packed[0].isnan().tolist() == [False, True]
     assert found[0].isfinite().all()
     assert found[1].isnan().any()
@@ -235,8 +244,18 @@ def test_same_bits_for_any_number_of_threads(
     for number in (1, 2, 3):
         with threads(number):
             losses = pixel_losses(logits, target, None, IGNORED, 0.1)
-            packed = solve(losses.view(1, -1), None, 1.3, 0.25, 1.0, True)
-            slope = gradient(torch.ones(1), logits, target, None, losses, packed, IGNORED, 0.1, 1.3)
+            packed = solve(losses.view(1, -1), None, WeightingSet(1.3, 0.25), True)
+            slope = gradient(
+                torch.ones(1),
+                logits,
+                target,
+                None,
+                losses,
+                packed,
+                IGNORED,
+                0.1,
+                WeightingSet(1.3, 0.25),
+            )
             found.append((losses, slope))
     for other in found[1:]:
         assert torch.equal(other[0], found[0][0])

@@ -14,6 +14,7 @@ from torch import Tensor
 from lossmaxpool.ops.backends.native.calls import solve, weigh
 from lossmaxpool.ops.solver.threshold import unpack
 from lossmaxpool.ops.solver.weights import optimal_weights
+from lossmaxpool.ops.weighting_set import WeightingSet
 from lossmaxpool.paper import theorems
 from tests.cases import LOSS_FAMILIES, P_VALUES
 from tests.tolerances import SOLVER
@@ -32,7 +33,7 @@ def test_value_and_weights_agree_with_the_oracle(family: str, p: float) -> None:
     for n in (1, 2, 7, 100, 3000, 20_000):
         losses = drawn(family, n).unsqueeze(0)
         for share in SHARES:
-            found = unpack(solve(losses, None, p, share, 1.0, False))
+            found = unpack(solve(losses, None, WeightingSet(p, share), False))
             truth = theorems.solve(losses[0].double().numpy(), p, min(max(share * n, 1.0), n))
             weights = optimal_weights(losses, None, found, p=p)[0].double().numpy()
             assert found.value.item() == pytest.approx(truth.value, rel=TOLERANCE), (n, share)
@@ -42,8 +43,10 @@ def test_value_and_weights_agree_with_the_oracle(family: str, p: float) -> None:
 @pytest.mark.parametrize("scale", [1e-36, 1e-30, 1e30])
 def test_the_value_scales_with_the_losses(scale: float) -> None:
     losses = drawn("exponential", 5000).unsqueeze(0)
-    value = solve(losses, None, 1.3, 0.25, 1.0, False)[0].item()
-    scaled = solve(losses.double().mul(scale).float(), None, 1.3, 0.25, 1.0, False)[0].item()
+    value = solve(losses, None, WeightingSet(1.3, 0.25), False)[0].item()
+    scaled = solve(losses.double().mul(scale).float(), None, WeightingSet(1.3, 0.25), False)[
+        0
+    ].item()
     assert scaled == pytest.approx(scale * value, rel=TOLERANCE)
 
 
@@ -53,7 +56,7 @@ def test_neighbouring_losses_are_told_apart(p: float, step: int) -> None:
     """All losses in one or two bins of the first histogram, with ties."""
     steps = step * torch.randint(0, 9, (4000,), generator=torch.Generator().manual_seed(0))
     losses = (torch.tensor(0x3F800000) + steps).int().view(torch.float32).unsqueeze(0)
-    found = unpack(solve(losses, None, p, 0.25, 1.0, False))
+    found = unpack(solve(losses, None, WeightingSet(p, 0.25), False))
     truth = theorems.solve(losses[0].double().numpy(), p, 1000.0)
     assert found.value.item() == pytest.approx(truth.value, rel=TOLERANCE)
 
@@ -64,10 +67,10 @@ def test_masked_and_marked_losses_do_not_exist(p: float) -> None:
     valid = torch.rand(9000, generator=torch.Generator().manual_seed(1)) < 0.7
     masked = losses.masked_fill(~valid, math.nan).unsqueeze(0)
     marked = losses.masked_fill(~valid, -1.0).unsqueeze(0)
-    expected = solve(losses[valid].unsqueeze(0), None, p, 0.25, 1.0, False)
+    expected = solve(losses[valid].unsqueeze(0), None, WeightingSet(p, 0.25), False)
     for found in (
-        solve(masked, valid.unsqueeze(0), p, 0.25, 1.0, False),
-        solve(marked, None, p, 0.25, 1.0, True),
+        solve(masked, valid.unsqueeze(0), WeightingSet(p, 0.25), False),
+        solve(marked, None, WeightingSet(p, 0.25), True),
     ):
         torch.testing.assert_close(found, expected, rtol=TOLERANCE, atol=0)
 
@@ -77,21 +80,21 @@ def test_masked_and_marked_losses_do_not_exist(p: float) -> None:
 def test_an_unsound_loss_makes_its_row_nan_and_no_other(bad: float, p: float) -> None:
     losses = drawn("exponential", 200).view(2, 100)
     losses[1, 50] = bad
-    value = solve(losses, None, p, 0.25, 1.0, False)[0]
+    value = solve(losses, None, WeightingSet(p, 0.25), False)[0]
     assert value.isnan().tolist() == [False, True]
 
 
 def test_nan_exists_among_marked_losses() -> None:
     losses = torch.tensor([[1.0, -1.0, math.nan]])
-    assert solve(losses, None, 1.3, 0.25, 1.0, True)[0].isnan().all()
+    assert solve(losses, None, WeightingSet(1.3, 0.25), True)[0].isnan().all()
 
 
 @pytest.mark.parametrize("p", P_VALUES)
 def test_no_pixel_and_no_positive_loss(p: float) -> None:
-    nothing = solve(torch.full((1, 5), -1.0), None, p, 0.25, 1.0, True)
+    nothing = solve(torch.full((1, 5), -1.0), None, WeightingSet(p, 0.25), True)
     assert nothing.count_nonzero() == 0
-    assert solve(torch.empty(1, 0), None, p, 0.25, 1.0, False).count_nonzero() == 0
-    zeros = unpack(solve(torch.tensor([[0.0, -0.0, 0.0]]), None, p, 0.25, 1.0, False))
+    assert solve(torch.empty(1, 0), None, WeightingSet(p, 0.25), False).count_nonzero() == 0
+    zeros = unpack(solve(torch.tensor([[0.0, -0.0, 0.0]]), None, WeightingSet(p, 0.25), False))
     assert zeros.value.item() == 0
     assert zeros.alpha.item() == 0
     assert zeros.num_valid.item() == 3
@@ -106,7 +109,7 @@ def test_same_bits_for_any_number_of_threads(
     found = []
     for number in (1, 2, 3):
         with threads(number):
-            found.append(solve(losses, None, p, 0.25, 1.0, False))
+            found.append(solve(losses, None, WeightingSet(p, 0.25), False))
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
 
@@ -119,14 +122,16 @@ def test_weights_of_given_losses_are_those_of_torch(p: float, masked: bool) -> N
     if masked:
         valid = torch.rand(losses.shape, generator=torch.Generator().manual_seed(0)) < 0.7
         losses[~valid] = math.nan
-    packed = solve(losses, valid, p, 0.25, 1.0, False)
-    ours = weigh(losses, valid, packed, p)
+    packed = solve(losses, valid, WeightingSet(p, 0.25), False)
+    ours = weigh(losses, valid, packed, WeightingSet(p, 0.25))
     truth = optimal_weights(losses, valid, unpack(packed), p=p)
     torch.testing.assert_close(ours, truth, rtol=0, atol=TOLERANCE * float(truth.max()))
     losses[1, 7] = math.nan
     if valid is not None:
         valid[1, 7] = True
-    broken = weigh(losses, valid, solve(losses, valid, p, 0.25, 1.0, False), p)
+    broken = weigh(
+        losses, valid, solve(losses, valid, WeightingSet(p, 0.25), False), WeightingSet(p, 0.25)
+    )
     exists = torch.ones(losses.shape[1], dtype=torch.bool) if valid is None else valid[1]
     assert broken[1][exists].isnan().all()
     assert not broken[1][~exists].any()

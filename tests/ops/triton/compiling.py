@@ -1,123 +1,207 @@
-"""Compile every kernel for a GPU that need not be there; print what spills. Run as a program.
+"""Compile every kernel as a launch on a GPU would, without one. Run as a program; prints JSON.
 
-Triton reads from a launch which arguments it may take for granted; this makes up the same.
+The package's own functions run on empty CPU tensors. Triton derives from the arguments of a launch
+what a kernel is compiled for: an integer of 1 becomes a constant, a multiple of 16 an alignment.
+Here every launch takes that path to the finished binary, and stops before it runs.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
+from torch import Tensor
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from triton.backends.driver import DriverBase
+from triton.runtime.driver import driver
+from triton.runtime.jit import JITFunction
 
-from lossmaxpool.ops.backends.triton import bracket, newton, order, pool_pixels, tiles
-from lossmaxpool.ops.backends.triton.dense_gradient import dense_gradient_kernel
-from lossmaxpool.ops.backends.triton.dense_losses import dense_losses_kernel
-from lossmaxpool.ops.backends.triton.upsampled_gradient import cells_kernel, gather_kernel
-from lossmaxpool.ops.backends.triton.upsampled_losses import upsampled_losses_kernel
+from lossmaxpool.ops.backends.triton import kernels
+from lossmaxpool.ops.weighting_set import WeightingSet
 
-HOPPER = GPUTarget("cuda", 90, 32)
-FLOATS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
-SCALARS = ("keep", "spread", "exponent", "fraction", "least", "q", "inverse_p")
-WIDE = ("packed", "statistics", "steps", "parts")
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-
-Constants = dict[str, Any]
-
-
-def kernels() -> list[tuple[Any, str, str, int, Constants]]:
-    """Kernel, dtype of the logits, dtype of the target, warps, constants."""
-    cases: list[tuple[Any, str, str, int, Constants]] = []
-    plain = {"HARD": True, "SMOOTH": False, "WEIGHTED": False, "NORM": 1}
-    plain |= {"weight": None, "weight_sum": None, "MARGIN": False}
-    everything = plain | {"SMOOTH": True, "WEIGHTED": True}
-    del everything["weight"], everything["weight_sum"]
-    for dtype, classes, target, terms in (
-        (torch.float32, 19, "i64", plain),
-        (torch.bfloat16, 150, "u8", plain),
-        (torch.float16, 21, "i16", everything),
-    ):
-        name = FLOATS[dtype]
-        for unit in (16, 1):
-            tile = tiles.dense_tile(classes, dtype, unit)
-            shape = {"BLOCK_C": tile.classes, "FULL": tile.full, "TAIL": tile.tail}
-            shape |= {"BLOCK_N": tile.pixels, "C": classes, "UNIT": unit, "FLAT": unit > 1}
-            if unit > 1:
-                shape |= {"stride_w": 1, "out_w": 1, "height": 1}
-            for kernel in (dense_losses_kernel, dense_gradient_kernel):
-                cases.append((kernel, name, target, tile.warps, shape | terms))
-        for kernel, block in (
-            (upsampled_losses_kernel, tiles.UPSAMPLED),
-            (cells_kernel, tiles.CELLS),
-            (gather_kernel, tiles.CELLS),
-        ):
-            shape = {"BLOCK_C": block.classes, "BLOCK_N": block.pixels, "BLOCK_M": block.pixels}
-            cases.append((kernel, name, target, block.warps, shape | terms | {"C": classes}))
-    losses = {"MASKED": False, "MARKED": True, "valid": None, "GP": 128}
-    losses |= {"BLOCK": pool_pixels.BLOCK}
-    for i, shift in enumerate(bracket.SHIFTS):
-        constants = {"LAST_SHIFT": bracket.SHIFTS[max(i - 1, 0)], "SHIFT": shift, "PASS": i}
-        cases.append((bracket.bracket_kernel, "", "", pool_pixels.WARPS, losses | constants))
-    for first in (True, False):
-        constants = {"LAST_SHIFT": bracket.SHIFTS[-1], "FIRST": first}
-        cases.append((newton.newton_kernel, "", "", pool_pixels.WARPS, losses | constants))
-    cases.append((newton.finish_kernel, "", "", 1, {"GP": 128}))
-    for i in range(1, len(order.SHIFTS)):
-        constants = {"LAST_SHIFT": order.SHIFTS[i - 1], "SHIFT": order.SHIFTS[i], "FIRST": i == 1}
-        cases.append((order.order_kernel, "", "", pool_pixels.WARPS, losses | constants))
-    cases.append((order.order_split_kernel, "", "", pool_pixels.WARPS, losses))
-    cases.append((order.order_finish_kernel, "", "", 1, {"GP": 128}))
-    return cases
+IGNORE = 255
 
 
-def argument(name: str, logits: str, target: str) -> str:
-    if name in ("logits", "gradient"):
-        return f"*{logits}"
-    if name == "target":
-        return f"*{target}"
-    if name.endswith("counts"):
-        return "*i32"
-    if name.endswith(WIDE):
-        return "*fp64"
-    if name in ("losses", "margins", "corners", "weight", "weight_sum", "grad_value"):
-        return "*fp32"
-    return "fp32" if name.removesuffix("_low") in SCALARS else "i32"
+class NoDevice(DriverBase):
+    """All that a compilation asks of a driver."""
+
+    def __init__(self, capability: int) -> None:
+        self.target = GPUTarget("cuda", capability, 32)
+
+    @classmethod
+    def is_active(cls) -> bool:
+        return True
+
+    def map_python_to_cpp_type(self, name: str) -> str:
+        return name
+
+    def get_current_target(self) -> GPUTarget:
+        return self.target
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+    def get_active_torch_device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def get_benchmarker(self) -> Callable[..., Any]:
+        raise NotImplementedError
 
 
-def resources(kernel: Any, logits: str, target: str, warps: int, constants: Constants) -> str:
-    names = kernel.arg_names
-    constants = {name: value for name, value in constants.items() if name in names}
-    signature = {
-        name: "constexpr" if name in constants else argument(name, logits, target) for name in names
-    }
-    aligned = {
-        (names.index(name),): [["tt.divisibility", 16]]
-        for name, kind in signature.items()
-        if kind.startswith("*")
-    }
-    values = {(names.index(name),): value for name, value in constants.items()}
-    source = ASTSource(fn=kernel, signature=signature, constexprs=values, attrs=aligned)
-    compiled = triton.compile(source, target=HOPPER, options={"num_warps": warps})
+class Case(NamedTuple):
+    """One call of the loss: shapes and options."""
+
+    name: str
+    classes: int
+    size: tuple[int, ...]  # of the target
+    low: tuple[int, ...] | None = None  # of the logits, where they are smaller
+    dtype: torch.dtype = torch.float32
+    label: torch.dtype = torch.int64
+    p: float = 1.3
+    batch: int = 2
+    pools: int | None = None
+    weighted: bool = False
+    smoothing: float = 0.0
+    layout: str = ""
+    masked: bool = False
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        spatial = self.size if self.low is None else self.low
+        if self.layout == "crop":
+            wide = torch.empty(self.batch, self.classes, *(n + 3 for n in spatial))
+            logits = wide.to(self.dtype)[:, :, 1:-2, 2:-1]
+        else:
+            logits = torch.empty(self.batch, self.classes, *spatial, dtype=self.dtype)
+        if self.layout == "channels last":
+            logits = logits.contiguous(memory_format=torch.channels_last)
+        return logits, torch.empty(self.batch, *self.size, dtype=self.label)
+
+
+HALF, BRAIN = torch.float16, torch.bfloat16
+# What users train with: compiled for every target, and held to a table of registers.
+HOT = (
+    Case("dense 19", 19, (256, 256)),
+    Case("dense 19 bf16", 19, (256, 256), dtype=BRAIN, label=torch.uint8, p=1.0),
+    Case("dense 19 550", 19, (550, 550)),
+    Case("dense 150", 150, (256, 256)),
+    Case("dense 150 bf16", 150, (256, 256), dtype=BRAIN, p=1.0001),
+    Case("upsampled 19", 19, (256, 256), (32, 32)),
+    Case("upsampled 150 bf16", 150, (256, 256), (32, 32), dtype=BRAIN),
+)
+CHANNELS_LAST = (
+    Case("channels last 19", 19, (64, 64), layout="channels last"),
+    Case("channels last 32 bf16", 32, (64, 64), dtype=BRAIN, layout="channels last"),
+    Case("channels last 5 odd", 5, (9, 17), layout="channels last"),
+    Case("channels last upsampled", 32, (32, 32), (4, 4), layout="channels last"),
+    Case("channels last 2 rows", 2, (2, 64), layout="channels last"),
+)
+# Sizes, strides and numbers of classes of 1, and layouts that keep two dimensions.
+SHAPES = (
+    *(Case(f"{h} x {w} pixels", 3, (h, w)) for h, w in ((1, 1), (1, 2), (2, 2), (2, 4), (4, 4))),
+    Case("one image", 19, (64, 64), batch=1),
+    Case("no spatial dimension", 5, ()),
+    Case("1 class", 1, (23, 29), p=float("inf")),
+    Case("2 classes", 2, (257, 263), p=1.0, pools=1),
+    Case("1000 classes", 1000, (16, 16)),
+    Case("crop", 5, (12, 16), layout="crop"),
+    Case("weighted smoothed", 21, (64, 64), dtype=HALF, label=torch.int16, weighted=True,
+         smoothing=0.1),
+    Case("weighted", 21, (64, 64), weighted=True, label=torch.int8),
+    Case("upsampled odd", 19, (97, 211), (33, 65), p=float("inf")),
+    Case("upsampled from a pixel", 3, (3, 7), (1, 1)),
+    Case("upsampled line", 5, (13,), (5,)),
+    Case("upsampled one axis", 1, (6, 12), (6, 4)),
+    Case("upsampled weighted smoothed", 19, (64, 64), (8, 8), weighted=True, smoothing=0.1),
+    Case("upsampled crop", 5, (12, 16), (6, 8), layout="crop"),
+    Case("masked", 3, (64, 64), masked=True),
+    Case("masked, hardest", 3, (64, 64), masked=True, p=1.0),
+    Case("many pools", 3, (64, 64), batch=64),
+)  # fmt: skip
+
+
+def call(case: Case) -> None:
+    """The three stages, as the loss calls them."""
+    logits, target = case.tensors()
+    weight = torch.ones(case.classes) if case.weighted else None
+    pools = case.batch if case.pools is None else case.pools
+    losses = kernels.pixel_losses(logits, target, weight, IGNORE, case.smoothing)
+    rows = losses.view(pools, -1)
+    valid = torch.empty(rows.shape, dtype=torch.bool) if case.masked else None
+    weighting = WeightingSet(case.p, 0.25)
+    packed = kernels.solve(rows, valid, weighting, not case.masked)
+    outer = torch.empty(pools)
+    kernels.gradient(
+        outer, logits, target, weight, losses, packed, IGNORE, case.smoothing, weighting
+    )  # fmt: skip
+
+
+def resources(binary: bytes) -> dict[str, int]:
+    """Registers, bytes of stack (which spilled registers take) and of shared memory."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        Path(file.name).write_bytes(compiled.asm["cubin"])
+        Path(file.name).write_bytes(binary)
         report = subprocess.run(
             [CUOBJDUMP, "-res-usage", file.name], capture_output=True, text=True, check=True
         )
     found = re.search(r"REG:(\d+) STACK:(\d+) SHARED:(\d+)", report.stdout)
     assert found is not None, report.stdout
-    return "registers {:>3}  stack {:>4}  shared {:>5}".format(*found.groups())
+    return dict(zip(("registers", "stack", "shared"), map(int, found.groups()), strict=True))
+
+
+def widest(ptx: str, instruction: str) -> int:
+    """Bits of the widest load or store of global memory."""
+    accesses = re.findall(rf"{instruction}\.global[\w.:]*?(?:\.v(\d))?\.[bfus](\d+)", ptx)
+    return max((int(count or 1) * int(bits) for count, bits in accesses), default=0)
+
+
+def main(capability: int, names: list[str]) -> None:
+    """Print a line for every case: its error, or its launches in order."""
+    driver.set_active(NoDevice(capability))
+    launched: list[tuple[str, Any, int]] = []
+
+    def launch(kernel: Any, grid: tuple[int, ...]) -> Callable[..., None]:
+        def compile_only(*arguments: Any, **options: Any) -> None:
+            done = kernel.run(*arguments, grid=grid, warmup=True, **options)
+            programs = 1
+            for size in grid:
+                programs *= size
+            launched.append((kernel.fn.__name__, done, programs))
+
+        return compile_only
+
+    JITFunction.__getitem__ = launch
+    known: dict[int, dict[str, Any]] = {}
+    groups = {"hot": HOT, "channels last": CHANNELS_LAST, "shapes": SHAPES}
+    for case in (case for name in names for case in groups[name]):
+        launched.clear()
+        line: dict[str, Any] = {"case": case.name}
+        try:
+            call(case)
+        except Exception as error:  # the next case may still compile
+            line["error"] = f"{type(error).__name__}: {error}"
+        line["launches"] = []
+        for name, done, programs in launched:
+            if id(done) not in known:
+                ptx = done.asm["ptx"]
+                known[id(done)] = resources(done.asm["cubin"]) | {
+                    "load": widest(ptx, "ld"), "store": widest(ptx, "st"), "held": done,
+                }  # fmt: skip
+            found = {key: value for key, value in known[id(done)].items() if key != "held"}
+            line["launches"].append({"kernel": name, "programs": programs, **found})
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    for case in kernels():
-        kernel, logits, target, warps, constants = case
-        used = resources(*case)
-        label = f"{kernel.__name__} {logits} {target} C={constants.get('C')}"
-        sys.stdout.write(f"{used}  {label} unit={constants.get('UNIT')}\n")
+    main(int(sys.argv[1]), sys.argv[2:])

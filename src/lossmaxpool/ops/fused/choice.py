@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from types import ModuleType
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 from torch import Tensor
 
 from lossmaxpool.checks import check_choice
+from lossmaxpool.ops.backends import Kernels
 from lossmaxpool.ops.backends.native import support as native_support
 from lossmaxpool.ops.backends.triton import support as triton_support
 
@@ -32,7 +32,7 @@ class Chosen(NamedTuple):
     """The backend that was chosen, and the module that holds its kernels."""
 
     name: str
-    kernels: ModuleType
+    kernels: Kernels
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,53 @@ def choose(logits: Tensor, target: Tensor, backend: str) -> Chosen:
     else:
         reason = _refusal(backend, logits, target, asked=True)
         if reason is not None:
-            raise RuntimeError(
-                f'backend="{backend}" cannot run: {reason}. Use "auto", which takes '
-                "the fastest that can."
-            )
-    return Chosen(backend, import_module(_KERNELS[backend]))
+            raise _cannot_run(backend, reason)
+    return _load(backend)
+
+
+def choose_solver(losses: Tensor, backend: str) -> Chosen:
+    """The backend that solves and weighs (R, N) losses.
+
+    Raises:
+        RuntimeError: one was asked for and cannot.
+    """
+    if backend == "auto":
+        native = losses.device.type == "cpu"
+        fastest = "native" if native else "triton"
+        backend = fastest if _refuses_losses(fastest, losses) is None else "torch"
+    else:
+        reason = _refuses_losses(backend, losses)
+        if reason is not None:
+            raise _cannot_run(backend, reason)
+    return _load(backend)
+
+
+def check_backend(backend: str) -> None:
+    """Refuse a word that is no backend, and a backend that can take no tensor here."""
+    check_choice("backend", backend, get_args(Backend))
+    reason = absence(cast(Backend, backend))
+    if reason is not None:
+        raise _cannot_run(backend, reason)
+
+
+def _load(backend: str) -> Chosen:
+    return Chosen(backend, cast(Kernels, import_module(_KERNELS[backend])))
+
+
+def _cannot_run(backend: str, reason: str) -> RuntimeError:
+    return RuntimeError(
+        f'backend="{backend}" cannot run: {reason}. Use "auto", which takes the fastest that can, '
+        'or "torch".'
+    )
+
+
+def _refuses_losses(backend: str, losses: Tensor) -> str | None:
+    """Why a backend cannot solve these losses; None: it can."""
+    if backend == "native":
+        return native_support.supports_solve(losses)
+    if backend == "triton":
+        return triton_support.supports_solve(losses)
+    return None
 
 
 def explain_backend(logits: Tensor, target: Tensor, backend: Backend = "auto") -> Explanation:

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from lossmaxpool.ops.fused.choice import choose
-from lossmaxpool.ops.fused.problem import as_pools, refuse_unknown_labels, wide_float
+from lossmaxpool.ops.fused.problem import as_pools, wide_float
+from lossmaxpool.ops.inputs import refuse_unknown_labels
 from lossmaxpool.ops.solver.gradient import SECOND_DERIVATIVE
 from lossmaxpool.ops.solver.operators import WORLD_UNDER_VMAP, fold, fold_columns, packed_like
 from lossmaxpool.ops.solver.ranks import ranks
 from lossmaxpool.ops.solver.rows import solve_rows
+from lossmaxpool.ops.weighting_set import WeightingSet
 
 
 @torch.library.custom_op("lossmaxpool::cross_entropy", mutates_args=())
@@ -62,9 +64,7 @@ def cross_entropy(
     packed = solve_rows(
         as_pools(losses, pools),
         None,
-        p=p,
-        fraction=fraction,
-        least=least,
+        WeightingSet(p, fraction, least),
         world=world,
         marked=True,
         backend=chosen.name,
@@ -110,7 +110,15 @@ def cross_entropy_backward(
 ) -> Tensor:
     """(R,) gradient of the values -> gradient of the logits, in their shape, dtype and layout."""
     grad: Tensor = choose(logits, target, backend).kernels.gradient(
-        grad_value, logits, target, weight, losses, packed, ignore_index, label_smoothing, p
+        grad_value,
+        logits,
+        target,
+        weight,
+        losses,
+        packed,
+        ignore_index,
+        label_smoothing,
+        WeightingSet(p, 1.0),
     )
     return grad
 

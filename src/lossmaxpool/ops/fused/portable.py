@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from lossmaxpool.ops.fused.problem import IGNORED, as_pools, wide_float
-from lossmaxpool.ops.fused.upsampling import Upsampling
-from lossmaxpool.ops.solver.threshold import unpack
+from lossmaxpool.ops.solver.ranks import Local
+from lossmaxpool.ops.solver.threshold import find_threshold, unpack
 from lossmaxpool.ops.solver.weights import optimal_weights
+from lossmaxpool.ops.upsampling import Upsampling
+from lossmaxpool.ops.weighting_set import WeightingSet
 
 # Scores per strip. On a CPU a strip and its softmax stay in the second-level cache; elsewhere it is
 # large enough that launching costs nothing, and small beside the logits of a training batch.
@@ -69,6 +71,23 @@ def pixel_losses(
     return losses.view(target.shape)
 
 
+def solve(losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked: bool) -> Tensor:
+    """(R, N) losses and mask -> (6, R) thresholds (see ``ops.backends.Kernels``)."""
+    if marked:
+        valid = ~(losses < 0)  # a NaN exists
+        if losses.device.type == "cpu" and bool(valid.all()):
+            valid = None
+    p, fraction, least = weighting
+    return torch.stack(
+        find_threshold(losses, valid, p=p, fraction=fraction, least=least, ranks=Local())
+    )
+
+
+def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, weighting: WeightingSet) -> Tensor:
+    """(R, N) losses and their (6, R) thresholds -> (R, N) weights w*."""
+    return optimal_weights(losses, valid, unpack(packed), p=weighting.p)
+
+
 def gradient(
     grad_value: Tensor,
     logits: Tensor,
@@ -78,7 +97,7 @@ def gradient(
     packed: Tensor,
     ignore_index: int,
     label_smoothing: float,
-    p: float,
+    weighting: WeightingSet,
 ) -> Tensor:
     """The gradient of ``sum(grad_value * value)`` with respect to the logits.
 
@@ -91,7 +110,7 @@ def gradient(
         packed: (6, R) the threshold of each pool.
         ignore_index: as in :func:`pixel_losses`.
         label_smoothing: as in :func:`pixel_losses`.
-        p: norm exponent.
+        weighting: the weighting set.
 
     Returns:
         In shape, dtype and memory format of the logits; 0 at ignored pixels.
@@ -101,7 +120,7 @@ def gradient(
     logits, spatial = _with_rows(logits, target)
     rows_of_losses = as_pools(losses, grad_value.shape[0])
     exists = ~(rows_of_losses < 0)  # a NaN exists
-    weights = optimal_weights(rows_of_losses, exists, unpack(packed), p=p)
+    weights = optimal_weights(rows_of_losses, exists, unpack(packed), p=weighting.p)
     weights *= grad_value.unsqueeze(1)
     labels, weights = target.reshape(spatial), weights.view(spatial)
     ignored = exists.logical_not_().view(spatial)

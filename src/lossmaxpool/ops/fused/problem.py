@@ -27,17 +27,3 @@ def wide_float(dtype: torch.dtype) -> torch.dtype:
 def as_pools(losses: Tensor, rows: int) -> Tensor:
     """The (B, *spatial) map of losses as (rows, N), also where one of the two is 0."""
     return losses.view(rows, losses.numel() // rows if rows else math.prod(losses.shape[1:]))
-
-
-def refuse_unknown_labels(target: Tensor, classes: int, ignore_index: int) -> None:
-    """Raise ValueError if the target holds labels that are neither a class nor ignore_index."""
-    labels = target.long()
-    outside = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
-    if bool(outside.any()):
-        found = sorted(set(labels[outside].tolist()))
-        raise ValueError(
-            f"target holds {int(outside.sum())} labels outside [0, {classes}): "
-            f"{found[:8]}{'...' if len(found) > 8 else ''}. Expected class ids below {classes} "
-            f"or ignore_index ({ignore_index}). Pass ignore_index={found[-1]} if that marks "
-            "unlabelled pixels, or check the number of classes."
-        )

@@ -28,26 +28,32 @@ class MaxPool(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        losses: Tensor, valid: Tensor | None, p: float, fraction: float, least: float, world: bool
+        losses: Tensor,
+        valid: Tensor | None,
+        p: float,
+        fraction: float,
+        least: float,
+        world: bool,
+        backend: str,
     ) -> tuple[Tensor, Tensor]:
-        value, packed = pool(losses, valid, p, fraction, least, world)
+        value, packed = pool(losses, valid, p, fraction, least, world, backend)
         return value, packed
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        losses, valid, p, _, _, world = inputs
+        losses, valid, p, fraction, least, world, backend = inputs
         packed = output[1]
         ctx.mark_non_differentiable(packed)
         ctx.save_for_backward(losses, valid, packed)
-        ctx.p = p
+        ctx.options = (p, fraction, least, backend)
         # Gradients are averaged over ranks afterwards: the sum over ranks is the true one.
         ctx.scale = ranks(world).size
 
     @staticmethod
     def backward(ctx: Any, grad_value: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         losses, valid, packed = ctx.saved_tensors
-        weights = _Weigh.apply(losses, valid, packed, ctx.p)
-        return weights * (grad_value * ctx.scale).unsqueeze(1), None, None, None, None, None
+        weights = _Weigh.apply(losses, valid, packed, *ctx.options)
+        return weights * (grad_value * ctx.scale).unsqueeze(1), *[None] * 6
 
 
 class _Weigh(torch.autograd.Function):
@@ -56,8 +62,16 @@ class _Weigh(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(losses: Tensor, valid: Tensor | None, packed: Tensor, p: float) -> Tensor:
-        weights: Tensor = weigh(losses, valid, packed, p)
+    def forward(
+        losses: Tensor,
+        valid: Tensor | None,
+        packed: Tensor,
+        p: float,
+        fraction: float,
+        least: float,
+        backend: str,
+    ) -> Tensor:
+        weights: Tensor = weigh(losses, valid, packed, p, fraction, least, backend)
         return weights
 
     @staticmethod

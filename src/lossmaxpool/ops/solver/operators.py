@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossmaxpool.ops.inputs import refuse_negative
 from lossmaxpool.ops.solver.ranks import wide
 from lossmaxpool.ops.solver.rows import solve_rows, weigh_rows
-from lossmaxpool.ops.solver.soundness import refuse_negative
 from lossmaxpool.ops.solver.threshold import Threshold
+from lossmaxpool.ops.weighting_set import WeightingSet
 
 WORLD_UNDER_VMAP = (
     'pool="world" does not run under vmap: every call is a collective over the ranks. '
@@ -25,10 +26,18 @@ WORLD_UNDER_VMAP = (
 
 @torch.library.custom_op("lossmaxpool::pool", mutates_args=())
 def pool(
-    losses: Tensor, valid: Tensor | None, p: float, fraction: float, least: float, world: bool
+    losses: Tensor,
+    valid: Tensor | None,
+    p: float,
+    fraction: float,
+    least: float,
+    world: bool,
+    backend: str,
 ) -> tuple[Tensor, Tensor]:
     """(B, N) losses -> (B,) values in their dtype, (6, B) threshold (see ``threshold.unpack``)."""
-    packed = solve_rows(losses, valid, p=p, fraction=fraction, least=least, world=world)
+    packed = solve_rows(
+        losses, valid, WeightingSet(p, fraction, least), world=world, backend=backend
+    )
     value = packed[0].to(losses.dtype, copy=True)
     # A negative loss made its pool NaN: only then is it worth looking for. On a GPU the look would
     # synchronise; in the world it would leave the other ranks waiting.
@@ -39,20 +48,42 @@ def pool(
 
 @pool.register_fake
 def _(
-    losses: Tensor, valid: Tensor | None, p: float, fraction: float, least: float, world: bool
+    losses: Tensor,
+    valid: Tensor | None,
+    p: float,
+    fraction: float,
+    least: float,
+    world: bool,
+    backend: str,
 ) -> tuple[Tensor, Tensor]:
     rows = losses.shape[0]
     return losses.new_empty(rows), packed_like(losses, rows)
 
 
 @torch.library.custom_op("lossmaxpool::weigh", mutates_args=())
-def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, p: float) -> Tensor:
+def weigh(
+    losses: Tensor,
+    valid: Tensor | None,
+    packed: Tensor,
+    p: float,
+    fraction: float,
+    least: float,
+    backend: str,
+) -> Tensor:
     """(B, N) losses and the threshold of :func:`pool` -> (B, N) weights w*."""
-    return weigh_rows(losses, valid, packed, p=p)
+    return weigh_rows(losses, valid, packed, WeightingSet(p, fraction, least), backend=backend)
 
 
 @weigh.register_fake
-def _(losses: Tensor, valid: Tensor | None, packed: Tensor, p: float) -> Tensor:
+def _(
+    losses: Tensor,
+    valid: Tensor | None,
+    packed: Tensor,
+    p: float,
+    fraction: float,
+    least: float,
+    backend: str,
+) -> Tensor:
     return torch.empty_like(losses, memory_format=torch.contiguous_format)
 
 
@@ -71,12 +102,13 @@ def _(
     fraction: float,
     least: float,
     world: bool,
+    backend: str,
 ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
     if world:
         raise NotImplementedError(WORLD_UNDER_VMAP)
     size = info.batch_size
     rows, mask = fold(losses, in_dims[0], size), _fold_mask(valid, in_dims[1], size)
-    value, packed = pool(rows, mask, p, fraction, least, world)
+    value, packed = pool(rows, mask, p, fraction, least, world, backend)
     return (value.unflatten(0, (size, -1)), packed.unflatten(1, (size, -1))), (0, 1)
 
 
@@ -88,11 +120,14 @@ def _(
     valid: Tensor | None,
     packed: Tensor,
     p: float,
+    fraction: float,
+    least: float,
+    backend: str,
 ) -> tuple[Tensor, int]:
     size = info.batch_size
     rows, mask = fold(losses, in_dims[0], size), _fold_mask(valid, in_dims[1], size)
     packed = fold_columns(packed, in_dims[2], size)
-    return weigh(rows, mask, packed, p).unflatten(0, (size, -1)), 0
+    return weigh(rows, mask, packed, p, fraction, least, backend).unflatten(0, (size, -1)), 0
 
 
 def fold(x: Tensor, dim: int | None, size: int) -> Tensor:

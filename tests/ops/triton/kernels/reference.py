@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossmaxpool.ops.backends.triton import kernels
+from lossmaxpool.ops.weighting_set import WeightingSet
 from tests.losses.oracle import pooled
 from tests.tolerances import FROM_LOGITS
 
@@ -71,9 +72,11 @@ def run(
     weight = None if case.weight is None else case.weight.to(device)
     options = (IGNORE, case.smoothing)
     losses = kernels.pixel_losses(logits, target, weight, *options)
-    packed = kernels.solve(losses.view(pools, -1), None, p, 0.25, 1.0, True)
+    packed = kernels.solve(losses.view(pools, -1), None, WeightingSet(p, 0.25), True)
     outer = torch.arange(1.0, pools + 1, device=device)
-    grad = kernels.gradient(outer, logits, target, weight, losses, packed, *options, p)
+    grad = kernels.gradient(
+        outer, logits, target, weight, losses, packed, *options, WeightingSet(p, 0.25)
+    )
     assert (grad.shape, grad.dtype) == (logits.shape, logits.dtype)
     assert grad.stride() == torch.empty_like(logits).stride()
     return losses.cpu(), packed[0].cpu(), grad.cpu()

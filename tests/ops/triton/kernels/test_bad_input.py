@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lossmaxpool.ops.backends.triton import kernels
+from lossmaxpool.ops.weighting_set import WeightingSet
 
 IGNORE = 255
 SIZES = [(6, 7), (13, 21)]  # of the target; the logits are 6 x 7
@@ -19,9 +20,11 @@ def stages(
 ) -> tuple[Tensor, Tensor, Tensor]:
     x, y = logits.to(device), target.to(device)
     losses = kernels.pixel_losses(x, y, None, IGNORE, smoothing)
-    packed = kernels.solve(losses.view(2, -1), None, 1.3, 0.25, 1.0, True)
+    packed = kernels.solve(losses.view(2, -1), None, WeightingSet(1.3, 0.25), True)
     outer = torch.ones(2, device=device)
-    grad = kernels.gradient(outer, x, y, None, losses, packed, IGNORE, smoothing, 1.3)
+    grad = kernels.gradient(
+        outer, x, y, None, losses, packed, IGNORE, smoothing, WeightingSet(1.3, 0.25)
+    )
     return losses.cpu(), packed[0].cpu(), grad.cpu()
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from lossmaxpool import BootstrappedCrossEntropyLoss, MaxPoolingCrossEntropyLoss
-from lossmaxpool.losses.cross_entropy import PooledCrossEntropyLoss
 from tests.losses.inputs import IGNORE, labelled
 from tests.losses.oracle import assert_near, value_and_gradient
 from tests.tolerances import FROM_LOGITS
@@ -14,14 +14,14 @@ from tests.tolerances import FROM_LOGITS
 CRITERIA = {
     "plain": lambda kind: MaxPoolingCrossEntropyLoss(ignore_index=IGNORE, backend=kind),
     "batch": lambda kind: MaxPoolingCrossEntropyLoss(
-        1.7, 0.1, ignore_index=IGNORE, pool="batch", backend=kind
+        p=1.7, min_support=0.1, ignore_index=IGNORE, pool="batch", backend=kind
     ),
     "world": lambda kind: MaxPoolingCrossEntropyLoss(
         ignore_index=IGNORE, pool="world", backend=kind
     ),
-    "hardest": lambda kind: MaxPoolingCrossEntropyLoss(1.0, ignore_index=IGNORE, backend=kind),
+    "hardest": lambda kind: MaxPoolingCrossEntropyLoss(p=1.0, ignore_index=IGNORE, backend=kind),
     "smoothed": lambda kind: MaxPoolingCrossEntropyLoss(
-        2.0,
+        p=2.0,
         ignore_index=IGNORE,
         label_smoothing=0.1,
         weight=[1, 2, 0, 0.5, 1],
@@ -41,7 +41,7 @@ def test_value_and_gradient(name: str, low: tuple[int, int], device: torch.devic
     _, target = labelled(2, 5, 13, 17, seed=1, ignored=0.3)
     logits, target = logits.to(device), target.to(device).to(torch.uint8)
 
-    def criterion(kind: str) -> PooledCrossEntropyLoss:
+    def criterion(kind: str) -> nn.Module:
         return CRITERIA[name](kind).to(device)
 
     ours = value_and_gradient(criterion("triton"), logits, target)

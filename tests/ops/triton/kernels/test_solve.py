@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lossmaxpool.ops.backends.triton import kernels
+from lossmaxpool.ops.weighting_set import WeightingSet
 from lossmaxpool.paper import theorems
 from tests.cases import LOSS_FAMILIES, P_VALUES
 from tests.tolerances import SOLVER
@@ -33,14 +34,19 @@ def weights(losses: Tensor, packed: Tensor, p: float) -> Tensor:
     target = torch.ones(rows, n, dtype=torch.uint8, device=losses.device)
     ones = torch.ones(2, device=losses.device)
     outer = torch.ones(rows, device=losses.device)
-    return 2 * kernels.gradient(outer, logits, target, ones, losses, packed, 255, 0.0, p)[:, 0]
+    return (
+        2
+        * kernels.gradient(
+            outer, logits, target, ones, losses, packed, 255, 0.0, WeightingSet(p, 0.25)
+        )[:, 0]
+    )
 
 
 def check(losses: Tensor, p: float, fraction: float, device: torch.device) -> None:
     n = losses.shape[1]
     m = min(max(fraction * n, 1.0), n)
     there = losses.to(device)
-    packed = kernels.solve(there, None, p, fraction, 1.0, False)
+    packed = kernels.solve(there, None, WeightingSet(p, fraction), False)
     ours = weights(there, packed, p).cpu()
     for row, w, numbers in zip(losses.double(), ours, packed.cpu().T, strict=True):
         truth = theorems.solve(row.numpy(), p, m)
@@ -77,7 +83,7 @@ def test_hardly_any_pixels(n: int, p: float, device: torch.device) -> None:
 
 def test_extreme_losses(device: torch.device) -> None:
     losses = torch.tensor([[1e38, 3e38, 1e-30, 0.0], [1e-44, 3e-42, 0.0, 1e-45], [0.0] * 4])
-    packed = kernels.solve(losses.to(device), None, 1.3, 0.25, 1.0, False).cpu()
+    packed = kernels.solve(losses.to(device), None, WeightingSet(1.3, 0.25), False).cpu()
     for row, value in zip(losses.double().numpy(), packed[0], strict=True):
         truth = float((theorems.solve(row, 1.3, 1.0).weights * row).sum())
         assert float(value) == pytest.approx(truth, rel=TOLERANCE, abs=1e-44)
@@ -90,8 +96,8 @@ def test_pixels_that_do_not_exist(marked: bool, p: float, device: torch.device) 
     valid = torch.rand(1, 600, generator=torch.Generator().manual_seed(1)) < 0.6
     holes = losses.where(valid, -1.0 if marked else float("nan")).to(device)
     mask = None if marked else valid.to(device)
-    packed = kernels.solve(holes, mask, p, 0.25, 1.0, marked)
-    alone = kernels.solve(losses[valid].view(1, -1).to(device), None, p, 0.25, 1.0, False)
+    packed = kernels.solve(holes, mask, WeightingSet(p, 0.25), marked)
+    alone = kernels.solve(losses[valid].view(1, -1).to(device), None, WeightingSet(p, 0.25), False)
     torch.testing.assert_close(packed, alone, rtol=1e-9, atol=0)
 
 
@@ -102,7 +108,7 @@ def test_unsound_rows_are_nan_and_others_are_not(
 ) -> None:
     losses = draw(50, ("lognormal", "lognormal"))
     losses[1, 17] = bad
-    value = kernels.solve(losses.to(device), None, p, 0.25, 1.0, False)[0].cpu()
+    value = kernels.solve(losses.to(device), None, WeightingSet(p, 0.25), False)[0].cpu()
     assert value[0].isfinite()
     assert value[1].isnan()
 
@@ -110,12 +116,16 @@ def test_unsound_rows_are_nan_and_others_are_not(
 @pytest.mark.parametrize("p", [1.0, 1.3])
 @pytest.mark.parametrize("n", [0, 5])
 def test_a_pool_without_pixels_is_zero(n: int, p: float, device: torch.device) -> None:
-    packed = kernels.solve(torch.full((2, n), -1.0, device=device), None, p, 0.25, 1.0, True)
+    packed = kernels.solve(
+        torch.full((2, n), -1.0, device=device), None, WeightingSet(p, 0.25), True
+    )
     assert (packed == 0).all()
 
 
 def test_no_rows(device: torch.device) -> None:
-    assert kernels.solve(torch.empty(0, 5, device=device), None, 1.3, 0.25, 1.0, True).shape == (
+    assert kernels.solve(
+        torch.empty(0, 5, device=device), None, WeightingSet(1.3, 0.25), True
+    ).shape == (
         6,
         0,
     )
@@ -124,5 +134,5 @@ def test_no_rows(device: torch.device) -> None:
 def test_minus_zero_is_zero(device: torch.device) -> None:
     losses = draw(40, ("zeros",)).to(device)
     negated = torch.where(losses == 0, -losses, losses)
-    one, other = (kernels.solve(x, None, 1.3, 0.9, 1.0, False) for x in (losses, negated))
+    one, other = (kernels.solve(x, None, WeightingSet(1.3, 0.9), False) for x in (losses, negated))
     assert torch.equal(one, other)

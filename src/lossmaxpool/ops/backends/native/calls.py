@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lossmaxpool.ops.backends.kernel_inputs import LOGITS, TARGETS
-from lossmaxpool.ops.backends.native.library import Problem, Strides, find
+from lossmaxpool.ops.backends.native.library import Problem, Strides, find, threads
 from lossmaxpool.ops.backends.planes import merged_planes, own_planes
+from lossmaxpool.ops.weighting_set import WeightingSet
 
 
 def pixel_losses(
@@ -32,7 +32,14 @@ def pixel_losses(
 
     Returns:
         (B, *spatial) float32, at least 0 where a pixel exists. NaN where its label is no class.
+
+    Raises:
+        TypeError: a dtype that the library does not read.
+        ValueError: tensors that are not on the CPU, or whose shapes do not match; logits without
+            classes, or without pixels to upsample; an option out of its range.
+        RuntimeError: there is no library.
     """
+    _check_inputs(logits, target, weight, ignore_index, label_smoothing)
     losses = torch.empty(target.shape, dtype=torch.float32)
     _run("losses", logits, target, weight, losses, ignore_index, label_smoothing)
     return losses
@@ -47,7 +54,7 @@ def gradient(
     packed: Tensor,
     ignore_index: int,
     label_smoothing: float,
-    p: float,
+    weighting: WeightingSet,
 ) -> Tensor:
     """The gradient of the pooled values with respect to the logits.
 
@@ -61,11 +68,26 @@ def gradient(
             R divides B, and a pool is B / R consecutive images.
         ignore_index: marks pixels that do not exist: their gradient is exactly 0.
         label_smoothing: as given to :func:`pixel_losses`.
-        p: norm exponent in [1, inf].
+        weighting: the weighting set.
 
     Returns:
         The gradient in the shape, dtype and memory format of the logits.
+
+    Raises:
+        TypeError: see :func:`pixel_losses`.
+        ValueError: see there; also a number of pools that does not divide the batch, or p < 1.
+        RuntimeError: there is no library.
     """
+    _check_inputs(logits, target, weight, ignore_index, label_smoothing)
+    rows = _check_packed(packed)
+    _check("grad_value", grad_value, _FLOATS, (rows,))
+    _check("losses", losses, (torch.float32,), tuple(target.shape))
+    if len(logits) % max(rows, 1) or (len(logits) and not rows):
+        raise ValueError(
+            f"packed holds {rows} pools for {len(logits)} images. Expected a number of pools that "
+            "divides the number of images."
+        )
+    exponent = _exponent(weighting)
     grad = torch.empty_like(logits)
     low = (1, *logits.shape[2:])[-2:]
     upsampled = logits.shape[2:] != target.shape[1:]
@@ -85,29 +107,38 @@ def gradient(
         grad_value=grad_value.data_ptr(),
         packed=packed.data_ptr(),
         scratch=None if scratch is None else scratch.data_ptr(),
-        rows=packed.shape[1],
-        exponent=_exponent(p),
+        rows=rows,
+        exponent=exponent,
     )
     return grad
 
 
-def solve(
-    losses: Tensor, valid: Tensor | None, p: float, fraction: float, least: float, marked: bool
-) -> Tensor:
+def solve(losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked: bool) -> Tensor:
     """The threshold of every row of losses.
 
     Args:
         losses: (R, N) float32 on the CPU.
         valid: (R, N) bool, or None.
-        p: norm exponent in [1, inf].
-        fraction: m as a share of the valid pixels.
-        least: the smallest m. ``m = clip(fraction * n, least, n)``.
+        weighting: the weighting set.
         marked: a negative loss marks a pixel that does not exist; it makes the value NaN otherwise.
 
     Returns:
         (6, R) float64: value, alpha, cap, tie, num_valid, support.
+
+    Raises:
+        TypeError: a dtype that the library does not read.
+        ValueError: tensors that are not on the CPU, or whose shapes do not match; p < 1,
+            a fraction outside [0, 1], or a smallest m that is not positive.
+        RuntimeError: there is no library.
     """
-    rows, size = losses.shape
+    rows, size = _check_rows(losses, valid)
+    _exponent(weighting)
+    _, fraction, least = weighting
+    if not (0 <= fraction <= 1 and least > 0):
+        raise ValueError(
+            f"m is clip({fraction} n, {least}, n). Expected a fraction in [0, 1] and a smallest m "
+            "above 0."
+        )
     losses = losses.contiguous()
     valid = None if valid is None else valid.contiguous()
     packed = torch.empty(6, rows, dtype=torch.float64)
@@ -118,30 +149,36 @@ def solve(
         None if valid is None else valid.data_ptr(),
         rows,
         size,
-        p,
-        fraction,
-        least,
+        *weighting,
         marked,
-        torch.get_num_threads(),
+        threads(),
         room.data_ptr(),
         packed.data_ptr(),
     )
     return packed
 
 
-def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, p: float) -> Tensor:
+def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, weighting: WeightingSet) -> Tensor:
     """w* of every loss, once the thresholds are known.
 
     Args:
         losses: (R, N) float32 on the CPU, none negative.
         valid: (R, N) bool, or None.
         packed: (6, R) what :func:`solve` returned.
-        p: norm exponent in [1, inf].
+        weighting: the weighting set.
 
     Returns:
         (R, N) float32, 0 where a pixel is not valid.
+
+    Raises:
+        TypeError: a dtype that the library does not read.
+        ValueError: tensors that are not on the CPU, or whose shapes do not match; p < 1.
+        RuntimeError: there is no library.
     """
-    rows, size = losses.shape
+    rows, size = _check_rows(losses, valid)
+    if _check_packed(packed) != rows:
+        raise ValueError(f"packed holds {packed.shape[1]} pools, the losses have {rows} rows.")
+    exponent = _exponent(weighting)
     losses, packed = losses.contiguous(), packed.contiguous()
     valid = None if valid is None else valid.contiguous()
     weights = torch.empty_like(losses)
@@ -151,8 +188,8 @@ def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, p: float) -> Ten
         rows,
         size,
         packed.data_ptr(),
-        _exponent(p),
-        torch.get_num_threads(),
+        exponent,
+        threads(),
         weights.data_ptr(),
     )
     return weights
@@ -170,8 +207,8 @@ def _run(
     grad: Tensor | None = None,
     **backward: Any,
 ) -> None:
-    if not target.numel() or not logits.numel():
-        return
+    if not target.numel():
+        return  # no images, or no pixels: nothing to write
     target = target.contiguous()
     weight = None if weight is None else weight.float().contiguous()
     dense = logits.shape[2:] == target.shape[1:]
@@ -197,7 +234,7 @@ def _run(
         logits_strides=Strides(*view.strides[0]),
         gradient_strides=Strides(*view.strides[-1]),
         ignore_index=ignore_index,
-        threads=torch.get_num_threads(),
+        threads=threads(),
         label_smoothing=label_smoothing,
         **backward,
     )
@@ -205,9 +242,85 @@ def _run(
     kernel(ctypes.byref(problem))
 
 
-def _exponent(p: float) -> float:
-    """``q - 1``: inf for p = 1, 0 for p = inf."""
-    return math.inf if p == 1 else 1 / (p - 1)
+# What follows is checked although dispatch has looked at the same tensors: the library gets plain
+# addresses, and a wrong size would read or overwrite memory that belongs to others.
+_FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def _check(name: str, tensor: Tensor, dtypes: tuple[torch.dtype, ...], shape: Any = None) -> None:
+    """Raise unless the library may read the tensor: on the CPU, of a dtype and a shape."""
+    if tensor.device.type != "cpu" or tensor.layout is not torch.strided:
+        raise ValueError(
+            f"{name} is a {tensor.layout} tensor on {tensor.device}. The native kernels read "
+            "strided tensors on the CPU."
+        )
+    if tensor.dtype not in dtypes:
+        names = ", ".join(str(dtype) for dtype in dtypes)
+        raise TypeError(f"{name} is {tensor.dtype}. The native kernels read {names} here.")
+    if shape is not None and tensor.shape != shape:
+        raise ValueError(f"{name} is {tuple(tensor.shape)}. Expected the shape {tuple(shape)}.")
+
+
+def _check_inputs(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+) -> None:
+    _check("logits", logits, LOGITS)
+    _check("target", target, TARGETS)
+    if logits.dim() < 2 or logits.shape[1] == 0:
+        raise ValueError(
+            f"logits are {tuple(logits.shape)}. Expected (B, C, *low) with at least one class."
+        )
+    low, spatial = logits.shape[2:], target.shape[1:]
+    if target.dim() != logits.dim() - 1 or len(target) != len(logits):
+        raise ValueError(
+            f"target is {tuple(target.shape)} for logits {tuple(logits.shape)}. Expected "
+            "(B, *spatial) class ids for (B, C, *low) logits, of as many images and dimensions."
+        )
+    if low != spatial:
+        if len(low) > 2:
+            raise ValueError(
+                f"logits of {tuple(low)} pixels for a target of {tuple(spatial)}: the native "
+                "kernels upsample one or two dimensions."
+            )
+        if 0 in low or any(small > large for small, large in zip(low, spatial, strict=True)):
+            raise ValueError(
+                f"logits of {tuple(low)} pixels cannot be upsampled to a target of "
+                f"{tuple(spatial)}. Expected at least one pixel, and nowhere more than the target."
+            )
+    if weight is not None:
+        _check("weight", weight, (*_FLOATS, *TARGETS), (logits.shape[1],))
+    if not -(2**63) <= ignore_index < 2**63:
+        raise ValueError(f"ignore_index is {ignore_index}. Expected an integer of 64 bits.")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing is {label_smoothing}. Expected a share in [0, 1].")
+
+
+def _check_rows(losses: Tensor, valid: Tensor | None) -> tuple[int, int]:
+    """R and N of (R, N) losses and their mask."""
+    _check("losses", losses, (torch.float32,))
+    if losses.dim() != 2:
+        raise ValueError(f"losses are {tuple(losses.shape)}. Expected (R, N): a pool a row.")
+    if valid is not None:
+        _check("valid", valid, (torch.bool,), losses.shape)
+    return losses.shape[0], losses.shape[1]
+
+
+def _check_packed(packed: Tensor) -> int:
+    """R of a (6, R) threshold."""
+    _check("packed", packed, (torch.float64,))
+    if packed.dim() != 2 or packed.shape[0] != 6:
+        raise ValueError(f"packed is {tuple(packed.shape)}. Expected the (6, R) of solve.")
+    return packed.shape[1]
+
+
+def _exponent(weighting: WeightingSet) -> float:
+    if not weighting.p >= 1:
+        raise ValueError(f"p is {weighting.p}. Expected a norm exponent in [1, inf].")
+    return weighting.exponent
 
 
 def _library() -> ctypes.CDLL:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import os
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 # Written by the package's build where it finds a C++ compiler.
 PATH = Path(__file__).with_name("lossmaxpool_native.so")
 SWITCH = "LOSSMAXPOOL_NATIVE"
+# kInterface of cpp/interface.h: the library must have been compiled for these Python files.
+INTERFACE = 2
 
 
 class Strides(ctypes.Structure):
@@ -61,11 +66,12 @@ class Found(NamedTuple):
 
     library: ctypes.CDLL | None
     absence: str | None
+    process: int = 0  # the one that loaded it
 
 
 @cache
 def find() -> Found:
-    """Load the library, once."""
+    """Load the library, once. A library of another version is refused with a warning."""
     if os.environ.get(SWITCH, "1") == "0":
         return Found(None, f"the native kernels are switched off by {SWITCH}=0")
     if not PATH.is_file():
@@ -75,32 +81,65 @@ def find() -> Found:
             "install one (e.g. g++) and reinstall lossmaxpool from its source",
         )
     try:
-        return Found(_open(), None)
+        opened = _open()
     except OSError as error:
         return Found(None, f"the native kernels could not be loaded: {error}")
+    try:
+        _declare(opened)
+    except _WrongInterfaceError as error:
+        absence = (
+            f"the native kernels in {PATH} were built for another version of lossmaxpool "
+            f"({error}); reinstall lossmaxpool, in a checkout with: pip install -e ."
+        )
+        warnings.warn(f"{absence}. Until then torch's own operations serve.", stacklevel=2)
+        return Found(None, absence)
+    return Found(opened, None, os.getpid())
+
+
+def threads() -> int:
+    """How many threads a call may use.
+
+    One in a forked child of the process that loaded the library: GNU's OpenMP does not start its
+    threads again there, and a call that waits for them never returns. The result is the same.
+    """
+    return torch.get_num_threads() if find().process == os.getpid() else 1
+
+
+class _WrongInterfaceError(Exception):
+    pass
 
 
 def _open() -> ctypes.CDLL:
     # The library names no OpenMP runtime of its own: it takes the one that torch has loaded, for
     # two of them in one process would fight for the cores.
     try:
-        opened = ctypes.CDLL(str(PATH))
+        return ctypes.CDLL(str(PATH))
     except OSError as error:
         if "GOMP" not in str(error) and "omp_" not in str(error):
             raise
         ctypes.CDLL("libgomp.so.1", mode=ctypes.RTLD_GLOBAL)
-        opened = ctypes.CDLL(str(PATH))
+        return ctypes.CDLL(str(PATH))
+
+
+def _declare(opened: ctypes.CDLL) -> None:
+    """Compare the interface versions, and give every function its argument types."""
     problem, integer, real = ctypes.POINTER(Problem), ctypes.c_int64, ctypes.c_double
     pointer = ctypes.c_void_p
-    for name in ("dense_losses", "upsampled_losses", "dense_gradient", "upsampled_gradient"):
-        function = getattr(opened, f"lossmaxpool_{name}")
-        function.argtypes = [problem]
-        function.restype = None
-    solve = opened.lossmaxpool_solve
     rows_of_losses = (pointer, pointer, integer, integer)  # losses, valid, rows, n
-    solve.argtypes = [*rows_of_losses, real, real, real, integer, integer, pointer, pointer]
-    solve.restype = None
-    weigh = opened.lossmaxpool_weigh
-    weigh.argtypes = [*rows_of_losses, pointer, real, integer, pointer]
-    weigh.restype = None
-    return opened
+    signatures = {
+        **dict.fromkeys(
+            ("dense_losses", "upsampled_losses", "dense_gradient", "upsampled_gradient"), (problem,)
+        ),
+        "solve": (*rows_of_losses, real, real, real, integer, integer, pointer, pointer),
+        "weigh": (*rows_of_losses, pointer, real, integer, pointer),
+    }
+    try:
+        version = opened.lossmaxpool_interface
+        version.argtypes, version.restype = [], integer
+        if (found := version()) != INTERFACE:
+            raise _WrongInterfaceError(f"interface {found}, expected {INTERFACE}")
+        for name, arguments in signatures.items():
+            function = getattr(opened, f"lossmaxpool_{name}")
+            function.argtypes, function.restype = arguments, None
+    except AttributeError as error:
+        raise _WrongInterfaceError(f"it lacks a function: {error}") from error

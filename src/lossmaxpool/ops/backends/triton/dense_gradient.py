@@ -68,8 +68,8 @@ def dense_gradient_kernel(
     )
     row = image * (width * height) * UNIT
     label, exists, _ = load_label(target + row, n, inside, ignore_index, C)
-    stride = stride_c.to(tl.int64) * UNIT
-    out_stride = out_c.to(tl.int64) * UNIT
+    stride = tl.full([], stride_c, tl.int64) * UNIT
+    out_stride = tl.full([], out_c, tl.int64) * UNIT
     pixels = logits + image * stride_b * UNIT + place
     outputs = gradient + image * out_b * UNIT + out_place
 

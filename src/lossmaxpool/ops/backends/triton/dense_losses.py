@@ -87,7 +87,8 @@ def dense_losses_kernel(
     )
     row = image * (width * height) * UNIT
     label, exists, known_label = load_label(target + row, n, inside, ignore_index, C)
-    stride = stride_c.to(tl.int64) * UNIT
+    # tl.full: an argument of 1 is specialized to a Python integer, which has no `to`.
+    stride = tl.full([], stride_c, tl.int64) * UNIT
     pixels = logits + image * stride_b * UNIT + place
     own = tl.load(pixels + label * stride, mask=inside, other=0.0).to(tl.float32)
     peak, total, smoothed = class_sums(

@@ -8,8 +8,28 @@ the missing neighbour is the border itself. For an integer scale s, an inner cel
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import triton
 import triton.language as tl
+
+# Up to Triton 3.6, of two axes that are equally contiguous the first, the classes, gets the lanes.
+_LANES_ALONG_CLASSES = tuple(int(part) for part in version("triton").split(".")[:2]) < (3, 7)
+HINT_LANES = tl.constexpr(_LANES_ALONG_CLASSES)
+
+
+@triton.jit
+def load_corner(corner, places, mask):
+    """A corner's logits in float32, of pixels or of (classes, pixels); 0 where masked.
+
+    The hint puts the lanes along the pixels. It claims two neighbors where there may be none,
+    so the strides along the image must not be specialized: a load could widen only if the
+    compiler knew what divides its offset.
+    """
+    pointers = corner + places
+    if HINT_LANES and len(mask.shape) == 2:
+        pointers = tl.max_contiguous(pointers, [1, 2])
+    return tl.load(pointers, mask=mask, other=0.0).to(tl.float32)
 
 
 @triton.jit

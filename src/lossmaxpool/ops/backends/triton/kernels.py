@@ -12,6 +12,9 @@ from lossmaxpool.ops.backends.triton.smoothing import terms
 from lossmaxpool.ops.backends.triton.threshold import find_threshold
 from lossmaxpool.ops.backends.triton.upsampled_gradient import upsampled_gradient
 from lossmaxpool.ops.backends.triton.upsampled_losses import upsampled_losses
+from lossmaxpool.ops.solver.threshold import unpack
+from lossmaxpool.ops.solver.weights import optimal_weights
+from lossmaxpool.ops.weighting_set import WeightingSet
 
 
 def pixel_losses(
@@ -50,9 +53,7 @@ def pixel_losses(
 def solve(
     losses: Tensor,
     valid: Tensor | None,
-    p: float,
-    fraction: float,
-    least: float,
+    weighting: WeightingSet,
     marked: bool,
 ) -> Tensor:
     """The threshold and value of loss max-pooling, for every row.
@@ -61,16 +62,19 @@ def solve(
         losses: (R, N) float32. A NaN, an infinity or a negative among those that exist makes the
             row's value NaN.
         valid: (R, N) bool, or None where every pixel exists.
-        p: norm exponent in [1, inf].
-        fraction: m as a share of the existing pixels.
-        least: the smallest m. ``m = clip(fraction * n, least, n)``.
+        weighting: the weighting set.
         marked: a negative loss marks a pixel that does not exist.
 
     Returns:
         (6, R) float64: value, alpha, cap, tie, num_valid, support.
     """
     mask = None if valid is None else valid.contiguous()
-    return find_threshold(losses.contiguous(), mask, p, fraction, least, marked)
+    return find_threshold(losses.contiguous(), mask, *weighting, marked)
+
+
+def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, weighting: WeightingSet) -> Tensor:
+    """(R, N) losses, (R, N) mask and their (6, R) thresholds -> (R, N) weights w*."""
+    return optimal_weights(losses, valid, unpack(packed), p=weighting.p)
 
 
 def gradient(
@@ -82,7 +86,7 @@ def gradient(
     packed: Tensor,
     ignore_index: int,
     label_smoothing: float,
-    p: float,
+    weighting: WeightingSet,
 ) -> Tensor:
     """The gradient of the pooled values with respect to the logits.
 
@@ -96,7 +100,7 @@ def gradient(
             R divides B, and a pool is B / R consecutive images.
         ignore_index: marks pixels that do not exist: their gradient is exactly 0.
         label_smoothing: as given to :func:`pixel_losses`.
-        p: norm exponent in [1, inf].
+        weighting: the weighting set.
 
     Returns:
         The gradient in the shape, dtype and memory format of the logits.
@@ -106,7 +110,8 @@ def gradient(
     loss_terms = terms(label_smoothing, logits.shape[1], weight)
     grad_value = grad_value.float().contiguous()
     shared = (
-        grad_value, logits, target, weight, losses, packed, ignore_index, loss_terms, norm(p)
+        grad_value, logits, target, weight, losses, packed, ignore_index, loss_terms,
+        norm(weighting.p),
     )  # fmt: skip
     if logits.shape[2:] != target.shape[1:]:
         return upsampled_gradient(*shared, own_planes(target.unsqueeze(1)))

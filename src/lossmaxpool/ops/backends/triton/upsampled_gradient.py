@@ -19,6 +19,7 @@ from lossmaxpool.ops.backends.triton.devices import on_device_of
 from lossmaxpool.ops.backends.triton.interpolation import (
     axis_fraction,
     axis_start,
+    load_corner,
     lower,
     mix,
     upper,
@@ -31,7 +32,7 @@ from lossmaxpool.ops.backends.triton.upsampled_losses import mixed, upsampled_lo
 
 @triton.jit(do_not_specialize=[
     "ignore_index", "tiles", "width", "height", "low_w", "low_h", "pools", "images_per_pool",
-    "cell_h", "cell_w",
+    "cell_h", "cell_w", "stride_h", "stride_w",
 ])  # fmt: skip
 def cells_kernel(
     grad_value, packed, logits, target, weight, weight_sum, losses, margins, corners,
@@ -57,10 +58,10 @@ def cells_kernel(
     left, right = lower(column) * stride_w, upper(column, low_w) * stride_w
     places = (classes * stride)[:, None]
     mask = known[:, None] & present[None, :]
-    a = tl.load((top + left)[None, :] + places, mask=mask, other=0.0).to(tl.float32)
-    b = tl.load((top + right)[None, :] + places, mask=mask, other=0.0).to(tl.float32)
-    c = tl.load((bottom + left)[None, :] + places, mask=mask, other=0.0).to(tl.float32)
-    d = tl.load((bottom + right)[None, :] + places, mask=mask, other=0.0).to(tl.float32)
+    a = load_corner((top + left)[None, :], places, mask)
+    b = load_corner((top + right)[None, :], places, mask)
+    c = load_corner((bottom + left)[None, :], places, mask)
+    d = load_corner((bottom + right)[None, :], places, mask)
 
     pool = image // images_per_pool
     threshold, cap, scale = load_pool(packed, pool, pools, exponent, NORM)

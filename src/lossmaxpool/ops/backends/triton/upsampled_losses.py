@@ -22,6 +22,7 @@ from lossmaxpool.ops.backends.triton.devices import on_device_of
 from lossmaxpool.ops.backends.triton.interpolation import (
     axis_cell,
     axis_fraction,
+    load_corner,
     lower,
     mix,
     upper,
@@ -33,14 +34,16 @@ from lossmaxpool.ops.backends.triton.tiles import UPSAMPLED
 @triton.jit
 def mixed(top_left, top_right, bottom_left, bottom_right, places, mask, y, x):
     """Logits at the four corners, of any shape, and interpolated between them, in float32."""
-    a = tl.load(top_left + places, mask=mask, other=0.0).to(tl.float32)
-    b = tl.load(top_right + places, mask=mask, other=0.0).to(tl.float32)
-    c = tl.load(bottom_left + places, mask=mask, other=0.0).to(tl.float32)
-    d = tl.load(bottom_right + places, mask=mask, other=0.0).to(tl.float32)
+    a = load_corner(top_left, places, mask)
+    b = load_corner(top_right, places, mask)
+    c = load_corner(bottom_left, places, mask)
+    d = load_corner(bottom_right, places, mask)
     return mix(mix(a, c, y), mix(b, d, y), x)
 
 
-@triton.jit(do_not_specialize=["ignore_index", "tiles", "width", "height", "low_w", "low_h"])
+@triton.jit(do_not_specialize=[
+    "ignore_index", "tiles", "width", "height", "low_w", "low_h", "stride_h", "stride_w",
+])  # fmt: skip
 def upsampled_losses_kernel(
     logits, target, weight, weight_sum, losses,  # (B, C, h, w), (B, H, W), (C,), (), (B, H, W)
     ignore_index, keep, spread,

@@ -5,10 +5,16 @@
 
 #include "problem.h"
 
+// Compared with INTERFACE of library.py when the library is loaded. Raise both with every change
+// of Problem, or of a function below in its arguments or their meaning.
+constexpr int64_t kInterface = 2;
+
 // The only names that the library shows.
 #define LOSSMAXPOOL_API __attribute__((visibility("default")))
 
 extern "C" {
+
+LOSSMAXPOOL_API int64_t lossmaxpool_interface();
 
 // Logits as large as the target.
 LOSSMAXPOOL_API void lossmaxpool_dense_losses(const lossmaxpool::Problem* problem);

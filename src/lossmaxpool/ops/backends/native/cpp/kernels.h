@@ -99,7 +99,10 @@ inline int team_for(int64_t losses, int64_t threads) {
   return static_cast<int>(threads < worth ? threads : worth);
 }
 
-// The table for this machine.
+// The table in use: that of the widest instruction set of this machine.
 const Kernels& kernels();
+
+// For tests: uses the table of "plain", "avx2" or "avx512". False where the machine lacks it.
+bool use_instructions(const char* name);
 
 }  // namespace lossmaxpool

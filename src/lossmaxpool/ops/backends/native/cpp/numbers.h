@@ -25,7 +25,8 @@ inline float exp_of(float x) {
   // Adding 1.5 * 2^23 leaves the rounded integer in the low bits.
   const float shifted = c * 1.44269504088896341f + 12582912.0f;
   const float n = shifted - 12582912.0f;
-  const int32_t scale = (bits_of(shifted) << 23) + 0x3f800000;
+  // Unsigned: shifting a negative integer to the left is undefined.
+  const uint32_t scale = (static_cast<uint32_t>(bits_of(shifted)) << 23) + 0x3f800000u;
   const float r = (c - n * 0.693359375f) + n * 2.12194440e-4f;
   float y = 1.9875691500e-4f;
   y = y * r + 1.3981999507e-3f;
@@ -34,7 +35,7 @@ inline float exp_of(float x) {
   y = y * r + 1.6666665459e-1f;
   y = y * r + 5.0000001201e-1f;
   y = (y * (r * r) + r) + 1.0f;
-  return x < -87.33f ? 0.0f : y * float_of(scale);
+  return x < -87.33f ? 0.0f : y * float_of(static_cast<int32_t>(scale));
 }
 
 // ln x for x >= 0: -inf at 0; inf and NaN stay what they are.

@@ -78,6 +78,7 @@ void Pool::split(int32_t low, int32_t high, double q) {
   below = add(parts, below, q);
   int64_t size = 0;
   for (int64_t thread = 0; thread < threads; ++thread) {
+    if (kept[thread] == 0) continue;  // of an empty pool, room_ may be null
     const float* front = room_ + first_chunk(thread) * kChunk;
     std::memmove(room_ + size, front, static_cast<size_t>(kept[thread]) * sizeof(float));
     size += kept[thread];

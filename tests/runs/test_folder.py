@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from lossmaxpool.training import TrainingError, train
-from lossmaxpool.training.checkpoints import LAST
-from lossmaxpool.training.folder import CONFIG, check_folder, claimed_output, is_unused
-from lossmaxpool.training.record import RECORD
+from lossmaxpool.runs.folder import LAST
+from lossmaxpool.runs.folder import CONFIG, check_folder, claimed_output, is_unused
+from lossmaxpool.runs.record import RECORD
 from tests.training.runs import tiny
 
 

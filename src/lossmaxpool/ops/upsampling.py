@@ -1,7 +1,7 @@
-"""Linear upsampling of a few output rows at a time, and its transpose.
+"""Linear upsampling: whole, or a few output rows at a time with its transpose.
 
-The first spatial dimension (rows) is interpolated here, because a strip of its output needs only a
-few of its input rows; the remaining ones are handed to torch's own kernels.
+The rows (first spatial dimension) of a strip are interpolated here, because they need only a few
+input rows; the remaining dimensions are left to torch's own kernels.
 """
 
 from __future__ import annotations
@@ -12,11 +12,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_LINEAR_MODES = {1: "linear", 2: "bilinear"}
+# Up to three spatial dimensions: tokens, images, volumes.
+_LINEAR_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 _TRANSPOSES = {
     1: torch.ops.aten.upsample_linear1d_backward,
     2: torch.ops.aten.upsample_bilinear2d_backward,
 }
+
+
+def check_spatial(low: torch.Size, spatial: torch.Size) -> None:
+    """Refuse a target that logits of spatial size ``low`` cannot be upsampled to."""
+    if len(low) != len(spatial) or any(a > b for a, b in zip(low, spatial, strict=True)):
+        raise ValueError(
+            f"logits have spatial size {tuple(low)}, target {tuple(spatial)}: they must be equal, "
+            "or the logits smaller, to be upsampled bilinearly."
+        )
+
+
+def upsample_to(logits: Tensor, spatial: torch.Size) -> Tensor:
+    """(B, C, *low) -> (B, C, *spatial), linearly, ``align_corners=False``; as is where equal."""
+    low = logits.shape[2:]
+    if low == spatial:
+        return logits
+    check_spatial(low, spatial)
+    return F.interpolate(logits, size=spatial, mode=_LINEAR_MODES[len(low)], align_corners=False)
 
 
 class Rows(NamedTuple):

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lossmaxpool.ops.fused.upsampling import Upsampling
+from lossmaxpool.ops.upsampling import Upsampling
 
 SIZES = [
     ((6,), (23,), "linear"),
