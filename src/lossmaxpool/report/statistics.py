@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
 
-from scipy.special import stdtrit
+from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from lossmaxpool.rarity import rare_classes
 from lossmaxpool.report.comparison import Comparison, Method, Run

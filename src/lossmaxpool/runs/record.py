@@ -67,7 +67,9 @@ _Number = Annotated[
 ]
 _Fraction = Annotated[_Number, AfterValidator(_fraction)]
 _Count = Annotated[int, AfterValidator(lambda v: _expect("integers of at least 0", v >= 0, v))]
-_Byte = Annotated[int, AfterValidator(lambda v: _expect("[r, g, b] of 0 to 255", v in range(256), v))]
+_Byte = Annotated[
+    int, AfterValidator(lambda v: _expect("[r, g, b] of 0 to 255", v in range(256), v))
+]
 _Inside = Annotated[str, AfterValidator(_inside)]
 
 
