@@ -1,1 +1,1 @@
-"""The folder of a run: its configuration, its record, its files; written by training, read by all."""
+"""The folder of a run: configuration, record and files; written by training, read by all."""

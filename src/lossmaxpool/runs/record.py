@@ -1,7 +1,7 @@
 """The run record, ``record.json``: what a run has found, for everything that compares runs.
 
 Training fills and writes it, report and reproduction read it. A missing number (the IoU of a class
-that is neither in the truth nor predicted, a loss that was not logged) is NaN here and null in JSON.
+that is neither in the truth nor predicted, a loss that was not logged) is NaN here, null in JSON.
 """
 
 from __future__ import annotations
@@ -394,7 +394,7 @@ _KINDS = {
 
 
 def _sentence(error: ErrorDetails) -> str:
-    """Say which field of a record is wrong: ``curve[3]: loss is 'low', expected a number.``"""
+    """Say which field of a record is wrong: ``curve[3]: loss is 'low', expected a number``."""
     where = ""
     *parents, last = error["loc"] or ("",)
     for part in parents:
