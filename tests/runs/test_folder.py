@@ -8,18 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-<<<<<<< HEAD
-=======
 
 from lossmaxpool.runs.folder import CONFIG, LAST, check_folder, claimed_output, is_unused
 from lossmaxpool.runs.record import RECORD
 from lossmaxpool.training import TrainingError, train
->>>>>>> main
 from tests.training.runs import tiny
-
-from lossmaxpool.runs.folder import CONFIG, LAST, check_folder, claimed_output, is_unused
-from lossmaxpool.runs.record import RECORD
-from lossmaxpool.training import TrainingError, train
 
 
 def left_behind(folder: Path, status: str, *, checkpoint: bool = False) -> Path:
