@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lossmaxpool.training import TrainingError, train
-from lossmaxpool.runs.folder import LAST
-from lossmaxpool.runs.folder import CONFIG, check_folder, claimed_output, is_unused
+from lossmaxpool.runs.folder import CONFIG, LAST, check_folder, claimed_output, is_unused
 from lossmaxpool.runs.record import RECORD
+from lossmaxpool.training import TrainingError, train
 from tests.training.runs import tiny
 
 
