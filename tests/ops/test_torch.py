@@ -9,13 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossmaxpool.ops.fused import portable
-from lossmaxpool.ops.fused.problem import IGNORED
-from lossmaxpool.ops.solver.rows import solve_rows
+from lossmaxpool.ops.backends import IGNORED
+from lossmaxpool.ops.backends import torch as portable
 from lossmaxpool.ops.weighting_set import WeightingSet
 from tests.losses.inputs import IGNORE, labelled
 from tests.losses.oracle import assert_near
-from tests.ops.fused.reference import reference_gradient, reference_losses
+from tests.reference import reference_gradient, reference_losses
 from tests.tolerances import FROM_LOGITS, HALF_GRADIENT, SOLVER
 
 SHAPES = [
@@ -48,16 +47,7 @@ def gradient(
     logits: Tensor, target: Tensor, losses: Tensor, *options: Any
 ) -> tuple[Tensor, Tensor]:
     """The portable gradient of the p = inf pool of all images, and the weight of every pixel."""
-    packed = solve_rows(
-        losses.view(1, -1),
-        None,
-        p=math.inf,
-        fraction=1.0,
-        least=1.0,
-        world=False,
-        marked=True,
-        backend="torch",
-    )
+    packed = portable.solve(losses.view(1, -1), None, WeightingSet(math.inf, 1.0), True)
     weight, *rest = options
     ours = portable.gradient(
         torch.ones(1), logits, target, weight, losses, packed, *rest, WeightingSet(math.inf, 1.0)

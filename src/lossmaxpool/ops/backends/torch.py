@@ -1,8 +1,8 @@
-"""The pixel loss and its gradient in plain torch, a cache-sized strip of scores at a time.
+"""The stages of the operator in plain torch: every device, every floating dtype.
 
-For every device that has no kernel of its own. Scores of low-resolution logits exist for one strip
-only, and again in the backward pass; nothing of the size of all scores is ever allocated but the
-gradient itself.
+The cross-entropy works on a cache-sized strip of scores at a time. Scores of low-resolution logits
+exist for one strip only, and again in the backward pass; nothing of the size of all scores is ever
+allocated but the gradient itself.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossmaxpool.ops.fused.problem import IGNORED, as_pools, wide_float
-from lossmaxpool.ops.solver.ranks import Local
-from lossmaxpool.ops.solver.threshold import find_threshold, unpack
-from lossmaxpool.ops.solver.weights import optimal_weights
+from lossmaxpool.ops.backends import IGNORED, as_pools, wide_float
+from lossmaxpool.ops.backends.threshold import find_threshold, optimal_weights
+from lossmaxpool.ops.ranks import Local
 from lossmaxpool.ops.upsampling import Upsampling
 from lossmaxpool.ops.weighting_set import WeightingSet
 
@@ -47,7 +46,7 @@ def pixel_losses(
     ignore_index: int,
     label_smoothing: float,
 ) -> Tensor:
-    """Cross-entropy of every pixel; see :mod:`lossmaxpool.ops.fused.problem`.
+    """Cross-entropy of every pixel; the formula is in :mod:`lossmaxpool.ops.cross_entropy`.
 
     Args:
         logits: (B, C, *low), any floating dtype and strides.
@@ -77,15 +76,12 @@ def solve(losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked:
         valid = ~(losses < 0)  # a NaN exists
         if losses.device.type == "cpu" and bool(valid.all()):
             valid = None
-    p, fraction, least = weighting
-    return torch.stack(
-        find_threshold(losses, valid, p=p, fraction=fraction, least=least, ranks=Local())
-    )
+    return find_threshold(losses, valid, weighting, Local())
 
 
 def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, weighting: WeightingSet) -> Tensor:
     """(R, N) losses and their (6, R) thresholds -> (R, N) weights w*."""
-    return optimal_weights(losses, valid, unpack(packed), p=weighting.p)
+    return optimal_weights(losses, valid, packed, weighting)
 
 
 def gradient(
@@ -120,7 +116,7 @@ def gradient(
     logits, spatial = _with_rows(logits, target)
     rows_of_losses = as_pools(losses, grad_value.shape[0])
     exists = ~(rows_of_losses < 0)  # a NaN exists
-    weights = optimal_weights(rows_of_losses, exists, unpack(packed), p=weighting.p)
+    weights = optimal_weights(rows_of_losses, exists, packed, weighting)
     weights *= grad_value.unsqueeze(1)
     labels, weights = target.reshape(spatial), weights.view(spatial)
     ignored = exists.logical_not_().view(spatial)

@@ -1,11 +1,12 @@
-"""Which backend computes a pixel loss, and why."""
+"""Which backend computes, and why: the one place that knows all three."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
-from typing import Literal, NamedTuple, cast, get_args
+from typing import Literal, cast, get_args
 
 from torch import Tensor
 
@@ -16,11 +17,11 @@ from lossmaxpool.ops.backends.triton import support as triton_support
 
 Backend = Literal["auto", "torch", "native", "triton"]
 
-# Where the kernels are; imported when they are first used.
+# Where the kernels are, the fastest first; imported when they are first used.
 _KERNELS = {
     "triton": "lossmaxpool.ops.backends.triton.kernels",
     "native": "lossmaxpool.ops.backends.native.calls",
-    "torch": "lossmaxpool.ops.fused.portable",
+    "torch": "lossmaxpool.ops.backends.torch",
 }
 _ON_CPU_TRITON_IS_A_TEST = (
     "logits on the CPU would run in Triton's interpreter, which is for tests: "
@@ -28,16 +29,9 @@ _ON_CPU_TRITON_IS_A_TEST = (
 )
 
 
-class Chosen(NamedTuple):
-    """The backend that was chosen, and the module that holds its kernels."""
-
-    name: str
-    kernels: Kernels
-
-
 @dataclass(frozen=True)
 class Explanation:
-    """What will compute a loss, and what spoke against the rest.
+    """The backend that computes a loss, and the reasons for and against each.
 
     Attributes:
         backend: "triton", "native" or "torch".
@@ -55,65 +49,36 @@ class Explanation:
         )
 
 
-def choose(logits: Tensor, target: Tensor, backend: str) -> Chosen:
-    """The backend for these tensors.
+def choose(logits: Tensor, target: Tensor, backend: str) -> str:
+    """The backend of the cross-entropy of these tensors.
 
     Raises:
         RuntimeError: one was asked for and cannot run on them.
     """
     if backend == "auto":
-        refusals = ((name, _refusal(name, logits, target, asked=False)) for name in _KERNELS)
-        backend = next(name for name, refusal in refusals if refusal is None)
-    else:
-        reason = _refusal(backend, logits, target, asked=True)
-        if reason is not None:
-            raise _cannot_run(backend, reason)
-    return _load(backend)
+        refusals = ((name, _refuses(name, logits, target, asked=False)) for name in _KERNELS)
+        return next(name for name, refusal in refusals if refusal is None)
+    _raise_if(backend, _refuses(backend, logits, target, asked=True))
+    return backend
 
 
-def choose_solver(losses: Tensor, backend: str) -> Chosen:
+def choose_solver(losses: Tensor, backend: str) -> str:
     """The backend that solves and weighs (R, N) losses.
 
     Raises:
         RuntimeError: one was asked for and cannot.
     """
     if backend == "auto":
-        native = losses.device.type == "cpu"
-        fastest = "native" if native else "triton"
-        backend = fastest if _refuses_losses(fastest, losses) is None else "torch"
-    else:
-        reason = _refuses_losses(backend, losses)
-        if reason is not None:
-            raise _cannot_run(backend, reason)
-    return _load(backend)
+        fastest = "native" if losses.device.type == "cpu" else "triton"
+        return fastest if _refuses_losses(fastest, losses) is None else "torch"
+    _raise_if(backend, _refuses_losses(backend, losses))
+    return backend
 
 
-def check_backend(backend: str) -> None:
-    """Refuse a word that is no backend, and a backend that can take no tensor here."""
-    check_choice("backend", backend, get_args(Backend))
-    reason = absence(cast(Backend, backend))
-    if reason is not None:
-        raise _cannot_run(backend, reason)
-
-
-def _load(backend: str) -> Chosen:
-    return Chosen(backend, cast(Kernels, import_module(_KERNELS[backend])))
-
-
-def _cannot_run(backend: str, reason: str) -> RuntimeError:
-    return RuntimeError(
-        f'backend="{backend}" cannot run: {reason}. Use "auto", which takes the fastest that can, '
-        'or "torch".'
-    )
-
-
-def _refuses_losses(backend: str, losses: Tensor) -> str | None:
-    """Why a backend cannot solve these losses; None: it can."""
-    if backend == "native":
-        return native_support.supports_solve(losses)
-    if backend == "triton":
-        return triton_support.supports_solve(losses)
-    return None
+@cache
+def kernels(backend: str) -> Kernels:
+    """The stages of "torch", "native" or "triton"."""
+    return cast(Kernels, import_module(_KERNELS[backend]))
 
 
 def explain_backend(logits: Tensor, target: Tensor, backend: Backend = "auto") -> Explanation:
@@ -141,17 +106,23 @@ def explain_backend(logits: Tensor, target: Tensor, backend: Backend = "auto") -
     asked = backend != "auto"
     reasons = {}
     for name in _KERNELS:
-        refusal = _refusal(name, logits, target, asked=asked and name == chosen.name)
+        refusal = _refuses(name, logits, target, asked=asked and name == chosen)
         if refusal is not None:
             reasons[name] = f"does not run: {refusal}"
-        elif name == chosen.name:
+        elif name == chosen:
             reasons[name] = "is what was asked for" if asked else "is the fastest that can run"
         else:
             reasons[name] = "could run as well"
-    return Explanation(chosen.name, reasons)
+    return Explanation(chosen, reasons)
 
 
-def absence(backend: Backend) -> str | None:
+def check_backend(backend: str) -> None:
+    """Refuse a word that is no backend, and a backend that can take no tensor on this machine."""
+    check_choice("backend", backend, get_args(Backend))
+    _raise_if(backend, absence(backend))
+
+
+def absence(backend: str) -> str | None:
     """Why no tensors at all can be computed so on this machine; None: some can."""
     if backend == "native":
         return native_support.absence()
@@ -160,8 +131,16 @@ def absence(backend: Backend) -> str | None:
     return None
 
 
-def _refusal(name: str, logits: Tensor, target: Tensor, *, asked: bool) -> str | None:
-    """Why a backend cannot run on these tensors; None: it can."""
+def _raise_if(backend: str, reason: str | None) -> None:
+    if reason is not None:
+        raise RuntimeError(
+            f'backend="{backend}" cannot run: {reason}. Use "auto", which takes the fastest that '
+            'can, or "torch".'
+        )
+
+
+def _refuses(name: str, logits: Tensor, target: Tensor, *, asked: bool) -> str | None:
+    """Why a backend cannot compute the cross-entropy of these tensors; None: it can."""
     if name == "torch":
         return None
     if target.is_floating_point():
@@ -171,3 +150,12 @@ def _refusal(name: str, logits: Tensor, target: Tensor, *, asked: bool) -> str |
     if not asked and logits.device.type == "cpu":
         return _ON_CPU_TRITON_IS_A_TEST
     return triton_support.supports(logits, target, target.shape[1:])
+
+
+def _refuses_losses(backend: str, losses: Tensor) -> str | None:
+    """Why a backend cannot solve these losses; None: it can."""
+    if backend == "native":
+        return native_support.supports_solve(losses)
+    if backend == "triton":
+        return triton_support.supports_solve(losses)
+    return None

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss, explain_backend
-from lossmaxpool.ops.fused.choice import absence
+from lossmaxpool.ops.dispatch import absence
 from tests.losses.inputs import labelled
 
 NO_KERNEL = absence("native")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss
-from lossmaxpool.ops.fused.operators import cross_entropy, cross_entropy_backward
+from lossmaxpool.ops.cross_entropy import cross_entropy, cross_entropy_backward
 from tests.losses.inputs import IGNORE, labelled
 from tests.losses.oracle import assert_near
 from tests.tolerances import FROM_LOGITS
@@ -39,7 +39,19 @@ def test_torch_accepts_the_registration(pools: int, weight: Tensor | None, backe
     torch.library.opcheck(cross_entropy, inputs, test_utils=CHECKS)
     logits, target, *_ = inputs
     _, packed, losses = cross_entropy(*inputs)
-    backward = (torch.ones(pools), logits, target, weight, losses, packed, IGNORE, 0.1, 1.7)
+    backward = (
+        torch.ones(pools),
+        logits,
+        target,
+        weight,
+        losses,
+        packed,
+        IGNORE,
+        0.1,
+        1.7,
+        0.25,
+        1.0,
+    )
     torch.library.opcheck(
         cross_entropy_backward,
         (*(x.detach() if isinstance(x, Tensor) else x for x in backward), backend),

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from lossmaxpool.ops.solver import select
-from lossmaxpool.ops.solver import threshold as module
-from lossmaxpool.ops.solver.ranks import Local
-from lossmaxpool.ops.solver.threshold import Threshold, find_threshold
-from lossmaxpool.ops.solver.weights import optimal_weights
+from lossmaxpool.ops.backends import threshold as module
+from lossmaxpool.ops.backends.threshold import Threshold, find_threshold, optimal_weights, unpack
+from lossmaxpool.ops.ranks import Local
+from lossmaxpool.ops.weighting_set import WeightingSet
 from lossmaxpool.paper import theorems
 from tests.cases import LOSS_FAMILIES, P_VALUES
 from tests.tolerances import LAST_PLACES, SOLVER
@@ -28,8 +24,9 @@ MAPS = ("trained_ce", "overfit_ce", "lognormal", "exponential")
 def solved(
     losses: Tensor, p: float, share: float, valid: Tensor | None = None
 ) -> tuple[Threshold, Tensor]:
-    found = find_threshold(losses, valid, p=p, fraction=share, least=1.0, ranks=Local())
-    return found, optimal_weights(losses, valid, found, p=p)
+    weighting = WeightingSet(p, share)
+    packed = find_threshold(losses, valid, weighting, Local())
+    return unpack(packed), optimal_weights(losses, valid, packed, weighting)
 
 
 def deviation(losses: Tensor, p: float, share: float) -> float:
@@ -84,43 +81,38 @@ def test_masked_equals_sub_selected(p: float) -> None:
     assert not weights[~valid].any()
 
 
-@contextmanager
-def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
-    calls = {"coarse_bound": 0, "fine_bound": 0, "step": 0}
-    with monkeypatch.context() as patch:
-        for name in calls:
-            patch.setattr(module, name, spy(name, getattr(module, name), calls))
-        yield calls
+class Counting(Local):
+    """A pool of one process that counts the reductions a pool of several would make."""
 
+    def __init__(self) -> None:
+        self.histograms = self.maxima = 0
 
-def spy(name: str, call: Callable[..., object], calls: dict[str, int]) -> Callable[..., object]:
-    def counting(*args: object) -> object:
-        calls[name] += 1
-        return call(*args)
+    def sum(self, x: Tensor) -> Tensor:
+        self.histograms += x.dim() == 2
+        return x
 
-    return counting
+    def max(self, x: Tensor) -> Tensor:
+        self.maxima += 1
+        return x
 
 
 @pytest.mark.parametrize("family", MAPS)
-def test_two_histograms_and_four_newton_steps_are_enough(
-    family: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_histograms_and_four_newton_steps_are_enough(family: str) -> None:
     losses = LOSS_FAMILIES[family](np.random.default_rng(0), 302_500)
     rows = torch.from_numpy(losses).float().unsqueeze(0)
     for p in P_VALUES[1:]:
-        with counted(monkeypatch) as calls:
-            solved(rows, p, 0.25)
-        assert calls["coarse_bound"] + calls["fine_bound"] <= 2, p
-        assert 1 <= calls["step"] <= 4, p
+        ranks = Counting()
+        find_threshold(rows, None, WeightingSet(p, 0.25), ranks)
+        assert 1 <= ranks.histograms <= 2, p
+        # Two for the range of the losses, one more for the second histogram, then one a step.
+        assert 1 <= ranks.maxima - 1 - ranks.histograms <= 4, p
 
 
-def test_two_histograms_and_no_newton_step_select_at_p_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    histograms = {"count": 0}
-    monkeypatch.setattr(select, "count", spy("count", select.count, histograms))
-    with counted(monkeypatch) as calls:
-        solved(torch.rand(1, 1000, generator=torch.Generator().manual_seed(0)), 1.0, 0.25)
-    assert histograms["count"] == 2
-    assert not any(calls.values())
+def test_two_histograms_and_no_newton_step_select_at_p_1() -> None:
+    ranks = Counting()
+    losses = torch.rand(1, 1000, generator=torch.Generator().manual_seed(0))
+    find_threshold(losses, None, WeightingSet(1.0, 0.25), ranks)
+    assert (ranks.histograms, ranks.maxima) == (2, 2)
 
 
 @pytest.mark.parametrize("family", list(LOSS_FAMILIES))
@@ -130,7 +122,7 @@ def test_a_fixed_number_of_steps_settles_what_the_host_may_not_watch(family: str
     rows = torch.from_numpy(losses).float().unsqueeze(0)
     m = torch.tensor([1000.0], dtype=torch.float64)
     for p in P_VALUES[1:]:
-        arguments = (rows, module.conjugate(p), m, rows.amax(1), Local())
+        arguments = (rows, WeightingSet(p, 0.25).q, m, rows.amax(1), Local())
         watched = module._root(*arguments, wait=True)
         fixed = module._root(*arguments, wait=False)
         for a, b in zip(watched, fixed, strict=True):
@@ -174,3 +166,13 @@ def test_rounding_cannot_keep_newton_going() -> None:
             found, weights = solved(losses, p, share)
             assert found.value.item() == pytest.approx(1.0, rel=1e-3)
             assert bool((weights <= found.cap * (1 + 1e-12)).all())
+
+
+@pytest.mark.parametrize("above_1", [1e-5, 1e-6, 1e-7, 1e-8])
+def test_next_to_p_1_rounding_is_magnified_by_q_and_no_more(above_1: float) -> None:
+    """The bound that docs/operator.md states."""
+    rng = np.random.default_rng(7)
+    for family, generate in LOSS_FAMILIES.items():
+        losses = torch.from_numpy(generate(rng, 500))
+        bound = max(SOLVER[torch.float64], WeightingSet(1 + above_1, 0.25).q * 2.0**-52)
+        assert deviation(losses, 1 + above_1, 0.25) <= bound, family

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossmaxpool import BootstrappedCrossEntropyLoss, MaxPoolingCrossEntropyLoss
-from lossmaxpool.ops.fused.choice import absence
+from lossmaxpool.ops.dispatch import absence
 from tests.cases import P_VALUES
 from tests.losses.inputs import IGNORE, labelled
 from tests.losses.oracle import assert_agree, assert_near, pooled, value_and_gradient
