@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lossmaxpool.data import SegmentationDataset, check_before_training, open_dataset
 from lossmaxpool.models import ModelDescription, build_model, normalization
+from lossmaxpool.runs.record import DataSummary, RunRecord
 from lossmaxpool.sampling import ClassIndex, PerformanceSampler
 from lossmaxpool.sampling.draws import mix
 from lossmaxpool.training.caching import CachedDataset
@@ -18,7 +19,6 @@ from lossmaxpool.training.counting import count_pixels
 from lossmaxpool.training.errors import TrainingError
 from lossmaxpool.training.methods import METHODS
 from lossmaxpool.training.module import SegmentationModule, pad_to_stride
-from lossmaxpool.training.record import RunRecord
 
 
 def open_split(config: TrainConfig, split: str) -> SegmentationDataset:
@@ -148,15 +148,15 @@ def new_record(
         method=config.method,
         label=METHODS[config.method].label,
         seed=config.seed,
-        data={
-            "name": config.data.name,
-            "train_split": config.data.train_split,
-            "val_split": config.data.val_split,
-            "train_images": len(train_set),
-            "val_images": len(val_set),
-        },
+        data=DataSummary(
+            name=str(config.data.name),
+            train_split=config.data.train_split,
+            val_split=config.data.val_split,
+            train_images=len(train_set),
+            val_images=len(val_set),
+        ),
         classes=list(train_set.labels.names),
-        colors=[list(color) for color in train_set.labels.colors],
+        colors=list(train_set.labels.colors),
         train_pixels=train_pixels.sum(dim=0).tolist(),
         val_pixels=val_pixels.sum(dim=0).tolist(),
         config=config.to_dict(),

@@ -78,7 +78,7 @@ class Checkpointing(pl.Callback):
         """Copy the state that was evaluated to where it stays."""
         if not trainer.is_global_zero:
             return
-        scores = [evaluation["miou"] for evaluation in self.record.evaluations]
+        scores = [evaluation.miou for evaluation in self.record.evaluations]
         number = self.config.reporting.keep_checkpoints
         copies = [BEST] if scores[-1] == max(scores) else []
         copies += [kept_name(trainer.global_step)] if number else []

@@ -11,27 +11,12 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.models.weights import load_plain
-from lossmaxpool.training.errors import CheckpointError
-
-LAST = "checkpoints/last.ckpt"
-# What becomes the last one when all that follows from it is done.
-NEXT = "checkpoints/next.ckpt"
-BEST = "checkpoints/best.ckpt"
-
-
-def kept_name(step: int) -> str:
-    """Return the name of the checkpoint that stays after the evaluation at a step.
-
-    Example:
-        >>> kept_name(165_000)
-        'checkpoints/step-00165000.ckpt'
-    """
-    return f"checkpoints/step-{step:08d}.ckpt"
-
-
-def kept_checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints of single evaluations in a run folder, the earliest first."""
-    return sorted(folder.glob("checkpoints/step-" + "[0-9]" * 8 + ".ckpt"))
+from lossmaxpool.runs.errors import CheckpointError
+from lossmaxpool.runs.folder import BEST as BEST
+from lossmaxpool.runs.folder import LAST as LAST
+from lossmaxpool.runs.folder import NEXT as NEXT
+from lossmaxpool.runs.folder import kept_checkpoints as kept_checkpoints
+from lossmaxpool.runs.folder import kept_name as kept_name
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -9,9 +9,9 @@ import lightning.pytorch as pl
 
 from lossmaxpool.data import EvalTransform, SegmentationDataset
 from lossmaxpool.models import full_size_ids
+from lossmaxpool.runs.record import Picture, RunRecord
 from lossmaxpool.training.module import SegmentationModule
 from lossmaxpool.training.painting import evenly_spaced, views, write_png
-from lossmaxpool.training.record import RunRecord
 
 EVOLUTION = "evolution"
 
@@ -41,10 +41,10 @@ class EvolutionKeeper(pl.Callback):
         self.indices = evenly_spaced(len(dataset), count)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"evolution": self.record.evolution}
+        return {"evolution": self.record.gathered()["evolution"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.record.evolution = state_dict["evolution"]
+        self.record.take(state_dict)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SegmentationModule)
@@ -56,19 +56,17 @@ class EvolutionKeeper(pl.Callback):
                 entry = self._picture(k, index, pl_module, trainer.global_step)
                 self.record.evolution.append(entry)
 
-    def _picture(
-        self, k: int, index: int, module: SegmentationModule, step: int
-    ) -> dict[str, str | int]:
+    def _picture(self, k: int, index: int, module: SegmentationModule, step: int) -> Picture:
         """Write the pictures of one image, and return the entry of the record."""
         description = module.description
         sample = self.dataset[index]
         image, _ = EvalTransform(description.mean, description.std)(sample)
         ids = full_size_ids(module, image[None].to(module.device), module.stride)[0].cpu()
-        entry: dict[str, str | int] = {"step": step, "name": sample.name}
+        entry: dict[str, str] = {}
         for kind, pixels in views(sample, ids, description.colors).items():
             changing = kind == "prediction"
             path = f"{EVOLUTION}/{k}.{f'step-{step}' if changing else kind}.png"
             entry[kind] = path
             if changing or not (self.folder / path).is_file():
                 write_png(self.folder / path, pixels)
-        return entry
+        return Picture(name=sample.name, step=step, **entry)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lossmaxpool.data import IGNORE_INDEX, EvalTransform, SegmentationDataset
 from lossmaxpool.functional import solve
+from lossmaxpool.runs.record import Picture
 from lossmaxpool.training.module import SegmentationModule
 from lossmaxpool.training.painting import evenly_spaced, heat_map, views, write_png
 
@@ -18,7 +19,7 @@ EXAMPLES = "examples"
 
 def write_examples(
     module: SegmentationModule, dataset: SegmentationDataset, folder: Path, count: int
-) -> list[dict[str, str]]:
+) -> list[Picture]:
     """Write the pictures of a few validation images into a run folder.
 
     Args:
@@ -46,11 +47,11 @@ def write_examples(
         )[0]
         pictures = views(sample, logits[0].argmax(dim=0), description.colors)
         pictures["weights"] = heat_map(sample, weights)
-        entry = {"name": sample.name}
+        entry: dict[str, str] = {}
         for kind, pixels in pictures.items():
             entry[kind] = f"{EXAMPLES}/{k}.{kind}.png"
             write_png(folder / entry[kind], pixels)
-        entries.append(entry)
+        entries.append(Picture(sample.name, step=None, **entry))
     module.train(was_training)
     return entries
 

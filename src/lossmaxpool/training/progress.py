@@ -98,9 +98,9 @@ class ProgressReport(pl.Callback):
     def _status(self, step: int) -> str:
         parts = []
         if self.record.curve:
-            parts.append(f"  loss {self.record.curve[-1]['loss']:.3f}")
+            parts.append(f"  loss {self.record.curve[-1].loss:.3f}")
         if self.record.evaluations:
-            parts.append(f"  mIoU {100 * self.record.evaluations[-1]['miou']:.1f} %")
+            parts.append(f"  mIoU {100 * self.record.evaluations[-1].miou:.1f} %")
         done = step - self._first_step
         if done:
             left = (time.monotonic() - self._started) / done * (self.steps - step)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from lossmaxpool.runs.record import CurvePoint, Evaluation, RunRecord
 from lossmaxpool.training.module import SegmentationModule, rate_factor
-from lossmaxpool.training.record import RunRecord
 
 
 class RecordKeeper(pl.Callback):
@@ -39,19 +39,12 @@ class RecordKeeper(pl.Callback):
         self._started = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "curve": self.record.curve,
-            "evaluations": self.record.evaluations,
-            "confusion": self.record.confusion,
-            "seconds": self._seconds(),
-        }
+        gathered = self.record.gathered() | {"seconds": self._seconds()}
+        return {key: value for key, value in gathered.items() if key != "evolution"}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.record.curve = state_dict["curve"]
-        self.record.evaluations = state_dict["evaluations"]
-        self.record.confusion = state_dict["confusion"]
+        self.record.take(state_dict)
         self._earlier_seconds = state_dict["seconds"]
-        self._summarise()
         self.restored = True
 
     def on_train_batch_end(
@@ -73,28 +66,22 @@ class RecordKeeper(pl.Callback):
         loss = torch.stack([part["loss"] for part in self._parts]).sum()
         cross_entropy = torch.stack([part["cross_entropy"] for part in self._parts]).mean()
         self._parts.clear()
-        entry = {
-            "step": step,
-            "loss": _mean_over_ranks(trainer, loss),
-            "cross_entropy": _mean_over_ranks(trainer, cross_entropy),
-            "learning_rate": optimization.lr * rate_factor(step - 1, optimization),
-        }
-        self.record.curve.append(entry)
-        self._log(trainer, entry)
+        point = CurvePoint(
+            step,
+            _mean_over_ranks(trainer, loss),
+            _mean_over_ranks(trainer, cross_entropy),
+            optimization.lr * rate_factor(step - 1, optimization),
+        )
+        self.record.curve.append(point)
+        self._log(trainer, asdict(point))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         confusion = self._module(pl_module).confusion
-        iou = [None if math.isnan(value) else value for value in confusion.iou().tolist()]
-        evaluation = {
-            "step": trainer.global_step,
-            "miou": confusion.miou(),
-            "pixel_accuracy": confusion.pixel_accuracy(),
-            "iou": iou,
-        }
-        self.record.evaluations.append(evaluation)
+        scores = {"miou": confusion.miou(), "pixel_accuracy": confusion.pixel_accuracy()}
+        step = trainer.global_step
+        self.record.evaluations.append(Evaluation(step, **scores, iou=confusion.iou().tolist()))
         self.record.confusion = confusion.counts.tolist()
-        self._summarise()
-        self._log(trainer, {key: evaluation[key] for key in ("step", "miou", "pixel_accuracy")})
+        self._log(trainer, {"step": step, **scores})
         self.write(trainer)
 
     def write(self, trainer: pl.Trainer) -> None:
@@ -102,13 +89,6 @@ class RecordKeeper(pl.Callback):
         self.record.seconds = self._seconds()
         if trainer.is_global_zero:
             self.record.write(self.folder)
-
-    def _summarise(self) -> None:
-        if self.record.evaluations:
-            last = self.record.evaluations[-1]
-            self.record.iou = last["iou"]
-            self.record.miou = last["miou"]
-            self.record.pixel_accuracy = last["pixel_accuracy"]
 
     def _seconds(self) -> float:
         return round(self._earlier_seconds + time.monotonic() - self._started, 1)

@@ -130,7 +130,7 @@ def _fit(
     out: Path,
 ) -> None:
     trainer.fit(module, data, ckpt_path=checkpoint)
-    if not record.evaluations or record.evaluations[-1]["step"] < trainer.global_step:
+    if not record.evaluations or record.evaluations[-1].step < trainer.global_step:
         trainer.validate(module, data, verbose=False)
     if trainer.is_global_zero:
         record.examples = write_examples(module, data.val, out, module.config.reporting.examples)
