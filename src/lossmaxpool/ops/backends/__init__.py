@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
-from torch import Tensor
+# Not "import torch": importing the submodule of that name would replace it.
+from torch import Tensor, dtype, float32, float64
 
 from lossmaxpool.ops.weighting_set import WeightingSet
+
+# The loss of a pixel that does not exist. No pixel loss is negative, so the map of losses says by
+# itself which pixels count, and no mask has to be stored beside it.
+IGNORED = -1.0
+
+
+def wide_float(logits: dtype) -> dtype:
+    """The dtype of the losses: half precision loses those of confident pixels, and their order."""
+    return float64 if logits == float64 else float32
+
+
+def as_pools(losses: Tensor, rows: int) -> Tensor:
+    """The (B, *spatial) map of losses as (rows, N), also where one of the two is 0."""
+    return losses.view(rows, losses.numel() // rows if rows else math.prod(losses.shape[1:]))
 
 
 class Kernels(Protocol):
@@ -24,7 +40,19 @@ class Kernels(Protocol):
         ignore_index: int,
         label_smoothing: float,
     ) -> Tensor:
-        """(B, C, *low) logits, (B, *spatial) class ids -> (B, *spatial) cross-entropies."""
+        """Cross-entropy of every pixel, upsampling the logits inside where the target is larger.
+
+        Args:
+            logits: (B, C, *low).
+            target: (B, *spatial) class ids.
+            weight: (C,) class weights, or None.
+            ignore_index: the id of pixels that do not exist.
+            label_smoothing: in [0, 1].
+
+        Returns:
+            (B, *spatial) losses >= 0, float64 for float64 logits and else float32: ``IGNORED``
+            where the target is ``ignore_index``, NaN where it is no class.
+        """
 
     def solve(
         self, losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked: bool
