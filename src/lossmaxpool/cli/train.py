@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from jsonargparse import Namespace
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.report import format_table

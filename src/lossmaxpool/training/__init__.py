@@ -3,7 +3,7 @@
 from lossmaxpool.training.compare import compare
 from lossmaxpool.training.config import TrainConfig
 from lossmaxpool.training.errors import TrainingError
+from lossmaxpool.training.loop import train
 from lossmaxpool.training.record import RunRecord
-from lossmaxpool.training.run import train
 
 __all__ = ["RunRecord", "TrainConfig", "TrainingError", "compare", "train"]

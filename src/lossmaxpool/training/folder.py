@@ -11,12 +11,15 @@ from typing import Any, Literal
 import yaml
 
 from lossmaxpool.atomic import write_atomically
-from lossmaxpool.training.checkpoints import LAST
 from lossmaxpool.training.config import TrainConfig, differences
 from lossmaxpool.training.errors import TrainingError
 from lossmaxpool.training.record import RECORD
 
 CONFIG = "config.yaml"
+LAST = "checkpoints/last.ckpt"
+# The state of an evaluation; renamed to LAST when all that follows from the evaluation is written.
+NEXT = "checkpoints/next.ckpt"
+BEST = "checkpoints/best.ckpt"
 # Whether to go on with what is in a folder; "auto" also begins where there is nothing yet.
 Resume = bool | Literal["auto"]
 # What may change between two sessions of one run: where it computes and how often it reports.

@@ -14,8 +14,8 @@ import torch
 from lossmaxpool.processes import end_with_parent
 from lossmaxpool.training.config import HardwareConfig, TrainConfig
 from lossmaxpool.training.folder import CONFIG, check_same_run, is_unused
+from lossmaxpool.training.loop import train
 from lossmaxpool.training.record import RECORD, RunRecord
-from lossmaxpool.training.run import train
 
 # What to train, and the folder for it.
 Planned = tuple[TrainConfig, Path]
