@@ -20,9 +20,10 @@ GROUND = frozenset({"_version", "atomic", "checks", "environment", "processes"})
 # The rooms of the house, floor by floor. A room sees the floors below its own, never its
 # neighbours: what two neighbours share belongs to a floor below them.
 FLOORS: tuple[frozenset[str], ...] = (
+    frozenset({"scenes"}),
     frozenset({"paper", "metrics", "data", "models", "ops"}),
     frozenset({"functional", "sampling"}),
-    frozenset({"losses"}),
+    frozenset({"losses", "runs"}),
     frozenset({"inference"}),
     frozenset({"training"}),
     frozenset({"report"}),
@@ -34,7 +35,7 @@ FLOOR = {room: number for number, rooms in enumerate((GROUND, *FLOORS), -1) for 
 # All that a room may see, where a wall is worth more than a door.
 ONLY = {
     "paper": frozenset[str](),  # the oracle shares nothing with what it judges
-    "report": GROUND | {"metrics"},  # reads run folders, never trains: records couple the two
+    "report": GROUND | {"metrics", "runs"},  # reads run folders, never trains
 }
 
 # What may be imported from elsewhere: `pip install lossmaxpool` runs the rows of torch alone.
@@ -53,8 +54,10 @@ THIRD_PARTY = {
     "losses": frozenset({"torch"}),
     "metrics": frozenset({"torch"}),
     "paper": frozenset({"numpy"}),
+    "scenes": frozenset({"numpy", "PIL"}),
     "data": frozenset({"torch", "torchvision", "numpy", "PIL", "scipy"}),
     "models": frozenset({"torch", "timm", "segmentation_models_pytorch", "safetensors"}),
+    "runs": frozenset({"torch", "pydantic", "pydantic_core", "yaml"}),
     "training": frozenset({"torch", "lightning", "numpy", "matplotlib", "PIL", "rich", "yaml"}),
     "inference": frozenset({"torch", "numpy", "PIL"}),
     "report": frozenset({"torch"}),

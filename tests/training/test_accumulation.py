@@ -35,11 +35,11 @@ def test_two_parts_train_as_the_whole_batch(tmp_path: Path) -> None:
         scale = expected.abs().max().clamp(min=1e-3)
         found = weights(tmp_path / "parts")[name]
         torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=FROM_LOGITS)
-    assert [entry["step"] for entry in parts.curve] == list(range(1, 9))
+    assert [entry.step for entry in parts.curve] == list(range(1, 9))
     for here, there in zip(parts.curve, whole.curve, strict=True):
-        assert here["loss"] == pytest.approx(there["loss"], rel=FROM_LOGITS)
-        assert here["learning_rate"] == there["learning_rate"]
-    assert [entry["step"] for entry in parts.evaluations] == [3, 6, 8]
+        assert here.loss == pytest.approx(there.loss, rel=FROM_LOGITS)
+        assert here.learning_rate == there.learning_rate
+    assert [entry.step for entry in parts.evaluations] == [3, 6, 8]
 
 
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(4, 4), (1, 1)])

@@ -21,10 +21,10 @@ def test_methods_start_from_the_same_weights_on_the_same_batches(tmp_path: Path)
     runs = compare(short(), get_args(MethodId), [0], tmp_path / "out")
     starts = {record.method: record.curve[0] for record in map(RunRecord.read, runs)}
     # Same weights, same crops, same dropout: same bits. The sampler's crops are others.
-    sampled = {starts[method]["cross_entropy"] for method in SAMPLED}
-    uniform = {start["cross_entropy"] for method, start in starts.items() if method not in SAMPLED}
+    sampled = {starts[method].cross_entropy for method in SAMPLED}
+    uniform = {start.cross_entropy for method, start in starts.items() if method not in SAMPLED}
     assert (len(sampled), len(uniform), len(sampled | uniform)) == (1, 1, 2)
-    assert len({start["loss"] for start in starts.values()}) == len(runs)
+    assert len({start.loss for start in starts.values()}) == len(runs)
 
 
 def test_an_interrupted_comparison_keeps_what_is_finished(tmp_path: Path) -> None:

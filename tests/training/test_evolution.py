@@ -22,10 +22,10 @@ def test_every_evaluation_pictures_the_same_training_images(finished: Path) -> N
     train_set = open_dataset(tiny().data, "train")
     names = [train_set.sample_name(index) for index in evenly_spaced(len(train_set), 2)]
     entries = RunRecord.read(finished).evolution
-    assert [(entry["step"], entry["name"]) for entry in entries] == [
+    assert [(entry.step, entry.name) for entry in entries] == [
         (step, name) for step in (3, 6, 8) for name in names
     ]
-    pictures = {entry["prediction"] for entry in entries}
+    pictures = {entry.prediction for entry in entries}
     assert len(pictures) == len(entries)
     # The report reads them, and every picture is there, at the size of the image.
     for shot in read_run(finished).evolution:
@@ -40,7 +40,7 @@ def test_no_image_and_all_of_them(count: int, pictured: int, tmp_path: Path) -> 
     short = replace(config.optimization, steps=1)
     reporting = replace(config.reporting, evolution=count, eval_every=0)
     record = train(replace(config, optimization=short, reporting=reporting), tmp_path / "run")
-    assert len({entry["name"] for entry in record.evolution}) == pictured
+    assert len({entry.name for entry in record.evolution}) == pictured
     assert (tmp_path / "run" / EVOLUTION).exists() == (pictured > 0)
 
 
@@ -57,8 +57,8 @@ def test_the_last_picture_is_what_the_last_checkpoint_predicts(finished: Path) -
     expected = paint(ids.where(target != IGNORE_INDEX, IGNORE_INDEX), description.colors)
 
     entry = RunRecord.read(finished).evolution[-1]
-    with Image.open(finished / str(entry["prediction"])) as picture:
+    with Image.open(finished / entry.prediction) as picture:
         # Two ways to upsample may part on a pixel whose best two classes are level.
         assert (np.asarray(picture) != expected).any(axis=-1).mean() < 0.01
-    with Image.open(finished / str(entry["truth"])) as picture:
+    with Image.open(finished / entry.truth) as picture:
         assert (np.asarray(picture) == paint(sample.mask, description.colors)).all()

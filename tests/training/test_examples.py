@@ -13,7 +13,7 @@ from lossmaxpool.training.record import RunRecord
 def test_pictures_have_the_size_of_the_image(finished: Path) -> None:
     for example in RunRecord.read(finished).examples:
         for kind in ("image", "truth", "prediction", "weights"):
-            with Image.open(finished / example[kind]) as picture:
+            with Image.open(finished / getattr(example, kind)) as picture:
                 assert (picture.size, picture.mode) == ((64, 48), "RGB")
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from lossmaxpool.atomic import write_atomically
+from lossmaxpool.runs import record as record_module
 from lossmaxpool.training import TrainingError, checkpoints, loop, train
-from lossmaxpool.training import record as record_module
 from lossmaxpool.training.checkpoints import BEST, LAST
 from lossmaxpool.training.errors import CheckpointError, NonFiniteLossError
 from lossmaxpool.training.record import RunRecord

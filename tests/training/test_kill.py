@@ -56,7 +56,7 @@ def train_and_die(folder: Path, workers: int, moment: str, step: int, resume: bo
     elif moment == "evaluation":
 
         def evaluating(self: ProgressReport, done: int, total: int) -> None:
-            if self.record.curve[-1]["step"] == step and done == 2:
+            if self.record.curve[-1].step == step and done == 2:
                 die()
 
         ProgressReport.evaluating = evaluating  # type: ignore[method-assign]

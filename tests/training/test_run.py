@@ -51,7 +51,7 @@ def test_the_record_counts_the_labelled_pixels(finished: Path) -> None:
 
 def test_the_rate_follows_the_schedule(finished: Path) -> None:
     optimization = tiny().optimization
-    rates = [point["learning_rate"] for point in RunRecord.read(finished).curve]
+    rates = [point.learning_rate for point in RunRecord.read(finished).curve]
     expected = [optimization.lr * (1 - step / 8) ** optimization.poly_power for step in range(8)]
     assert rates == pytest.approx(expected)
 
@@ -59,7 +59,7 @@ def test_the_rate_follows_the_schedule(finished: Path) -> None:
 def test_max_pooling_lies_above_the_mean(finished: Path) -> None:
     # L_W >= mean loss, image by image; the crops here have no ignored pixel to tell them apart.
     for point in RunRecord.read(finished).curve:
-        assert point["loss"] >= 0.9 * point["cross_entropy"]
+        assert point.loss >= 0.9 * point.cross_entropy
 
 
 def test_inference_opens_the_checkpoints(finished: Path) -> None:
@@ -69,9 +69,9 @@ def test_inference_opens_the_checkpoints(finished: Path) -> None:
 
 def test_the_best_checkpoint_is_that_of_the_best_evaluation(finished: Path) -> None:
     evaluations = RunRecord.read(finished).evaluations
-    best = max(evaluations, key=lambda evaluation: (evaluation["miou"], evaluation["step"]))
+    best = max(evaluations, key=lambda evaluation: (evaluation.miou, evaluation.step))
     content = torch.load(finished / BEST, weights_only=True)
-    assert content["global_step"] == best["step"]
+    assert content["global_step"] == best.step
 
 
 def test_a_cache_changes_nothing(finished: Path, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from typing import Any, Literal, NoReturn
 from jsonargparse import ArgumentParser, Namespace
 
 from lossmaxpool.cli.values import (
-    RENAMED,
     OptionError,
     as_flag,
     read_options,
@@ -205,7 +204,11 @@ class CommandParser(ArgumentParser):
 def _new_name(flag: str) -> str:
     """Return a flag of version 0.1 under its present name, with a warning."""
     group, dot, leaf = flag.removeprefix("--").partition(".")
-    if not flag.startswith("--") or group not in RENAMED:
+    if not dot or not flag.startswith("--"):
+        return flag
+    from lossmaxpool.runs.config import RENAMED
+
+    if group not in RENAMED:
         return flag
     name = f"--{RENAMED[group]}{dot}{leaf}"
     warnings.warn(f"{flag} is called {name} now", stacklevel=2)

@@ -10,10 +10,11 @@ from jsonargparse import Namespace
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.cli.several import add_runs, shared_config, shared_options
 from lossmaxpool.report.sweep import sweep_table, write_sweep
+from lossmaxpool.runs.config import MAX_POOLED
+from lossmaxpool.runs.folder import claimed_output
 from lossmaxpool.training import TrainConfig
-from lossmaxpool.training.folder import claimed_output
 from lossmaxpool.training.many import train_all
-from lossmaxpool.training.sweep import MAX_POOLED, Grid, plan
+from lossmaxpool.training.sweep import Grid, plan
 
 SAVED = "sweep.yaml"
 SHARED = "shared.yaml"

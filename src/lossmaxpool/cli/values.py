@@ -18,8 +18,6 @@ import yaml
 
 from lossmaxpool.checks import check_choice
 
-# Options of version 0.1 that have another name now.
-RENAMED = {"optimisation": "optimization"}
 _INFINITE = {"inf", "+inf", "infinity", "∞"}
 
 
@@ -70,15 +68,13 @@ def read_options(given: str) -> dict[str, Any]:
             f"{given} holds {str(content)[:40]!r}: expected a YAML mapping, one 'option: value' "
             "per line"
         )
-    return with_new_names(content)
+    # Imported here: the commands without a configuration need not load it.
+    from lossmaxpool.runs.config import with_new_names
 
-
-def with_new_names(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of version 0.1 under the names of this version."""
-    for old, new in RENAMED.items():
-        if old in content and new in content:
-            raise OptionError(f"{old} is the old name of {new}: both are given; keep {new}")
-    return {RENAMED.get(key, key): value for key, value in content.items()}
+    try:
+        return with_new_names(content)
+    except ValueError as error:
+        raise OptionError(f"{given}: {error}") from None
 
 
 def with_typed_values(content: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:

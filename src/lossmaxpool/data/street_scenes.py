@@ -9,10 +9,10 @@ from torch import Tensor
 from lossmaxpool.data.dataset import SegmentationDataset
 from lossmaxpool.data.errors import DataError
 from lossmaxpool.data.names import unknown_choice
-from lossmaxpool.data.sample import Sample
-from lossmaxpool.data.streets.classes import LABELS
-from lossmaxpool.data.streets.render import render
+from lossmaxpool.data.sample import LabelSet, Sample
+from lossmaxpool.scenes import COLORS, NAMES, render
 
+LABELS = LabelSet(NAMES, COLORS)
 SPLITS = {"train": 0, "val": 1}
 
 

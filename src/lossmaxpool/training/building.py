@@ -16,14 +16,14 @@ from lossmaxpool.models import (
     normalization,
     parameter_groups,
 )
+from lossmaxpool.runs.config import TrainConfig
+from lossmaxpool.runs.errors import TrainingError
+from lossmaxpool.runs.record import DataSummary, RunRecord
 from lossmaxpool.sampling import ClassIndex, PerformanceSampler, RunningIoU
 from lossmaxpool.sampling.draws import mix
-from lossmaxpool.training.config import TrainConfig
 from lossmaxpool.training.counting import count_pixels
-from lossmaxpool.training.errors import TrainingError
 from lossmaxpool.training.loading import CachedDataset
 from lossmaxpool.training.methods import METHODS
-from lossmaxpool.training.record import RunRecord
 
 
 def open_split(config: TrainConfig, split: str) -> SegmentationDataset:
@@ -174,15 +174,15 @@ def new_record(
         method=config.method,
         label=METHODS[config.method].label,
         seed=config.seed,
-        data={
-            "name": config.data.name,
-            "train_split": config.data.train_split,
-            "val_split": config.data.val_split,
-            "train_images": len(train_set),
-            "val_images": len(val_set),
-        },
+        data=DataSummary(
+            name=str(config.data.name),
+            train_split=config.data.train_split,
+            val_split=config.data.val_split,
+            train_images=len(train_set),
+            val_images=len(val_set),
+        ),
         classes=list(train_set.labels.names),
-        colors=[list(color) for color in train_set.labels.colors],
+        colors=list(train_set.labels.colors),
         train_pixels=train_pixels.sum(dim=0).tolist(),
         val_pixels=val_pixels.sum(dim=0).tolist(),
         config=config.to_dict(),

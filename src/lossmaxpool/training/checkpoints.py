@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,36 +12,25 @@ import torch
 from torch import nn
 
 from lossmaxpool.atomic import write_atomically
-from lossmaxpool.metrics import ConfusionMatrix
 from lossmaxpool.models import ModelDescription
 from lossmaxpool.models.weights import load_plain
+from lossmaxpool.runs.config import TrainConfig
+from lossmaxpool.runs.errors import CheckpointError, NonFiniteLossError, TrainingError
+from lossmaxpool.runs.folder import (
+    BEST,
+    LAST,
+    NEXT,
+    check_same_configuration,
+    kept_checkpoints,
+    kept_name,
+)
+from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.sampling import PerformanceSampler, RunningIoU
-from lossmaxpool.training.config import TrainConfig
-from lossmaxpool.training.errors import CheckpointError, NonFiniteLossError, TrainingError
-from lossmaxpool.training.folder import BEST, LAST, NEXT, check_same_configuration
-from lossmaxpool.training.record import RunRecord
 
 # The name of the configuration in a checkpoint.
 CONFIGURATION = "lossmaxpool_configuration"
 # The prefix of the network's weights in a checkpoint, as load_checkpoint of inference reads them.
 NETWORK = "model."
-# The fields of the record that training fills step by step.
-_GATHERED = ("curve", "evaluations", "confusion", "evolution")
-
-
-def kept_name(step: int) -> str:
-    """Return the name of the checkpoint that stays after the evaluation at a step.
-
-    Example:
-        >>> kept_name(165_000)
-        'checkpoints/step-00165000.ckpt'
-    """
-    return f"checkpoints/step-{step:08d}.ckpt"
-
-
-def kept_checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints of single evaluations in a run folder, the earliest first."""
-    return sorted(folder.glob("checkpoints/step-" + "[0-9]" * 8 + ".ckpt"))
 
 
 @dataclass
@@ -99,10 +87,8 @@ class RunState:
         )
         self.optimizer.load_state_dict(content["optimizer"])
         self.precision.load_state_dict(content["precision"])
-        for key in _GATHERED:
-            setattr(self.record, key, content["record"][key])
-        self._earlier_seconds = content["record"]["seconds"]
-        self._summarize()
+        self.record.take(content["record"])
+        self._earlier_seconds = self.record.seconds
 
     def save(self, name: str = LAST) -> None:
         """Write a checkpoint, whole or not at all.
@@ -123,7 +109,7 @@ class RunState:
             )
         if not self.writes:
             return
-        gathered = {key: getattr(self.record, key) for key in _GATHERED}
+        self.record.seconds = self._seconds()
         content = {
             ModelDescription.KEY: self.description.as_dict(),
             CONFIGURATION: self.config.to_dict(),
@@ -133,7 +119,7 @@ class RunState:
             "precision": self.precision.state_dict(),
             "sampler": self.sampler.state_dict(),
             "running_iou": self.running_iou.state_dict(),
-            "record": gathered | {"seconds": self._seconds()},
+            "record": self.record.gathered(),
         }
         write_checkpoint(self.folder / name, content)
 
@@ -153,7 +139,7 @@ class RunState:
         """
         if not self.writes:
             return
-        scores = [evaluation["miou"] for evaluation in self.record.evaluations]
+        scores = [evaluation.miou for evaluation in self.record.evaluations]
         number = self.config.reporting.keep_checkpoints
         copies = [BEST] if scores[-1] == max(scores) else []
         copies += [kept_name(self.step)] if number else []
@@ -163,32 +149,11 @@ class RunState:
             for old in kept_checkpoints(self.folder)[:-number]:
                 old.unlink()
 
-    def add_evaluation(self, confusion: ConfusionMatrix) -> dict[str, Any]:
-        """Add an evaluation to the record, and return its entry."""
-        iou = [None if math.isnan(value) else value for value in confusion.iou().tolist()]
-        evaluation = {
-            "step": self.step,
-            "miou": confusion.miou(),
-            "pixel_accuracy": confusion.pixel_accuracy(),
-            "iou": iou,
-        }
-        self.record.evaluations.append(evaluation)
-        self.record.confusion = confusion.counts.tolist()
-        self._summarize()
-        return evaluation
-
     def write_record(self) -> None:
         """Bring the record on the disk up to date."""
         self.record.seconds = self._seconds()
         if self.writes:
             self.record.write(self.folder)
-
-    def _summarize(self) -> None:
-        if self.record.evaluations:
-            last = self.record.evaluations[-1]
-            self.record.iou = last["iou"]
-            self.record.miou = last["miou"]
-            self.record.pixel_accuracy = last["pixel_accuracy"]
 
     def _seconds(self) -> float:
         return round(self._earlier_seconds + time.monotonic() - self._started, 1)

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from lossmaxpool.processes import end_with_parent
+from lossmaxpool.runs.config import HardwareConfig, TrainConfig
+from lossmaxpool.runs.errors import TrainingError
 from lossmaxpool.sampling import ClassIndex
-from lossmaxpool.training.config import HardwareConfig, TrainConfig
-from lossmaxpool.training.errors import TrainingError
 
 # How gloo and NCCL say that a process at the other end is gone.
 _LOST = re.compile(r"closed by peer|reset by peer|Broken pipe|Socket closed|remote process exited")

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader
 
 from lossmaxpool.data import AugmentedDataset, Sample, SegmentationDataset, TrainTransform
 from lossmaxpool.processes import begin_worker
+from lossmaxpool.runs.config import HardwareConfig, TrainConfig
+from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.sampling import PerformanceSampler
-from lossmaxpool.training.config import HardwareConfig, TrainConfig
-from lossmaxpool.training.record import RunRecord
 
 RGB = tuple[float, float, float]
 Batch = dict[str, Tensor]

@@ -19,6 +19,10 @@ from lossmaxpool.environment import describe_environment
 from lossmaxpool.inference import Precision, evaluate
 from lossmaxpool.models import input_stride
 from lossmaxpool.models.strips import SmallLogits, decide
+from lossmaxpool.runs.config import OptimizationConfig, TrainConfig
+from lossmaxpool.runs.errors import NonFiniteLossError, RunInterruptedError, TrainingError
+from lossmaxpool.runs.folder import LAST, Resume, check_folder, claim_folder, find_checkpoint
+from lossmaxpool.runs.record import CurvePoint, Evaluation, RunRecord
 from lossmaxpool.sampling.draws import mix
 from lossmaxpool.training.building import (
     build_criterion,
@@ -33,10 +37,7 @@ from lossmaxpool.training.building import (
     open_split,
 )
 from lossmaxpool.training.checkpoints import RunState
-from lossmaxpool.training.config import OptimizationConfig, TrainConfig
 from lossmaxpool.training.criteria import MeanCrossEntropyLoss, mean_over_ranks
-from lossmaxpool.training.errors import NonFiniteLossError, RunInterruptedError, TrainingError
-from lossmaxpool.training.folder import LAST, Resume, check_folder, claim_folder, find_checkpoint
 from lossmaxpool.training.hardware import (
     any_rank,
     check_ranks,
@@ -50,7 +51,6 @@ from lossmaxpool.training.interrupts import Interrupt, postponed_interrupt
 from lossmaxpool.training.loading import Batch, LoaderWatch, training_batches
 from lossmaxpool.training.pictures import Photographer
 from lossmaxpool.training.progress import ProgressReport
-from lossmaxpool.training.record import RunRecord
 
 # The arithmetic of inference that is that of training.
 _PRECISION: dict[str, Precision] = {"32": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16"}
@@ -210,13 +210,13 @@ def _train(
                 watch.computed(fabric.device)
 
             if logs:
-                point = {
+                scalars = {
                     "loss": float(mean_over_ranks(torch.stack(losses).sum())),
                     "cross_entropy": float(mean_over_ranks(torch.stack(cross_entropies).mean())),
                     "learning_rate": optimization.lr * rate,
                 }
-                record.curve.append({"step": state.step, **point})
-                fabric.log_dict(point, step=state.step)
+                record.curve.append(CurvePoint(state.step, **scalars))
+                fabric.log_dict(scalars, step=state.step)
             progress.stepped(state.step)
 
             stop = any_rank(interrupt.requested, fabric.device)
@@ -234,7 +234,7 @@ def _train(
                 )
             watch.paused()
 
-        if not record.evaluations or record.evaluations[-1]["step"] < state.step:
+        if not record.evaluations or record.evaluations[-1].step < state.step:
             _evaluate(fabric, state, train_set, val_set, photographer, progress)
             state.keep(LAST)
     if fabric.is_global_zero:
@@ -272,8 +272,10 @@ def _evaluate(
             train_set, config.reporting.evolution, state.step
         )
         state.model.train()
-    evaluation = state.add_evaluation(confusion)
-    fabric.log_dict({key: evaluation[key] for key in ("miou", "pixel_accuracy")}, step=state.step)
+    scores = {"miou": confusion.miou(), "pixel_accuracy": confusion.pixel_accuracy()}
+    state.record.evaluations.append(Evaluation(state.step, **scores, iou=confusion.iou().tolist()))
+    state.record.confusion = confusion.counts.tolist()
+    fabric.log_dict(scores, step=state.step)
     state.write_record()
     progress.evaluated(state.step)
 

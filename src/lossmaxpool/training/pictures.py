@@ -17,7 +17,8 @@ from lossmaxpool.data import IGNORE_INDEX, EvalTransform, Sample, SegmentationDa
 from lossmaxpool.functional import solve
 from lossmaxpool.inference import Precision, predict_ids, predict_logits
 from lossmaxpool.models import ModelDescription
-from lossmaxpool.training.config import LossConfig
+from lossmaxpool.runs.config import LossConfig
+from lossmaxpool.runs.record import Picture
 
 EXAMPLES = "examples"
 EVOLUTION = "evolution"
@@ -49,9 +50,7 @@ class Photographer:
         self.folder = folder
         self.transform = EvalTransform(description.mean, description.std)
 
-    def evolution(
-        self, dataset: SegmentationDataset, count: int, step: int
-    ) -> list[dict[str, str | int]]:
+    def evolution(self, dataset: SegmentationDataset, count: int, step: int) -> list[Picture]:
         """Write the predictions for a few training images after an evaluation.
 
         The images are evenly spaced in the split, the same for every run on it, and are seen whole.
@@ -72,19 +71,17 @@ class Photographer:
             sample = dataset[index]
             image, _ = self.transform(sample)
             ids = predict_ids(self.model, self._on_device(image), precision=self.precision)[0]
-            entry: dict[str, str | int] = {"step": step, "name": sample.name}
+            entry: dict[str, str] = {}
             for kind, pixels in views(sample, ids.cpu(), self.description.colors).items():
                 changing = kind == "prediction"
                 path = f"{EVOLUTION}/{k}.{f'step-{step}' if changing else kind}.png"
                 entry[kind] = path
                 if changing or not (self.folder / path).is_file():
                     write_png(self.folder / path, pixels)
-            entries.append(entry)
+            entries.append(Picture(name=sample.name, step=step, **entry))
         return entries
 
-    def examples(
-        self, dataset: SegmentationDataset, count: int, loss: LossConfig
-    ) -> list[dict[str, str]]:
+    def examples(self, dataset: SegmentationDataset, count: int, loss: LossConfig) -> list[Picture]:
         """Write prediction and weights of a few validation images.
 
         Args:
@@ -105,11 +102,11 @@ class Photographer:
             )[0]
             pictures = views(sample, logits[0].argmax(dim=0), self.description.colors)
             pictures["weights"] = heat_map(sample, weights)
-            entry = {"name": sample.name}
+            entry: dict[str, str] = {}
             for kind, pixels in pictures.items():
                 entry[kind] = f"{EXAMPLES}/{k}.{kind}.png"
                 write_png(self.folder / entry[kind], pixels)
-            entries.append(entry)
+            entries.append(Picture(name=sample.name, step=None, **entry))
         return entries
 
     def _on_device(self, image: Tensor) -> Tensor:

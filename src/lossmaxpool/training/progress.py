@@ -9,7 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from lossmaxpool.training.record import RunRecord
+from lossmaxpool.runs.record import RunRecord
 
 # Seconds between two lines.
 _PAUSE = 10.0
@@ -101,9 +101,9 @@ class ProgressReport:
     def _status(self, step: int) -> str:
         parts = []
         if self.record.curve:
-            parts.append(f"  loss {self.record.curve[-1]['loss']:.3f}")
+            parts.append(f"  loss {self.record.curve[-1].loss:.3f}")
         if self.record.evaluations:
-            parts.append(f"  mIoU {100 * self.record.evaluations[-1]['miou']:.1f} %")
+            parts.append(f"  mIoU {100 * self.record.evaluations[-1].miou:.1f} %")
         done = step - self._first_step
         if done:
             left = (time.monotonic() - self._started) / done * (self.steps - step)

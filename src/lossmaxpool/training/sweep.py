@@ -8,11 +8,8 @@ from itertools import product
 from pathlib import Path
 
 from lossmaxpool.checks import check_norm, check_share
-from lossmaxpool.training.config import MethodId, TrainConfig
+from lossmaxpool.training.config import MAX_POOLED, MethodId, TrainConfig
 from lossmaxpool.training.many import Planned
-
-# The methods that have a weighting set; of the others, p and min_support change nothing.
-MAX_POOLED: tuple[MethodId, ...] = ("loss-only", "lmp")
 
 
 @dataclass(frozen=True)

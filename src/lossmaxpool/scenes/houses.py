@@ -5,16 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, copysign
 from random import Random
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lossmaxpool.data.streets.camera import NEAR, Camera
-from lossmaxpool.data.streets.classes import Street
-from lossmaxpool.data.streets.layout import FAR, Building, Scene
-from lossmaxpool.data.streets.light import Light
-from lossmaxpool.data.streets.noise import Floats, channels, pick, sample
+from lossmaxpool.scenes.layout import FAR, Building, Scene, Street, pick
+from lossmaxpool.scenes.view import NEAR, Camera, Floats, Light, Plate, centers, channels, sample
 
 _WALLS = (
     (196, 178, 150), (214, 200, 172), (178, 140, 112), (160, 96, 76), (186, 186, 184),
@@ -27,6 +23,10 @@ _ROOFS = ((128, 66, 52), (92, 82, 80), (110, 74, 62), (70, 72, 80))
 # Materials of a wall.
 _WALL, _GLASS, _FRAME, _BASE, _SHOP, _SIGN, _ROOF, _PIPE, _LIT = range(9)
 _CONTRAST = np.array((1, 4.5, 1, 1.2, 4, 1, 1, 1, 1), dtype=np.float32)
+# Across a bay: plain wall, window frame, window, its middle bar, shop window only, rain pipe.
+_PLAIN, _JAMB, _PANE, _BAR, _DISPLAY, _DRAIN = range(6)
+_STEP = 0.03
+"""Up a wall, materials are told apart to this many meters."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,6 @@ def _draw_style(seed: int, low: bool, light: Light) -> _Style:
     )
 
 
-# Across a bay: plain wall, window frame, window, its middle bar, shop window only, rain pipe.
-_PLAIN, _JAMB, _PANE, _BAR, _DISPLAY, _DRAIN = range(6)
-_STEP = 0.03
-"""Up a wall, materials are told apart to this many metres."""
-
-
 def _materials(
     style: _Style, along: Floats, y: Floats, length: float, height: float
 ) -> NDArray[np.intp]:
@@ -80,15 +74,14 @@ def _materials(
     A wall is a table: what lies where across a bay, times what lies where up the wall.
 
     Args:
-        style: of the house.
-        along: metres along the wall, (1, columns).
-        y: metres above the ground, (rows, columns).
-        length: of the wall.
-        height: of the wall.
+        style: Of the house.
+        along: Meters along the wall, (1, columns).
+        y: Meters above the ground, (rows, columns).
+        length: Of the wall.
+        height: Of the wall.
     """
     wide, tall = style.window
-    bays = max(1, round(length / style.bay))
-    a = along * (bays / length)
+    a = along * (max(1, round(length / style.bay)) / length)
     across = np.abs(a - np.floor(a) - 0.5)
     column = np.where(across < 0.4, _DISPLAY, _PLAIN)
     column[across < wide / 2 + 0.06] = _JAMB
@@ -123,16 +116,13 @@ def _materials(
     return material
 
 
-def _shade(
-    style: _Style,
-    material: NDArray[np.intp],
-    along: Floats,
-    y: Floats,
-    lit: Floats,
-    light: Light,
-) -> Floats:
-    """Colours of a wall before haze: (3, rows, columns)."""
-    gains = np.repeat(lit[:, 0], 9, axis=1)
+def _wall(
+    style: _Style, light: Light, normal: tuple[float, float, float], along: Floats, y: Floats,
+    size: tuple[float, float], z: Floats | float,
+) -> Floats:  # fmt: skip
+    """Colors of a wall of some length and height: (3, rows, columns)."""
+    material = _materials(style, along, y, *size)
+    gains = np.repeat(light.on(normal)[:, 0], 9, axis=1)
     # Glass mirrors the sky rather than the sun; a lit window shines by itself.
     gains[:, _GLASS] = gains[:, _SHOP] = channels(light.ambient)[:, 0, 0] * 1.1
     gains[:, _LIT] = 1.0
@@ -143,14 +133,7 @@ def _shade(
     tone += 1
     colors: Floats = np.take(style.albedo.T * gains, material, axis=1)
     colors *= tone
-    return colors
-
-
-def _haze(colors: Floats, distance: Floats | np.floating[Any], light: Light) -> None:
-    """Fades colours (3, rows, columns) to the haze, in place."""
-    clear = np.exp(-light.density * distance)
-    colors *= clear
-    colors += (1 - clear) * channels(light.haze)
+    return light.haze_over(colors, z)
 
 
 def _clamp(value: int, limit: int) -> int:
@@ -164,47 +147,25 @@ def _front_columns(camera: Camera, house: Building) -> tuple[int, int]:
     return first, last
 
 
-def _side_wall(
-    pixels: Floats,
-    ids: NDArray[np.uint8],
-    camera: Camera,
-    house: Building,
-    light: Light,
-    style: _Style,
-) -> None:
+def _side_wall(plate: Plate, house: Building, style: _Style) -> None:
     """The front along the street; every column of it has one distance."""
+    camera = plate.camera
     first, last = _front_columns(camera, house)
     if first >= last:
         return
-    columns = np.arange(first, last, dtype=np.float32) + 0.5
-    z = (camera.focal * house.x / (columns - camera.vanishing))[None, :]
+    z = (camera.focal * house.x / (centers(first, last) - camera.vanishing))[None, :]
     meters = z / camera.focal
     top = int(max(0, (camera.horizon - (house.height - camera.altitude) / meters).min()))
     bottom = int(min(camera.height, (camera.horizon + camera.altitude / meters).max() + 1))
-    rows = np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5
-    y = camera.altitude - (rows - camera.horizon) * meters
-    along = z - house.z1
-    material = _materials(style, along, y, house.z2 - house.z1, house.height)
-    lit = light.on((-copysign(1, house.x), 0, 0))
-    colors = _shade(style, material, along, y, lit, light)
-    _haze(colors, z, light)
-    inside = (y >= 0) & (y <= house.height)
-    np.copyto(pixels[:, top:bottom, first:last], colors, where=inside)
-    ids[top:bottom, first:last][inside] = Street.BUILDING
+    y = camera.altitude - (centers(top, bottom)[:, None] - camera.horizon) * meters
+    normal, size = (-copysign(1, house.x), 0.0, 0.0), (house.z2 - house.z1, house.height)
+    colors = _wall(style, plate.light, normal, z - house.z1, y, size, z)
+    plate.put(top, first, colors, Street.BUILDING, (y >= 0) & (y <= house.height))
 
 
-def _front_wall(
-    pixels: Floats,
-    ids: NDArray[np.uint8],
-    camera: Camera,
-    x1: float,
-    x2: float,
-    z: float,
-    height: float,
-    light: Light,
-    style: _Style,
-) -> None:
+def _front_wall(plate: Plate, x1: float, x2: float, z: float, height: float, style: _Style) -> None:
     """A wall that faces the camera, from x1 to x2 at one distance."""
+    camera = plate.camera
     left, top = camera.project(x1, height, z)
     right, bottom = camera.project(x2, 0, z)
     first, last = (_clamp(round(u), camera.width) for u in (left, right))
@@ -212,129 +173,91 @@ def _front_wall(
     if first >= last or above >= below or z <= NEAR:
         return
     scale = camera.scale(z)
-    along = ((np.arange(first, last, dtype=np.float32) + 0.5 - left) / scale)[None, :]
-    y = ((bottom - np.arange(above, below, dtype=np.float32) - 0.5) / scale)[:, None]
-    y = np.broadcast_to(y, (below - above, last - first))
-    material = _materials(style, along, y, x2 - x1, height)
-    colors = _shade(style, material, along, y, light.on((0, 0, -1)), light)
-    _haze(colors, np.float32(z), light)
-    pixels[:, above:below, first:last] = colors
-    ids[above:below, first:last] = Street.BUILDING
+    along = ((centers(first, last) - left) / scale)[None, :]
+    y = np.broadcast_to(
+        ((bottom - centers(above, below)) / scale)[:, None], (below - above, last - first)
+    )
+    colors = _wall(style, plate.light, (0, 0, -1), along, y, (x2 - x1, height), z)
+    plate.put(above, first, colors, Street.BUILDING)
 
 
-def _roof(
-    pixels: Floats,
-    ids: NDArray[np.uint8],
-    camera: Camera,
-    house: Building,
-    light: Light,
-    style: _Style,
-) -> None:
+def _roof(plate: Plate, house: Building, style: _Style) -> None:
     """The slope of a roof above a front, column by column."""
-    ridge_x, ridge_y = house.x + copysign(1, house.x) * 3.5, house.height + 2.6
+    camera, light, side = plate.camera, plate.light, copysign(1, house.x)
     first, last = _front_columns(camera, house)
     if first >= last:
         return
-    columns = np.arange(first, last, dtype=np.float32) + 0.5
+    columns = centers(first, last)
     z_front = camera.focal * house.x / (columns - camera.vanishing)
-    z_ridge = camera.focal * ridge_x / (columns - camera.vanishing)
+    z_ridge = camera.focal * (house.x + side * 3.5) / (columns - camera.vanishing)
     eaves = camera.horizon - camera.focal * (house.height - camera.altitude) / z_front
-    ridge = camera.horizon - camera.focal * (ridge_y - camera.altitude) / z_ridge
+    ridge = camera.horizon - camera.focal * (house.height + 2.6 - camera.altitude) / z_ridge
     # The ridge ends where the house does; beyond it the gable cuts the slope off.
     run = np.clip((house.z2 - z_front) / np.maximum(z_ridge - z_front, 1e-3), 0, 1)
     ridge = eaves + (ridge - eaves) * run
     top, bottom = int(max(0, ridge.min())), int(min(camera.height, eaves.max() + 1))
     if top >= bottom:
         return
-    rows = np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5
-    inside = (rows >= ridge) & (rows <= eaves)
-    lit = light.on((-copysign(1, house.x) * 0.6, 0.8, 0))
+    rows = centers(top, bottom)[:, None]
     tiles = 0.92 + 0.1 * sample(0.5, rows * 3, (z_front * 20)[None, :])
-    colors = channels(style.albedo[_ROOF]) * lit * tiles
-    _haze(colors, z_front, light)
-    np.copyto(pixels[:, top:bottom, first:last], colors, where=inside)
-    ids[top:bottom, first:last][inside] = Street.BUILDING
+    colors = channels(style.albedo[_ROOF]) * light.on((-side * 0.6, 0.8, 0)) * tiles
+    inside = (rows >= ridge) & (rows <= eaves)
+    plate.put(top, first, light.haze_over(colors, z_front), Street.BUILDING, inside)
 
 
-def paint_houses(
-    pixels: Floats, ids: NDArray[np.uint8], camera: Camera, scene: Scene, light: Light
-) -> None:
-    """Draws what closes the street, then every house from far to near.
-
-    Args:
-        pixels: (3, H, W) float32, written.
-        ids: (H, W) uint8, written.
-        camera: the view.
-        scene: where the houses stand.
-        light: of the scene.
-    """
-    if scene.end == "houses":
-        rng = Random(scene.seed + 1)
-        x = -60.0
-        while x < 60:
-            width, height = rng.uniform(12, 24), rng.uniform(7, 16)
-            style = _draw_style(scene.seed + int(x), False, light)
-            _front_wall(pixels, ids, camera, x, x + width, FAR + 5, height, light, style)
-            x += width
-    else:
-        _treeline(pixels, ids, camera, light, scene.seed)
-    for house in scene.buildings:
-        style = _draw_style(house.seed, house.height < 7.5, light)
-        far_x = house.x + copysign(1, house.x) * 9
-        x1, x2 = min(house.x, far_x), max(house.x, far_x)
-        if not house.abuts:
-            _front_wall(pixels, ids, camera, x1, x2, house.z1, house.height, light, style)
-        if style.pitched:
-            _gable(pixels, ids, camera, house, light, style)
-            _roof(pixels, ids, camera, house, light, style)
-        _side_wall(pixels, ids, camera, house, light, style)
-
-
-def _gable(
-    pixels: Floats,
-    ids: NDArray[np.uint8],
-    camera: Camera,
-    house: Building,
-    light: Light,
-    style: _Style,
-) -> None:
+def _gable(plate: Plate, house: Building, style: _Style) -> None:
     """The triangle of a wall under a pitched roof."""
     if house.z1 <= NEAR:
         return
-    sign = copysign(1, house.x)
-    base_l, eaves = camera.project(house.x, house.height, house.z1)
-    base_r, _ = camera.project(house.x + sign * 7, house.height, house.z1)
+    camera, light = plate.camera, plate.light
+    near, eaves = camera.project(house.x, house.height, house.z1)
+    far, _ = camera.project(house.x + copysign(7, house.x), house.height, house.z1)
     _, peak = camera.project(house.x, house.height + 2.6, house.z1)
-    left, right = sorted((base_l, base_r))
+    left, right = sorted((near, far))
     first, last = (_clamp(round(u), camera.width) for u in (left, right))
     top, bottom = (_clamp(round(v), camera.height) for v in (peak, eaves))
     if first >= last or top >= bottom:
         return
-    columns = np.arange(first, last, dtype=np.float32)[None, :] + 0.5
-    rows = np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5
+    columns, rows = centers(first, last)[None, :], centers(top, bottom)[:, None]
     half = (right - left) / 2
     inside = np.abs(columns - left - half) / half < (rows - peak) / (eaves - peak)
-    color = channels(style.albedo[_WALL]) * light.on((0, 0, -1))
-    _haze(color, np.float32(house.z1), light)
-    np.copyto(pixels[:, top:bottom, first:last], color, where=inside)
-    ids[top:bottom, first:last][inside] = Street.BUILDING
+    color = light.haze_over(channels(style.albedo[_WALL]) * light.on((0, 0, -1)), house.z1)
+    plate.put(top, first, np.broadcast_to(color, (3, *inside.shape)), Street.BUILDING, inside)
 
 
-def _treeline(
-    pixels: Floats, ids: NDArray[np.uint8], camera: Camera, light: Light, seed: int
-) -> None:
+def _treeline(plate: Plate, seed: int) -> None:
     """A wood at the end of the street."""
+    camera, light = plate.camera, plate.light
     columns = np.arange(camera.width, dtype=np.float32)
     still = np.zeros(1, dtype=np.float32) + seed % 256
     bumps = sample(1.7, still, columns * 0.6) + 0.12 * sample(0.9, still, columns * 1.5)
     scale = camera.scale(FAR)
     crest = camera.horizon - scale * np.clip(8 + 1.6 * bumps - camera.altitude, 3, 20)
-    bottom = int(camera.horizon + scale * camera.altitude) + 1
-    top = int(max(0, crest.min()))
+    top, bottom = int(max(0, crest.min())), int(camera.horizon + scale * camera.altitude) + 1
     rows = np.arange(top, bottom, dtype=np.float32)[:, None]
-    inside = rows > crest
     tone = 0.85 + 0.22 * sample(0.9, rows * 1.3, columns[None, :] * 1.3)
     colors = channels((74, 100, 52)) * light.on((0, 0.6, -0.6)) * tone
-    _haze(colors, np.float32(FAR), light)
-    np.copyto(pixels[:, top:bottom], colors, where=inside)
-    ids[top:bottom][inside] = Street.VEGETATION
+    plate.put(top, 0, light.haze_over(colors, FAR), Street.VEGETATION, rows > crest)
+
+
+def paint_houses(plate: Plate, scene: Scene) -> None:
+    """Draws what closes the street, then every house from far to near."""
+    if scene.end == "houses":
+        rng = Random(scene.seed + 1)
+        x = -60.0
+        while x < 60:
+            width, height = rng.uniform(12, 24), rng.uniform(7, 16)
+            style = _draw_style(scene.seed + int(x), False, plate.light)
+            _front_wall(plate, x, x + width, FAR + 5, height, style)
+            x += width
+    else:
+        _treeline(plate, scene.seed)
+    for house in scene.buildings:
+        style = _draw_style(house.seed, house.height < 7.5, plate.light)
+        x1, x2 = sorted((house.x, house.x + copysign(9, house.x)))
+        if not house.abuts:
+            _front_wall(plate, x1, x2, house.z1, house.height, style)
+        if style.pitched:
+            _gable(plate, house, style)
+            _roof(plate, house, style)
+        _side_wall(plate, house, style)

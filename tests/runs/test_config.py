@@ -3,18 +3,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from lossmaxpool.data import DataConfig
-from lossmaxpool.training.config import (
+from lossmaxpool.runs.config import (
+    NEUTRAL,
+    HardwareConfig,
     LossConfig,
     OptimizationConfig,
     ReportingConfig,
     SamplingConfig,
     TrainConfig,
+    decisive,
     differences,
+    flat,
 )
 
 
@@ -60,6 +65,42 @@ def test_plain_values_survive_yaml() -> None:
     plain = config.to_dict()
     assert yaml.safe_load(yaml.safe_dump(plain)) == plain
     assert plain["data"]["root"] == "some/where"
+
+
+def test_plain_values_come_back_under_old_and_new_names() -> None:
+    config = TrainConfig(loss=LossConfig(p=math.inf), optimization=OptimizationConfig(steps=3))
+    plain = config.to_dict()
+    assert TrainConfig.from_dict(plain) == config
+    plain["optimisation"] = plain.pop("optimization")
+    plain["loss"]["p"] = "inf"  # as a record holds it
+    assert TrainConfig.from_dict(plain) == config
+    with pytest.raises(ValueError, match="both are given"):
+        TrainConfig.from_dict(plain | {"optimization": {}})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"loss": {"bootstrap_k": 0}}, "loss.bootstrap_k is 0: expected at least 1"),
+        ({"loss": {"p": 0.5}}, "p must be a norm exponent"),
+        ({"method": "LMP"}, "method is LMP: expected 'base'.* Did you mean 'lmp'"),
+        ({"loss": {"q": 2}}, "there is no option loss.q"),
+        ({"optimization": {"steps": "many"}}, "optimization.steps is many: expected a valid int"),
+        ({"data": {"name": "street-scenes", "root": "x"}}, "have no folder"),
+    ],
+)
+def test_plain_values_that_are_wrong_are_named(content: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainConfig.from_dict(content)
+
+
+def test_precision_decides_a_result_and_the_device_does_not() -> None:
+    def options(**hardware: Any) -> dict[str, Any]:
+        return decisive(TrainConfig(hardware=HardwareConfig(**hardware)).to_dict())
+
+    assert options() == options(accelerator="gpu", workers=0, threads=3)
+    assert options() != options(precision="bf16-mixed")
+    assert flat(TrainConfig().to_dict()).keys() >= NEUTRAL
 
 
 def test_differences_are_dotted() -> None:

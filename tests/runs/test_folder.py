@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from lossmaxpool.training import TrainingError, train
-from lossmaxpool.training.checkpoints import LAST
-from lossmaxpool.training.folder import CONFIG, check_folder, claimed_output, is_unused
-from lossmaxpool.training.record import RECORD
 from tests.training.runs import tiny
+
+from lossmaxpool.runs.folder import CONFIG, LAST, check_folder, claimed_output, is_unused
+from lossmaxpool.runs.record import RECORD
+from lossmaxpool.training import TrainingError, train
 
 
 def left_behind(folder: Path, status: str, *, checkpoint: bool = False) -> Path:

@@ -1,1 +1,0 @@
-"""The embedded street scenes, one idea per file: layout, light, ground, houses, objects."""

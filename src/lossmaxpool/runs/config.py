@@ -1,0 +1,406 @@
+"""The configuration of a run: code, flags, YAML files and records share these dataclasses.
+
+pydantic checks types and ranges wherever one of them is made, so that a value is refused with the
+same words from Python, from the command and from a file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, field
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from lossmaxpool.checks import check_norm, check_share
+from lossmaxpool.data import DataConfig
+from lossmaxpool.models import ModelConfig
+from lossmaxpool.sampling.draws import Weighting, check_weighting
+from lossmaxpool.spelling import did_you_mean
+
+MethodId = Literal["base", "base+", "loss-only", "lmp", "inverse-median", "bootstrap"]
+# The methods with the paper's sampler; the others draw uniformly.
+SAMPLED: tuple[MethodId, ...] = ("base+", "lmp")
+# The methods with a weighting set; p and min_support change nothing for the others.
+MAX_POOLED: tuple[MethodId, ...] = ("loss-only", "lmp")
+# Options that do not decide the result of a run: where the data lies, where it computes, how often
+# it reports. A run may be resumed under other ones, and runs that differ in nothing else are
+# compared with each other. The precision is not among them.
+NEUTRAL = frozenset(
+    {
+        "data.root", "data.sbd", "data.classes",
+        "hardware.accelerator", "hardware.devices", "hardware.num_nodes", "hardware.strategy",
+        "hardware.workers", "hardware.threads", "hardware.cache",
+        "reporting.eval_every", "reporting.checkpoint_every", "reporting.keep_checkpoints",
+        "reporting.log_every", "reporting.examples", "reporting.evolution",
+    }
+)  # fmt: skip
+# Groups that had another name in version 0.1.
+RENAMED = {"optimisation": "optimization"}
+
+_T = TypeVar("_T")
+_STRICT = ConfigDict(extra="forbid")
+
+
+def _settings(group: str) -> Callable[[type[_T]], type[_T]]:
+    """Let a pydantic dataclass answer a wrong value with one sentence that names its option.
+
+    Args:
+        group: The group of the options, empty for the outermost.
+    """
+
+    def decorate(cls: type[_T]) -> type[_T]:
+        original = cls.__init__
+
+        @wraps(original)
+        def init(self: _T, *values: Any, **options: Any) -> None:
+            try:
+                original(self, *values, **options)
+            except ValidationError as error:
+                raise ValueError(_explained(error, group)) from None
+
+        cast(Any, cls).__init__ = init
+        return cls
+
+    return decorate
+
+
+def _explained(error: ValidationError, group: str) -> str:
+    return "; ".join(_sentence(one, group) for one in error.errors())
+
+
+def _sentence(error: ErrorDetails, group: str) -> str:
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    key = ".".join(map(str, (*filter(None, [group]), *error["loc"])))
+    if error["type"] == "unexpected_keyword_argument":
+        return f"there is no option {key}"
+    expected = error["msg"].removeprefix("Input should be ")
+    hint = ""
+    if error["type"] == "literal_error":
+        choices = error["ctx"]["expected"].replace(" or ", ", ").split(", ")
+        hint = did_you_mean(str(error["input"]), [choice.strip("'") for choice in choices])
+    return f"{key} is {error['input']}: expected {expected}{hint and '. '}{hint}"
+
+
+def _within(expected: str, holds: Callable[[Any], bool]) -> AfterValidator:
+    def check(value: Any) -> Any:
+        if not holds(value):
+            raise PydanticCustomError("range", "{expected}", {"expected": expected})
+        return value
+
+    return AfterValidator(check)
+
+
+_Count = Annotated[int, _within("at least 1", lambda value: value >= 1)]
+_CountOrNone = Annotated[int, _within("0 or more", lambda value: value >= 0)]
+_Positive = Annotated[float, _within("positive and finite", lambda v: 0 < v < math.inf)]
+_NotNegative = Annotated[float, _within("0 or more", lambda value: value >= 0)]
+_Below1 = Annotated[float, _within("in [0, 1)", lambda value: 0 <= value < 1)]
+_Share = Annotated[float, _within("in [0, 1]", lambda value: 0 <= value <= 1)]
+
+
+@_settings("loss")
+@dataclass(config=_STRICT)
+class LossConfig:
+    """The options of the losses; each method reads the ones that concern it.
+
+    Args:
+        p: Norm of the weighting set, in [1, inf] (Rota Bulò et al. 2017, Eq. 5); as a flag or in a
+            file, infinity is written ".inf".
+        min_support: Least share of the valid pixels that the weights may rest on, in (0, 1].
+        pool: Pixels that share one weighting set: of an image, of the batch, or of all devices.
+        bootstrap_k: Highest pixel losses that the bootstrapped loss keeps per image.
+        label_smoothing: Probability mass moved from the true class to all classes, in [0, 1).
+    """
+
+    p: float = 1.3
+    min_support: float = 0.25
+    pool: Literal["image", "batch", "world"] = "image"
+    bootstrap_k: _Count = 512
+    label_smoothing: _Below1 = 0.0
+
+    def __post_init__(self) -> None:
+        check_norm(self.p)
+        check_share("loss.min_support", self.min_support)
+
+
+@_settings("sampling")
+@dataclass(config=_STRICT)
+class SamplingConfig:
+    """The performance-driven sampler of the methods that have it (Rota Bulò et al. 2017, Sect. 4).
+
+    The paper states none of these values: all of them are assumptions.
+
+    Args:
+        blend: Probability of a draw by class, in [0, 1]; the other draws are uniform.
+        weighting: Draw classes by "inverse", 1 / IoU, or by "complement", 1 - IoU.
+        floor: Least IoU, or weight, that a class is drawn by, in (0, 1].
+        temperature: 1 is the plain weighting; above, the classes are more equally likely.
+        update_interval: Steps between two changes of the probabilities.
+        half_life: Batches after which a batch counts half in the running IoU.
+    """
+
+    blend: _Share = 0.5
+    weighting: Weighting = "inverse"
+    floor: float = 0.05
+    temperature: float = 1.0
+    update_interval: _Count = 32
+    half_life: _Positive = 200.0
+
+    def __post_init__(self) -> None:
+        check_weighting(self.weighting, self.floor, self.temperature)
+
+
+@_settings("optimization")
+@dataclass(config=_STRICT)
+class OptimizationConfig:
+    """Stochastic gradient descent with poly decay over random crops.
+
+    Args:
+        steps: Optimization steps.
+        batch_size: Crops per step, over all devices.
+        accumulate: Parts of a batch that are computed one after another, to save memory. Batch
+            statistics and means over pixels are then those of a part.
+        crop_size: Height and width of a crop in pixels.
+        scale_range: Least and greatest random scale of an image before the crop.
+        flip: Mirror every other crop from left to right.
+        lr: Learning rate of the encoder.
+        head_lr_multiplier: Learning rate of everything but the encoder, as a multiple of ``lr``.
+        head_bias_lr_multiplier: Learning rate of the biases among these, which then do not decay;
+            None: like their weights. DeepLabV2's is 20.
+        momentum: Momentum of the descent.
+        weight_decay: Weight decay of every other parameter.
+        poly_power: The rate falls as (1 - step / steps) ** poly_power.
+        warmup: Steps over which the rate rises linearly from 0.
+    """
+
+    steps: _Count = 600
+    batch_size: _Count = 8
+    accumulate: int = 1
+    crop_size: tuple[_Count, _Count] = (224, 224)
+    scale_range: tuple[_Positive, _Positive] = (0.5, 2.0)
+    flip: bool = True
+    lr: _Positive = 0.01
+    head_lr_multiplier: _Positive = 10.0
+    head_bias_lr_multiplier: _Positive | None = None
+    momentum: _Below1 = 0.9
+    weight_decay: _NotNegative = 1e-4
+    poly_power: _NotNegative = 0.9
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        if self.accumulate < 1 or self.batch_size % self.accumulate:
+            raise ValueError(
+                f"optimization.accumulate is {self.accumulate}: expected a divisor of the "
+                f"batch_size, {self.batch_size}"
+            )
+        if self.scale_range[0] > self.scale_range[1]:
+            raise ValueError(
+                f"optimization.scale_range is {self.scale_range}: expected the least scale first"
+            )
+        if not 0 <= self.warmup <= self.steps:
+            raise ValueError(
+                f"optimization.warmup is {self.warmup}: expected between 0 and the {self.steps} "
+                "steps of the run"
+            )
+
+
+@_settings("hardware")
+@dataclass(config=_STRICT)
+class HardwareConfig:
+    """Where and how a run computes; handed to Lightning as it is.
+
+    Args:
+        accelerator: "auto", "cpu", "gpu", ...
+        devices: Number of devices per node, or "auto"; a comparison takes one per run.
+        num_nodes: Number of nodes.
+        strategy: "auto", "ddp", ...
+        precision: "32", or mixed precision in bfloat16 or float16.
+        channels_last: Keep images and weights in the memory format of the fastest convolutions.
+        workers: Processes that load images; 0 loads them in the main process.
+        threads: Threads of the computation in each process; 0 leaves the choice to torch.
+        cache: Keep every image in memory once it is decoded (or drawn).
+    """
+
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    num_nodes: _Count = 1
+    strategy: str = "auto"
+    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
+    channels_last: bool = True
+    workers: _CountOrNone = 2
+    threads: _CountOrNone = 0
+    cache: bool = False
+
+
+@_settings("reporting")
+@dataclass(config=_STRICT)
+class ReportingConfig:
+    """What a run writes down, and how often.
+
+    Args:
+        eval_every: Steps between evaluations; 0 evaluates once, at the end.
+        checkpoint_every: Steps between checkpoints; one is also written after every evaluation.
+        keep_checkpoints: Evaluations, the last ones, of which the checkpoint stays; 0 keeps the
+            last and the best checkpoint alone.
+        log_every: Steps between the entries of the learning curve.
+        examples: Validation images of which the run folder keeps prediction and weights.
+        evolution: Training images of which it keeps the prediction at every evaluation.
+    """
+
+    eval_every: _CountOrNone = 0
+    checkpoint_every: _Count = 100
+    keep_checkpoints: _CountOrNone = 0
+    log_every: _Count = 10
+    examples: _CountOrNone = 4
+    evolution: _CountOrNone = 2
+
+
+@_settings("")
+@dataclass(config=_STRICT)
+class TrainConfig:
+    """One training run.
+
+    Args:
+        method: "base" is the mean cross-entropy and "loss-only" loss max-pooling, both with uniform
+            sampling; "base+" and "lmp" are the same with the sampler; "inverse-median" and
+            "bootstrap" are their rivals.
+        seed: Decides the initial weights, the batches, their augmentation and the dropout.
+        data: The data set.
+        model: The network.
+        optimization: The descent and its crops.
+        loss: The options of the losses.
+        sampling: The options of the sampler.
+        hardware: Devices, precision, workers.
+        reporting: Evaluations, checkpoints, curves.
+
+    Raises:
+        ValueError: The workers draw further ahead than the sampler's interval allows.
+    """
+
+    method: MethodId = "base"
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    reporting: ReportingConfig = field(default_factory=ReportingConfig)
+
+    def __post_init__(self) -> None:
+        # What the loader draws ahead (two batches per worker) and Lightning (one more) is decided
+        # by an IoU that must be known by then.
+        ahead = math.ceil((2 * self.hardware.workers + 1) / self.optimization.accumulate)
+        interval = self.sampling.update_interval
+        if self.draws_by_class and ahead > interval:
+            raise ValueError(
+                f"sampling.update_interval is {interval}: {self.hardware.workers} workers draw "
+                f"{ahead} batches ahead, so that {self.method} needs at least {ahead}; raise it, "
+                "or lower hardware.workers to "
+                f"{(interval * self.optimization.accumulate - 1) // 2}"
+            )
+
+    @property
+    def draws_by_class(self) -> bool:
+        """Whether the crops follow the IoU of the classes."""
+        return self.method in SAMPLED and self.sampling.blend > 0
+
+    def ends_step(self, part: int) -> bool:
+        """Return whether a part of a batch, counted from 0 over the run, is its last."""
+        return (part + 1) % self.optimization.accumulate == 0
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> TrainConfig:
+        """Return the configuration of plain values, as YAML and JSON hold them.
+
+        Args:
+            content: Values of this version or of 0.1.
+
+        Raises:
+            ValueError: An option that does not exist, or a value out of its range.
+        """
+        try:
+            return TypeAdapter(cls).validate_python(with_new_names(content))
+        except ValidationError as error:
+            raise ValueError(_explained(error, "")) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as plain values, as YAML and JSON hold them."""
+        plain = _plain(asdict(self))
+        assert isinstance(plain, dict)
+        return plain
+
+
+def with_new_names(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of version 0.1 under the names of this version.
+
+    Raises:
+        ValueError: A group is there under both names.
+    """
+    for old, new in RENAMED.items():
+        if old in content and new in content:
+            raise ValueError(f"{old} is the old name of {new}: both are given; keep {new}")
+    return {RENAMED.get(key, key): value for key, value in content.items()}
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the options of a nested configuration by their dotted names.
+
+    Example:
+        >>> flat({"seed": 3, "loss": {"p": 1.3}})
+        {'seed': 3, 'loss.p': 1.3}
+    """
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that decide the result of a run, by their dotted names.
+
+    Args:
+        config: A configuration from :meth:`TrainConfig.to_dict`, of this version or of 0.1.
+    """
+    options = flat(with_new_names(config))
+    return {key: value for key, value in options.items() if key not in NEUTRAL}
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, str]:
+    """Return the dotted keys in which two plain configurations differ, each with "old -> new".
+
+    Args:
+        a: A configuration from ``TrainConfig.to_dict``.
+        b: Another one.
+
+    Returns:
+        Nothing where they are equal.
+
+    Example:
+        >>> differences({"loss": {"p": 1.3}}, {"loss": {"p": 1.7}})
+        {'loss.p': '1.3 -> 1.7'}
+    """
+    left, right = flat(with_new_names(a)), flat(with_new_names(b))
+    return {
+        key: f"{left.get(key)} -> {right.get(key)}"
+        for key in sorted({*left, *right})
+        if left.get(key) != right.get(key)
+    }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

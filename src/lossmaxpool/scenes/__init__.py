@@ -1,0 +1,96 @@
+"""The embedded street scenes: from a random generator to a photograph and its mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from lossmaxpool.scenes import roadside, traffic
+from lossmaxpool.scenes.ground import cast_shadows, paint_ground, paint_sky
+from lossmaxpool.scenes.houses import paint_houses
+from lossmaxpool.scenes.layout import COLORS, NAMES, Object, Street, Thing, draw_scene
+from lossmaxpool.scenes.view import NEAR, Brush, Camera, Floats, Plate, draw_camera, draw_light
+
+__all__ = ["COLORS", "NAMES", "render"]
+
+_SUPERSAMPLING = 2
+
+_DRAW: dict[Thing, Callable[[Brush], None]] = {
+    "car": traffic.draw_car,
+    "person": traffic.draw_person,
+    "rider": traffic.draw_rider,
+    "lamp": roadside.draw_lamp,
+    "sign": roadside.draw_sign,
+    "light": roadside.draw_traffic_light,
+    "tree": roadside.draw_tree,
+    "bin": roadside.draw_bin,
+    "fence": roadside.draw_fence,
+    "hedge": roadside.draw_hedge,
+    "bollard": roadside.draw_bollard,
+}
+
+
+def render(
+    rng: np.random.Generator, height: int, width: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Draws one street scene, which the generator alone decides.
+
+    Everything inside the street stands in front of the houses that line it: sky, ground and houses
+    come first and the rest follows from far to near.
+
+    Args:
+        rng: Decides everything.
+        height: Of the picture in pixels.
+        width: Of the picture in pixels.
+
+    Returns:
+        Picture (H, W, 3) uint8 and mask (H, W) uint8 of indices of ``NAMES``, 255 where unlabeled.
+    """
+    camera = draw_camera(rng, height * _SUPERSAMPLING, width * _SUPERSAMPLING)
+    light, scene = draw_light(rng), draw_scene(rng)
+    size = (camera.height, camera.width)
+    pixels = np.empty((3, *size), dtype=np.float32)
+    plate = Plate(pixels, np.full(size, Street.SKY, dtype=np.uint8), camera, light)
+    paint_sky(plate, scene.seed)
+    shadow = cast_shadows(camera, scene, light)
+    paint_ground(plate, scene, shadow)
+    paint_houses(plate, scene)
+    brush = Brush(plate)
+    for thing in scene.objects:
+        if thing.z > NEAR or thing.length:
+            brush.take(thing, _shadow_on(thing, camera, shadow))
+            _DRAW[thing.thing](brush)
+    mask = np.array(brush.mask)[::_SUPERSAMPLING, ::_SUPERSAMPLING].copy()
+    return _photograph(brush.picture, rng), mask
+
+
+def _shadow_on(thing: Object, camera: Camera, shadow: Floats) -> float:
+    """The shadow on the ground beside an object, which also lies on the object itself."""
+    # Beside it towards the middle of the street: at its foot lies the object's own shadow.
+    column, row = camera.project(thing.x - thing.side * 0.9, 0, thing.z + 0.4)
+    inside = 0 <= column < camera.width and 0 <= row < camera.height
+    return float(shadow[int(row), int(column)]) if inside else 0.0
+
+
+def _photograph(view: Image.Image, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """What a camera makes of a view: exposure, blur, noise and compression."""
+    picture = view.reduce(_SUPERSAMPLING)
+    blur = rng.uniform(0.0, 0.55)
+    if blur > 0.2:
+        picture = picture.filter(ImageFilter.BoxBlur(blur))
+    # Rows of all channels together: NumPy is slow along a last axis of three.
+    pixels = np.asarray(picture).reshape(picture.height, -1)
+    balance = rng.normal(1.0, 0.015, 3).astype(np.float32) * np.float32(rng.uniform(0.95, 1.15))
+    exposed = pixels * np.tile(balance, picture.width)
+    # The sum of two uniform bytes is close enough to a normal deviate, and cheap: its deviation
+    # is 256 / sqrt(6) = 104.5.
+    first, second = rng.integers(0, 256, (2, *pixels.shape), dtype=np.uint8)
+    exposed += (first.astype(np.float32) + second - 255) * np.float32(rng.uniform(1.5, 5) / 104.5)
+    developed = np.clip(exposed, 0, 255).astype(np.uint8).reshape(picture.height, -1, 3)
+    store = BytesIO()
+    Image.fromarray(developed).save(store, "JPEG", quality=int(rng.integers(55, 92)))
+    return np.array(Image.open(store))

@@ -1,0 +1,302 @@
+"""How a street is seen: the camera, the light of the hour, textures, and the brush that draws.
+
+The drawing computes with IEEE arithmetic alone, and takes powers and exponentials in float64, to be
+rounded to float32: the instruction sets of processors differ in the last bit of such functions, and
+a scene must be the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from math import cos, exp, radians, sin
+from random import Random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from lossmaxpool.scenes.layout import Object, Street
+
+Floats = NDArray[np.floating[Any]]
+"""Pictures are float32 and planar, (3, H, W): NumPy is slow along a last axis of three."""
+Ids = NDArray[np.uint8]
+RGB = tuple[float, float, float]
+Color = tuple[int, int, int]
+Point = tuple[float, float]
+
+NEAR = 1.2
+"""Nothing is drawn nearer than this, in meters."""
+TILE = 256
+
+
+@cache
+def tile(roughness: float) -> Floats:
+    """Texture that repeats without a seam, (256, 256) float32 of mean 0 and standard deviation 1.
+
+    Args:
+        roughness: Exponent a of its 1/f^a spectrum: 0 is white, 2 is like clouds.
+    """
+    rng = np.random.default_rng(int(1000 * roughness))
+    frequency = np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None, :])
+    frequency[0, 0] = np.inf
+    spectrum = np.fft.rfft2(rng.standard_normal((TILE, TILE))) * frequency**-roughness
+    texture = np.fft.irfft2(spectrum, s=(TILE, TILE))
+    scaled: Floats = ((texture - texture.mean()) / texture.std()).astype(np.float32)
+    return scaled
+
+
+def sample(roughness: float, y: Floats, x: Floats) -> Floats:
+    """The texture at any coordinates, which broadcast against each other."""
+    rows = y.astype(np.int32) & (TILE - 1)
+    columns = x.astype(np.int32) & (TILE - 1)
+    values: Floats = np.take(tile(roughness).ravel(), rows * TILE + columns)
+    return values
+
+
+def channels(values: Sequence[float] | Floats) -> Floats:
+    """A color as (3, 1, 1) float32, which broadcasts over a planar picture."""
+    return np.array(values, dtype=np.float32).reshape(3, 1, 1)
+
+
+def centers(first: int, last: int) -> Floats:
+    """The middles of the pixels from first to before last, float32."""
+    middles: Floats = np.arange(first, last, dtype=np.float32) + np.float32(0.5)
+    return middles
+
+
+def dim(color: RGB, share: float) -> RGB:
+    """A color made darker."""
+    return color[0] * share, color[1] * share, color[2] * share
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera above a flat street: x to the right, y up from the ground, z forward."""
+
+    height: int  # rows of the picture
+    width: int  # columns of the picture
+    focal: float  # in pixels
+    vanishing: float  # column of the street's vanishing point
+    horizon: float  # row
+    altitude: float  # above the ground
+
+    def project(self, x: float, y: float, z: float) -> Point:
+        """Column and row of a point."""
+        scale = self.scale(z)
+        return self.vanishing + scale * x, self.horizon + scale * (self.altitude - y)
+
+    def outline(self, points: Iterable[tuple[float, float, float]]) -> list[Point]:
+        """Columns and rows of several points."""
+        return [self.project(x, y, z) for x, y, z in points]
+
+    def scale(self, z: float) -> float:
+        """Pixels per meter at a distance."""
+        return self.focal / (z if z > NEAR else NEAR)
+
+
+def draw_camera(rng: np.random.Generator, height: int, width: int) -> Camera:
+    """A camera on a car or held by a pedestrian, turned a little."""
+    return Camera(
+        height=height,
+        width=width,
+        focal=width * rng.uniform(0.78, 1.0),
+        vanishing=width * rng.uniform(0.34, 0.66),
+        horizon=height * rng.uniform(0.45, 0.57),
+        altitude=rng.uniform(1.35, 2.0),
+    )
+
+
+@dataclass(frozen=True)
+class Light:
+    """Weather and time of day: how an albedo of 0..255 becomes a color."""
+
+    zenith: RGB  # color of the sky overhead
+    horizon: RGB  # color of the sky at the horizon
+    ambient: RGB  # share of an albedo seen in shadow
+    sun: RGB  # what the sun adds on a surface that faces it
+    elevation: float  # of the sun, in degrees
+    haze: RGB  # color that distance fades to
+    density: float  # of the haze, per meter
+    clouds: float  # coverage of the sky: 0 is clear, 1 is overcast
+    lamps: bool = False  # whether windows and lamps are lit
+    direction: RGB = (0.0, 1.0, 0.0)  # unit vector towards the sun: right, up, forward
+
+    def on(self, normal: RGB, shadow: float = 0.0) -> Floats:
+        """Light on a surface with a unit normal: (3, 1, 1) factors of its albedo."""
+        facing = sum(n * d for n, d in zip(normal, self.direction, strict=True))
+        share = max(0.0, facing) * (1 - shadow)
+        return channels([a + s * share for a, s in zip(self.ambient, self.sun, strict=True)])
+
+    def clear(self, distance: Floats | float) -> Floats:
+        """The share of a color that haze leaves at a distance, float32."""
+        share: Floats = np.exp(np.asarray(distance, np.float64) * -self.density).astype(np.float32)
+        return share
+
+    def haze_over(self, colors: Floats, distance: Floats | float) -> Floats:
+        """Fades colors (3, rows, columns) to the haze, in place."""
+        clear = self.clear(distance)
+        colors *= clear
+        colors += (1 - clear) * channels(self.haze)
+        return colors
+
+    def paint(self, albedo: RGB, distance: float, facing: float, shadow: float) -> Color:
+        """The color of a small surface.
+
+        Args:
+            albedo: 0..255.
+            distance: In meters.
+            facing: Cosine between its normal and the sun, where it is sunlit.
+            shadow: 0 in the sun, 1 in full shadow.
+        """
+        clear, share = exp(-self.density * distance), facing * (1 - shadow)
+        red, green, blue = (
+            min(255, int(clear * a * (ambient + sun * share) + (1 - clear) * haze))
+            for a, ambient, sun, haze in zip(albedo, self.ambient, self.sun, self.haze, strict=True)
+        )
+        return red, green, blue
+
+
+# fmt: off
+_CLEAR = Light((88, 142, 210), (190, 213, 232), (0.58, 0.62, 0.70), (0.84, 0.79, 0.68),
+               elevation=48, haze=(196, 211, 226), density=0.004, clouds=0.25)
+_MORNING = Light((120, 160, 205), (236, 226, 208), (0.56, 0.58, 0.62), (0.72, 0.62, 0.46),
+                 elevation=28, haze=(226, 220, 208), density=0.013, clouds=0.35)
+_GOLDEN = Light((96, 128, 178), (252, 206, 150), (0.56, 0.52, 0.54), (0.92, 0.66, 0.36),
+                elevation=20, haze=(240, 200, 158), density=0.007, clouds=0.4)
+_OVERCAST = Light((168, 176, 186), (208, 211, 214), (0.86, 0.88, 0.90), (0.12, 0.12, 0.12),
+                  elevation=60, haze=(200, 204, 208), density=0.008, clouds=0.9)
+_DUSK = Light((46, 60, 104), (214, 150, 132), (0.44, 0.44, 0.56), (0.22, 0.15, 0.12),
+              elevation=12, haze=(150, 126, 138), density=0.008, clouds=0.5, lamps=True)
+# fmt: on
+_KINDS = (_CLEAR, _CLEAR, _MORNING, _GOLDEN, _OVERCAST, _OVERCAST, _DUSK)
+
+
+def draw_light(rng: np.random.Generator) -> Light:
+    """A weather, a time of day and a place of the sun."""
+    kind = _KINDS[int(rng.random() * len(_KINDS))]
+    azimuth = radians(rng.uniform(0, 360))
+    up = radians(kind.elevation * rng.uniform(0.8, 1.2))
+    return replace(
+        kind,
+        direction=(sin(azimuth) * cos(up), sin(up), cos(azimuth) * cos(up)),
+        density=kind.density * rng.uniform(0.6, 1.5),
+        clouds=kind.clouds * rng.uniform(0.5, 1.1),
+    )
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A picture and its mask while they are shaded pixel by pixel."""
+
+    pixels: Floats  # (3, H, W) of 0..255
+    ids: Ids  # (H, W)
+    camera: Camera
+    light: Light
+
+    def put(
+        self,
+        top: int,
+        left: int,
+        colors: Floats,
+        street: Street,
+        inside: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Colors (3, h, w) and their class, where a shape (h, w) is true."""
+        height, width = colors.shape[1:]
+        window = (slice(top, top + height), slice(left, left + width))
+        where: Any = True if inside is None else inside
+        np.copyto(self.pixels[:, window[0], window[1]], colors, where=where)
+        np.copyto(self.ids[window], np.uint8(street), where=where)
+
+
+def to_image(pixels: Floats) -> Image.Image:
+    """A planar picture (3, H, W) of 0..255 as an image; values outside are clipped."""
+    levels = np.clip(pixels, 0, 255).astype(np.uint8)
+    return Image.merge("RGB", [Image.fromarray(channel) for channel in levels])
+
+
+class Brush:
+    """Draws the picture and the mask in one stroke; later strokes cover earlier ones in both.
+
+    A stroke without a class changes the picture alone: a detail of the object that is drawn.
+    :meth:`take` sets that object, whose place, light and randomness the other methods use.
+
+    Args:
+        plate: What is drawn upon.
+    """
+
+    thing: Object
+    rng: Random
+    shadow: float  # on the object: 0 in the sun, 1 in shadow
+    scale: float  # pixels per meter at its distance
+    x: float  # its column
+    ground: float  # its row
+
+    def __init__(self, plate: Plate) -> None:
+        self.camera, self.light = plate.camera, plate.light
+        self.picture, self.mask = to_image(plate.pixels), Image.fromarray(plate.ids)
+        self._ink, self._ids = ImageDraw.Draw(self.picture), ImageDraw.Draw(self.mask)
+
+    def take(self, thing: Object, shadow: float) -> None:
+        """Begin an object."""
+        self.thing, self.shadow, self.rng = thing, shadow, Random(thing.seed)
+        self.scale = self.camera.scale(thing.z)
+        self.x, self.ground = self.camera.project(thing.x, 0, thing.z)
+
+    def paint(self, albedo: RGB, facing: float = 0.5) -> Color:
+        """The color of a surface of the object."""
+        return self.light.paint(albedo, self.thing.z, facing, self.shadow)
+
+    def polygon(self, points: Sequence[Point], color: Color, street: Street | None = None) -> None:
+        """A filled polygon."""
+        self._ink.polygon(points, fill=color)
+        self.fill_mask(points, street)
+
+    def fill_mask(self, points: Sequence[Point], street: Street | None) -> None:
+        """A filled polygon of the mask alone."""
+        if street is not None:
+            self._ids.polygon(points, fill=int(street))
+
+    def box(
+        self, x1: float, y1: float, x2: float, y2: float, color: Color, street: Street | None = None
+    ) -> None:
+        """A filled upright rectangle of at least one pixel."""
+        corners = (x1, y1, max(x1, x2), max(y1, y2))
+        self._ink.rectangle(corners, fill=color)
+        if street is not None:
+            self._ids.rectangle(corners, fill=int(street))
+
+    def ellipse(
+        self, center: Point, rx: float, ry: float, color: Color, street: Street | None = None
+    ) -> None:
+        """A filled ellipse."""
+        corners = (center[0] - rx, center[1] - ry, center[0] + rx, center[1] + ry)
+        self._ink.ellipse(corners, fill=color)
+        if street is not None:
+            self._ids.ellipse(corners, fill=int(street))
+
+    def ring(self, center: Point, rx: float, ry: float, width: int, color: Color) -> None:
+        """The outline of an ellipse, in the picture alone."""
+        corners = (center[0] - rx, center[1] - ry, center[0] + rx, center[1] + ry)
+        self._ink.ellipse(corners, outline=color, width=max(1, width))
+
+    def line(
+        self, points: Sequence[Point], width: float, color: Color, street: Street | None = None
+    ) -> None:
+        """A line of at least one pixel's width."""
+        thick = max(1, round(width))
+        self._ink.line(points, fill=color, width=thick)
+        if street is not None:
+            self._ids.line(points, fill=int(street), width=thick)
+
+    def paste(
+        self, left: int, top: int, pixels: Floats, shape: NDArray[np.bool_], street: Street
+    ) -> None:
+        """Pixels (3, h, w) where a shape (h, w) is true."""
+        stencil = Image.fromarray(shape.astype(np.uint8) * 255)
+        self.picture.paste(to_image(pixels), (left, top), stencil)
+        box = (left, top, left + shape.shape[1], top + shape.shape[0])
+        self.mask.paste(int(street), box, stencil)
