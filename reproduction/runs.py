@@ -15,10 +15,10 @@ from typing import Any
 
 from lossmaxpool.report.comparison import Evaluation, Run
 from lossmaxpool.report.fields import Fields, RecordError
-from lossmaxpool.report.formats import count
 from lossmaxpool.report.records import read_run
 from lossmaxpool.report.setting import MethodSetting, method_setting
 from lossmaxpool.report.statistics import Score, score
+from lossmaxpool.report.wording import count
 from reproduction.published import Task
 
 RECORD = "record.json"
@@ -100,7 +100,8 @@ def view_of(inference: Mapping[str, Any]) -> str:
         >>> view_of({"tiling": "optimized", "overlap": 100, "flip": True})
         'optimized tiling, overlap 100, flip'
     """
-    tiling = inference.get("tiling", "full")
+    # Version 0.1 wrote British spelling.
+    tiling = str(inference.get("tiling", "full")).replace("optimised", "optimized")
     words = [WHOLE if tiling == "full" else f"{tiling} tiling"]
     if tiling != "full" and inference.get("tiles", _TILES) != _TILES:
         words.append(f"{inference['tiles']} tiles")

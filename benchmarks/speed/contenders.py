@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.speed import rivals
 from lossmaxpool import MaxPoolingCrossEntropyLoss, loss_max_pool
-from lossmaxpool.ops.fused.choice import Backend, explain_backend
+from lossmaxpool.ops.dispatch import Backend, explain_backend
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 BASELINE = "cross_entropy"

@@ -21,7 +21,7 @@ from lossmaxpool.losses import (
     MaxPoolingLoss,
     median_frequency_weights,
 )
-from lossmaxpool.ops.fused.choice import Backend, Explanation, explain_backend
+from lossmaxpool.ops.dispatch import Backend, Explanation, explain_backend
 from lossmaxpool.sampling import ClassIndex, DrawnCrops, PerformanceSampler, RunningIoU
 
 if TYPE_CHECKING:

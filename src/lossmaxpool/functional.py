@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossmaxpool.checks import check_choice, check_norm, check_share, options_by_name
-from lossmaxpool.ops.fused.choice import Backend, check_backend, choose
-from lossmaxpool.ops.fused.operators import PooledCrossEntropy
+from lossmaxpool.ops import cross_entropy
+from lossmaxpool.ops.backends.threshold import Threshold, floor_to, relative_power, unpack
+from lossmaxpool.ops.dispatch import Backend, check_backend, choose, choose_solver, kernels
 from lossmaxpool.ops.inputs import (
     NO_LABEL,
     as_losses,
@@ -24,10 +25,7 @@ from lossmaxpool.ops.inputs import (
     holds_probabilities,
     refuse_unsound,
 )
-from lossmaxpool.ops.solver.gradient import MaxPool
-from lossmaxpool.ops.solver.powers import floor_to, relative_power
-from lossmaxpool.ops.solver.rows import solve_rows, weigh_rows
-from lossmaxpool.ops.solver.threshold import Threshold, unpack
+from lossmaxpool.ops.max_pool import max_pool
 from lossmaxpool.ops.upsampling import upsample_to
 from lossmaxpool.ops.weighting_set import WeightingSet
 
@@ -251,8 +249,9 @@ def solve(
     rows, mask = as_rows(losses, valid, by_image=True)
     if rows.device.type == "cpu":
         refuse_unsound(rows, mask)
-    packed = solve_rows(rows, mask, weighting, world=False, backend=backend)
-    weights = weigh_rows(rows, mask, packed, weighting, backend=backend)
+    run = kernels(choose_solver(rows, backend))
+    packed = run.solve(rows, mask, weighting, False)
+    weights = run.weigh(rows, mask, packed, weighting)
     threshold = unpack(packed)
     alpha = floor_to(threshold.alpha, rows.dtype).unsqueeze(1)
     kept = rows if mask is None else rows.masked_fill(~mask, 0)
@@ -309,8 +308,7 @@ def pool_losses(
     check_backend(backend)
     losses, valid = as_losses(losses, valid)
     rows, mask = as_rows(losses, valid, by_image=pool == "image")
-    value: Tensor
-    value, packed = MaxPool.apply(rows, mask, *weighting, pool == "world", backend)
+    value, packed = max_pool(rows, mask, weighting, world=pool == "world", backend=backend)
     return _reduce(value, packed, reduction)
 
 
@@ -349,16 +347,16 @@ def pool_cross_entropy(
     target = class_ids(input, target, ignored)
     if input.dim() == 2:  # one image of N pixels, by strides
         input, target = input.t().unsqueeze(0), target.unsqueeze(0)
-    value, packed, _ = PooledCrossEntropy.apply(
+    value, packed = cross_entropy.max_pooling_cross_entropy(
         input,
         target,
         weight,
         ignored,
         float(label_smoothing),
-        *weighting,
-        input.shape[0] if pool == "image" else 1,
-        pool == "world",
-        backend,
+        weighting,
+        pools=input.shape[0] if pool == "image" else 1,
+        world=pool == "world",
+        backend=backend,
     )
     return _reduce(value, packed, reduction)
 
@@ -372,7 +370,7 @@ def _reduce(value: Tensor, packed: Tensor, reduction: Reduction) -> Tensor:
     """From (R,) values and their (6, R) thresholds to what the caller asked for."""
     if reduction == "none":
         return value
-    if reduction == "sum":
+    if reduction == "sum" or value.shape[0] == 1:
         return value.sum()
     counted = (unpack(packed).num_valid > 0).sum().clamp(min=1)
     return value.sum() / counted

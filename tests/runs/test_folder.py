@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.training.runs import tiny
 
 from lossmaxpool.runs.folder import CONFIG, LAST, check_folder, claimed_output, is_unused
 from lossmaxpool.runs.record import RECORD
 from lossmaxpool.training import TrainingError, train
+from tests.training.runs import tiny
 
 
 def left_behind(folder: Path, status: str, *, checkpoint: bool = False) -> Path:

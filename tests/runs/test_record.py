@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.report.conftest import CLASSES, make_record, write_run
 
 from lossmaxpool.runs.errors import RecordError, TrainingError
 from lossmaxpool.runs.record import RECORD, Evaluation, RunRecord
+from tests.report.conftest import CLASSES, make_record, write_run
 
 Edit = Callable[[dict[str, Any]], object]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from lossmaxpool.checks import options_by_name
 from lossmaxpool.functional import Pool, Reduction, loss_max_pool, weighting_set
 from lossmaxpool.losses.options import LabeledLoss, Weight, as_weight
-from lossmaxpool.ops.fused.choice import Backend
+from lossmaxpool.ops.dispatch import Backend
 from lossmaxpool.ops.inputs import check_tensor, exists, may_look, outside_unit_interval
 from lossmaxpool.ops.upsampling import upsample_to
 

@@ -17,7 +17,7 @@ from lossmaxpool.functional import (
     weighting_set,
 )
 from lossmaxpool.losses.options import LabeledLoss, PooledLoss, Weight
-from lossmaxpool.ops.fused.choice import Backend
+from lossmaxpool.ops.dispatch import Backend
 from lossmaxpool.ops.inputs import check_tensor, exists
 
 PixelLoss = nn.Module | Callable[[Tensor, Tensor], Tensor]

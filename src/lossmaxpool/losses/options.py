@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lossmaxpool.checks import check_choice
 from lossmaxpool.functional import Pool, Reduction, check_cross_entropy
-from lossmaxpool.ops.fused.choice import Backend, check_backend
+from lossmaxpool.ops.dispatch import Backend, check_backend
 
 Weight = Tensor | Sequence[float] | None
 

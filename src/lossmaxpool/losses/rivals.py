@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lossmaxpool.functional import Pool, Reduction, pool_cross_entropy
 from lossmaxpool.losses.options import LabeledLoss, Weight
-from lossmaxpool.ops.fused.choice import Backend
+from lossmaxpool.ops.dispatch import Backend
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 

@@ -1,7 +1,7 @@
 """The run record, ``record.json``: what a run has found, for everything that compares runs.
 
 Training fills and writes it, report and reproduction read it. A missing number (the IoU of a class
-neither in the truth nor predicted, a loss that was not logged) is NaN here and null in JSON.
+that is neither in the truth nor predicted, a loss that was not logged) is NaN here, null in JSON.
 """
 
 from __future__ import annotations

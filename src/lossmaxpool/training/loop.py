@@ -18,7 +18,7 @@ from lossmaxpool.data import IGNORE_INDEX, EvalTransform, SegmentationDataset
 from lossmaxpool.environment import describe_environment
 from lossmaxpool.inference import Precision, evaluate
 from lossmaxpool.models import input_stride
-from lossmaxpool.models.strips import SmallLogits, decide
+from lossmaxpool.models.full_size import SmallLogits, decide
 from lossmaxpool.runs.config import OptimizationConfig, TrainConfig
 from lossmaxpool.runs.errors import NonFiniteLossError, RunInterruptedError, TrainingError
 from lossmaxpool.runs.folder import LAST, Resume, check_folder, claim_folder, find_checkpoint

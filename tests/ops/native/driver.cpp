@@ -22,17 +22,22 @@ std::mt19937 generator(0);
 std::string current;  // the case that runs
 int64_t checks = 0;
 
-void require(bool holds, const std::string& what) {
-  ++checks;
-  if (holds) return;
+[[noreturn]] void fail(const std::string& what) {
   std::fprintf(stderr, "sanitize: %s: %s\n", current.c_str(), what.c_str());
   std::exit(1);
 }
 
-void require_close(double found, double expected, double tolerance, const std::string& what) {
-  const bool close = std::isnan(expected) ? std::isnan(found)
-                                          : std::abs(found - expected) <= tolerance;
-  require(close, what + " is " + std::to_string(found) + ", expected " + std::to_string(expected));
+void require(bool holds, const char* what, int64_t index = 0) {
+  ++checks;
+  if (!holds) fail(std::string(what) + " " + std::to_string(index));
+}
+
+void require_close(double found, double expected, double tolerance, const char* what,
+                   int64_t index = 0) {
+  ++checks;
+  if (std::isnan(expected) ? std::isnan(found) : std::abs(found - expected) <= tolerance) return;
+  fail(std::string(what) + " " + std::to_string(index) + " is " + std::to_string(found) +
+       ", expected " + std::to_string(expected));
 }
 
 // --- The cross-entropy and its gradient ---
@@ -191,26 +196,26 @@ void run(const Case& c) {
   }
 
   std::vector<float> losses(c.batch * size);
-  Problem problem{};
-  problem.logits = logits.bytes.data();
-  problem.target = target.data();
-  problem.weight = c.weighted ? weight.data() : nullptr;
-  problem.losses = losses.data();
-  problem.logits_format = c.format;
-  problem.target_format = c.label_format;
-  problem.batch = c.batch;
-  problem.classes = c.classes;
-  problem.low_height = c.low_height;
-  problem.low_width = c.low_width;
-  problem.height = c.height;
-  problem.width = c.width;
-  problem.logits_strides = problem.gradient_strides = s;
-  problem.ignore_index = c.ignore_index;
-  problem.threads = c.threads;
-  problem.label_smoothing = c.smoothing;
-  (dense ? lossmaxpool_dense_losses : lossmaxpool_upsampled_losses)(&problem);
+  CrossEntropy call{};
+  call.logits = logits.bytes.data();
+  call.target = target.data();
+  call.weight = c.weighted ? weight.data() : nullptr;
+  call.losses = losses.data();
+  call.logits_format = c.format;
+  call.target_format = c.label_format;
+  call.batch = c.batch;
+  call.classes = c.classes;
+  call.low_height = c.low_height;
+  call.low_width = c.low_width;
+  call.height = c.height;
+  call.width = c.width;
+  call.logits_strides = call.gradient_strides = s;
+  call.ignore_index = c.ignore_index;
+  call.threads = c.threads;
+  call.label_smoothing = c.smoothing;
+  (dense ? lossmaxpool_dense_losses : lossmaxpool_upsampled_losses)(&call);
   for (int64_t i = 0; i < c.batch * size; ++i)
-    require_close(losses[i], expected[i], 1e-4, "loss " + std::to_string(i));
+    require_close(losses[i], expected[i], 1e-4, "loss", i);
 
   // The gradient: of the pools without a wrong label, in which all is finite.
   std::vector<double> packed(6 * c.rows);
@@ -225,13 +230,13 @@ void run(const Case& c) {
                     weights.data());
   for (int64_t r = 0; r < c.rows; ++r) upstream[r] = 1.0f + static_cast<float>(r);
   std::vector<float> scratch(dense ? 0 : c.batch * c.low_height * 2 * c.classes * c.low_width);
-  problem.gradient = gradient.bytes.data();
-  problem.scratch = dense ? nullptr : scratch.data();
-  problem.grad_value = upstream.data();
-  problem.packed = packed.data();
-  problem.rows = c.rows;
-  problem.exponent = exponent;
-  (dense ? lossmaxpool_dense_gradient : lossmaxpool_upsampled_gradient)(&problem);
+  call.gradient = gradient.bytes.data();
+  call.scratch = dense ? nullptr : scratch.data();
+  call.grad_value = upstream.data();
+  call.packed = packed.data();
+  call.rows = c.rows;
+  call.exponent = exponent;
+  (dense ? lossmaxpool_dense_gradient : lossmaxpool_upsampled_gradient)(&call);
 
   std::vector<double> slope(c.batch * c.classes * low);
   double total_weight = 0, mean = 0;
@@ -261,7 +266,7 @@ void run(const Case& c) {
       most = std::max(most, std::abs(slope[i]));
     const double digits = c.format == FLOAT32 ? 1e-4 : 1e-2;
     for (int64_t i = image * s.image; i < (image + 1) * s.image; ++i)
-      require_close(gradient.get(i), slope[i], digits * most, "gradient " + std::to_string(i));
+      require_close(gradient.get(i), slope[i], digits * most, "gradient", i);
   }
 }
 
@@ -341,7 +346,7 @@ void run_solver(int64_t rows, int64_t n, int family, double p, double fraction, 
   for (int64_t r = 0; r < rows; ++r) {
     const double value = packed[r], cap = packed[2 * rows + r];
     if (poisoned && r == 0) {
-      require(std::isnan(value), "the value of an unsound row is " + std::to_string(value));
+      require_close(value, std::nan(""), 0, "the value of an unsound row");
       continue;
     }
     double sum = 0, valid_count = 0, most = 0, weighed = 0;
@@ -354,14 +359,14 @@ void run_solver(int64_t rows, int64_t n, int family, double p, double fraction, 
       sum += losses[i];
       most = std::max(most, static_cast<double>(losses[i]));
       weighed += static_cast<double>(weights[i]) * losses[i];
-      require(weights[i] >= 0 && weights[i] <= cap * (1 + 1e-5), "weight " + std::to_string(i));
+      require(weights[i] >= 0 && weights[i] <= cap * (1 + 1e-5), "weight", i);
     }
     const double mean = valid_count > 0 ? sum / valid_count : 0.0;
     require(packed[4 * rows + r] == valid_count, "number of valid losses");
     require(value >= mean * (1 - 1e-6) && value <= most * valid_count * (cap > 0 ? cap : 1) * 1.001,
-            "value " + std::to_string(value));
-    if (family != 4) require_close(weighed, value, 1e-4 * value, "weights times losses");
-    if (std::isinf(p) || fraction == 1.0) require_close(value, mean, 1e-5 * mean, "mean");
+            "value of row", r);
+    if (family != 4) require_close(weighed, value, 1e-4 * value, "weights times losses of row", r);
+    if (std::isinf(p) || fraction == 1.0) require_close(value, mean, 1e-5 * mean, "mean of row", r);
   }
 }
 

@@ -14,11 +14,10 @@ from torch import Tensor
 from lossmaxpool.ops.backends.kernel_inputs import LOGITS, TARGETS
 from lossmaxpool.ops.backends.native.calls import gradient, pixel_losses, solve
 from lossmaxpool.ops.backends.native.support import supports
-from lossmaxpool.ops.solver.threshold import unpack
-from lossmaxpool.ops.solver.weights import optimal_weights
+from lossmaxpool.ops.backends.threshold import optimal_weights, unpack
 from lossmaxpool.ops.weighting_set import WeightingSet
 from tests.cases import P_VALUES
-from tests.ops.fused.reference import reference_gradient, reference_losses
+from tests.reference import reference_gradient, reference_losses
 from tests.tolerances import FROM_LOGITS, HALF_GRADIENT
 
 IGNORED = 255
@@ -75,7 +74,7 @@ def check(
     assert found.dtype == logits.dtype
     assert found.shape == logits.shape
     flat = losses.view(rows, -1)
-    pooled = optimal_weights(flat, flat >= 0, unpack(packed), p=p) * upstream.unsqueeze(1)
+    pooled = optimal_weights(flat, flat >= 0, packed, WeightingSet(p, 0.25)) * upstream.unsqueeze(1)
     pooled = pooled.view(losses.shape).masked_fill(~valid, 0)
     expected = reference_gradient(pooled, logits, target, *options)
     largest = expected.abs().max().item() if expected.numel() else 0.0

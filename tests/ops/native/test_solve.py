@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from lossmaxpool.ops.backends.native.calls import solve, weigh
-from lossmaxpool.ops.solver.threshold import unpack
-from lossmaxpool.ops.solver.weights import optimal_weights
+from lossmaxpool.ops.backends.threshold import optimal_weights, unpack
 from lossmaxpool.ops.weighting_set import WeightingSet
 from lossmaxpool.paper import theorems
 from tests.cases import LOSS_FAMILIES, P_VALUES
@@ -33,9 +32,11 @@ def test_value_and_weights_agree_with_the_oracle(family: str, p: float) -> None:
     for n in (1, 2, 7, 100, 3000, 20_000):
         losses = drawn(family, n).unsqueeze(0)
         for share in SHARES:
-            found = unpack(solve(losses, None, WeightingSet(p, share), False))
+            weighting = WeightingSet(p, share)
+            packed = solve(losses, None, weighting, False)
+            found = unpack(packed)
             truth = theorems.solve(losses[0].double().numpy(), p, min(max(share * n, 1.0), n))
-            weights = optimal_weights(losses, None, found, p=p)[0].double().numpy()
+            weights = optimal_weights(losses, None, packed, weighting)[0].double().numpy()
             assert found.value.item() == pytest.approx(truth.value, rel=TOLERANCE), (n, share)
             assert np.abs(weights - truth.weights).max() <= TOLERANCE * found.cap.item(), (n, share)
 
@@ -124,7 +125,7 @@ def test_weights_of_given_losses_are_those_of_torch(p: float, masked: bool) -> N
         losses[~valid] = math.nan
     packed = solve(losses, valid, WeightingSet(p, 0.25), False)
     ours = weigh(losses, valid, packed, WeightingSet(p, 0.25))
-    truth = optimal_weights(losses, valid, unpack(packed), p=p)
+    truth = optimal_weights(losses, valid, packed, WeightingSet(p, 0.25))
     torch.testing.assert_close(ours, truth, rtol=0, atol=TOLERANCE * float(truth.max()))
     losses[1, 7] = math.nan
     if valid is not None:

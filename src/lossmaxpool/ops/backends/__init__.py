@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
-from torch import Tensor
+# Not "import torch": importing the submodule of that name would replace it.
+from torch import Tensor, dtype, float32, float64
 
 from lossmaxpool.ops.weighting_set import WeightingSet
+
+# The loss of a pixel that does not exist. No pixel loss is negative, so the map of losses says by
+# itself which pixels count, and no mask has to be stored beside it.
+IGNORED = -1.0
+
+
+def wide_float(logits: dtype) -> dtype:
+    """The dtype of the losses: half precision loses those of confident pixels, and their order."""
+    return float64 if logits == float64 else float32
+
+
+def as_pools(losses: Tensor, rows: int) -> Tensor:
+    """The (B, *spatial) map of losses as (rows, N), also where one of the two is 0."""
+    return losses.view(rows, losses.numel() // rows if rows else math.prod(losses.shape[1:]))
 
 
 class Kernels(Protocol):

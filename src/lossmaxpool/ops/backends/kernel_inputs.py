@@ -32,6 +32,8 @@ def refuses_inputs(logits: Tensor, target: Tensor, spatial: torch.Size) -> str |
     if low != spatial:
         if len(low) > 2:
             return f"the kernels upsample one or two dimensions, the logits have {len(low)}"
+    elif logits.is_contiguous():
+        return None
     # The gradient is written beside them, in strides of its own.
     elif merged_planes(logits, torch.empty_like(logits, device="meta")) is None:
         return f"strides {logits.stride()} do not merge into two spatial dimensions"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lossmaxpool.ops.backends.kernel_inputs import LOGITS, TARGETS
-from lossmaxpool.ops.backends.native.library import Problem, Strides, find, threads
+from lossmaxpool.ops.backends.native.library import CrossEntropy, find, threads
 from lossmaxpool.ops.backends.planes import merged_planes, own_planes
 from lossmaxpool.ops.weighting_set import WeightingSet
 
@@ -217,7 +217,7 @@ def _run(
     if view is None:
         raise ValueError(f"strides {logits.stride()} do not merge into two spatial dimensions.")
     height, width = (view.height, view.width) if dense else (1, *target.shape[1:])[-2:]
-    problem = Problem(
+    call = CrossEntropy(
         logits=logits.data_ptr(),
         target=target.data_ptr(),
         weight=None if weight is None else weight.data_ptr(),
@@ -231,15 +231,15 @@ def _run(
         low_width=view.width,
         height=height,
         width=width,
-        logits_strides=Strides(*view.strides[0]),
-        gradient_strides=Strides(*view.strides[-1]),
+        logits_strides=view.strides[0],
+        gradient_strides=view.strides[-1],
         ignore_index=ignore_index,
         threads=threads(),
         label_smoothing=label_smoothing,
         **backward,
     )
     kernel = getattr(_library(), f"lossmaxpool_{'dense' if dense else 'upsampled'}_{stage}")
-    kernel(ctypes.byref(problem))
+    kernel(ctypes.byref(call))
 
 
 # What follows is checked although dispatch has looked at the same tensors: the library gets plain

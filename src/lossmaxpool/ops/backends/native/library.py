@@ -18,46 +18,18 @@ SWITCH = "LOSSMAXPOOL_NATIVE"
 INTERFACE = 2
 
 
-class Strides(ctypes.Structure):
-    """``Strides`` of cpp/problem.h."""
-
-    _fields_ = [(name, ctypes.c_int64) for name in ("image", "channel", "row", "column")]
-
-
-class Problem(ctypes.Structure):
-    """``Problem`` of cpp/problem.h, field by field."""
+class CrossEntropy(ctypes.Structure):
+    """``CrossEntropy`` of cpp/interface.h, field by field."""
 
     _fields_ = [
-        *[
-            (name, ctypes.c_void_p)
-            for name in (
-                "logits",
-                "target",
-                "weight",
-                "losses",
-                "gradient",
-                "scratch",
-                "grad_value",
-                "packed",
-            )
-        ],
-        *[
-            (name, ctypes.c_int64)
-            for name in (
-                "logits_format",
-                "target_format",
-                "batch",
-                "classes",
-                "low_height",
-                "low_width",
-                "height",
-                "width",
-            )
-        ],
-        ("logits_strides", Strides),
-        ("gradient_strides", Strides),
-        *[(name, ctypes.c_int64) for name in ("ignore_index", "rows", "threads")],
-        *[(name, ctypes.c_double) for name in ("label_smoothing", "exponent")],
+        *((name, ctypes.c_void_p) for name in ("logits", "target", "weight", "losses")),
+        *((name, ctypes.c_void_p) for name in ("gradient", "scratch", "grad_value", "packed")),
+        *((name, ctypes.c_int64) for name in ("logits_format", "target_format")),
+        *((name, ctypes.c_int64) for name in ("batch", "classes", "low_height", "low_width")),
+        *((name, ctypes.c_int64) for name in ("height", "width")),
+        *((name, ctypes.c_int64 * 4) for name in ("logits_strides", "gradient_strides")),
+        *((name, ctypes.c_int64) for name in ("ignore_index", "rows", "threads")),
+        *((name, ctypes.c_double) for name in ("label_smoothing", "exponent")),
     ]
 
 
@@ -123,12 +95,12 @@ def _open() -> ctypes.CDLL:
 
 def _declare(opened: ctypes.CDLL) -> None:
     """Compare the interface versions, and give every function its argument types."""
-    problem, integer, real = ctypes.POINTER(Problem), ctypes.c_int64, ctypes.c_double
-    pointer = ctypes.c_void_p
+    call, pointer = ctypes.POINTER(CrossEntropy), ctypes.c_void_p
+    integer, real = ctypes.c_int64, ctypes.c_double
     rows_of_losses = (pointer, pointer, integer, integer)  # losses, valid, rows, n
     signatures = {
         **dict.fromkeys(
-            ("dense_losses", "upsampled_losses", "dense_gradient", "upsampled_gradient"), (problem,)
+            ("dense_losses", "upsampled_losses", "dense_gradient", "upsampled_gradient"), (call,)
         ),
         "solve": (*rows_of_losses, real, real, real, integer, integer, pointer, pointer),
         "weigh": (*rows_of_losses, pointer, real, integer, pointer),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lossmaxpool.ops.backends.planes import merged_planes, own_planes
+from lossmaxpool.ops.backends.threshold import optimal_weights
 from lossmaxpool.ops.backends.triton.dense_gradient import dense_gradient
 from lossmaxpool.ops.backends.triton.dense_losses import dense_losses
 from lossmaxpool.ops.backends.triton.pool_weight import norm
@@ -12,8 +13,6 @@ from lossmaxpool.ops.backends.triton.smoothing import terms
 from lossmaxpool.ops.backends.triton.threshold import find_threshold
 from lossmaxpool.ops.backends.triton.upsampled_gradient import upsampled_gradient
 from lossmaxpool.ops.backends.triton.upsampled_losses import upsampled_losses
-from lossmaxpool.ops.solver.threshold import unpack
-from lossmaxpool.ops.solver.weights import optimal_weights
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 
@@ -74,7 +73,7 @@ def solve(
 
 def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, weighting: WeightingSet) -> Tensor:
     """(R, N) losses, (R, N) mask and their (6, R) thresholds -> (R, N) weights w*."""
-    return optimal_weights(losses, valid, unpack(packed), p=weighting.p)
+    return optimal_weights(losses, valid, packed, weighting)
 
 
 def gradient(

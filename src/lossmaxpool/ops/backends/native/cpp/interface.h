@@ -3,11 +3,39 @@
 
 #include <cstdint>
 
-#include "problem.h"
-
 // Compared with INTERFACE of library.py when the library is loaded. Raise both with every change
-// of Problem, or of a function below in its arguments or their meaning.
+// of CrossEntropy, or of a function below in its arguments or their meaning.
 constexpr int64_t kInterface = 2;
+
+namespace lossmaxpool {
+
+enum Format : int64_t { FLOAT32 = 0, BFLOAT16 = 1, FLOAT16 = 2 };
+enum LabelFormat : int64_t { UINT8 = 0, INT8 = 1, INT16 = 2, INT32 = 3, INT64 = 4 };
+
+// In elements, not bytes.
+struct Strides {
+  int64_t image, channel, row, column;
+};
+
+// The arguments of the cross-entropy and its gradient. Mirrored by library.py, field by field.
+struct CrossEntropy {
+  const void* logits;    // (B, C, low_height, low_width) of any strides
+  const void* target;    // (B, height, width) contiguous
+  const float* weight;   // (C,) or null
+  float* losses;         // (B, height, width) contiguous: written forward, read backward
+  void* gradient;        // like logits, with strides of its own; null forward
+  float* scratch;  // upsampled gradient: (batch, low_height, 2, C, low_width) zeros; else null
+  const float* grad_value;  // (rows,)
+  const double* packed;     // (6, rows): value, alpha, cap, tie, num_valid, support
+  int64_t logits_format, target_format;
+  int64_t batch, classes, low_height, low_width, height, width;
+  Strides logits_strides, gradient_strides;
+  int64_t ignore_index, rows, threads;
+  double label_smoothing;
+  double exponent;  // q - 1; inf for p = 1, 0 for p = inf
+};
+
+}  // namespace lossmaxpool
 
 // The only names that the library shows.
 #define LOSSMAXPOOL_API __attribute__((visibility("default")))
@@ -17,12 +45,12 @@ extern "C" {
 LOSSMAXPOOL_API int64_t lossmaxpool_interface();
 
 // Logits as large as the target.
-LOSSMAXPOOL_API void lossmaxpool_dense_losses(const lossmaxpool::Problem* problem);
-LOSSMAXPOOL_API void lossmaxpool_dense_gradient(const lossmaxpool::Problem* problem);
+LOSSMAXPOOL_API void lossmaxpool_dense_losses(const lossmaxpool::CrossEntropy* call);
+LOSSMAXPOOL_API void lossmaxpool_dense_gradient(const lossmaxpool::CrossEntropy* call);
 
 // Logits that are upsampled to the target's size.
-LOSSMAXPOOL_API void lossmaxpool_upsampled_losses(const lossmaxpool::Problem* problem);
-LOSSMAXPOOL_API void lossmaxpool_upsampled_gradient(const lossmaxpool::Problem* problem);
+LOSSMAXPOOL_API void lossmaxpool_upsampled_losses(const lossmaxpool::CrossEntropy* call);
+LOSSMAXPOOL_API void lossmaxpool_upsampled_gradient(const lossmaxpool::CrossEntropy* call);
 
 // losses (rows, n) -> packed (6, rows). valid: (rows, n) of 0/1, or null. marked: a negative loss
 // does not exist. room: (rows, n) floats to work in.

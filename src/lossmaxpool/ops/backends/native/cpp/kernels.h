@@ -4,9 +4,15 @@
 
 #include <cstdint>
 
-#include "problem.h"
+#include "interface.h"
 
 namespace lossmaxpool {
+
+constexpr float kIgnored = -1.0f;  // the loss of a pixel that does not exist
+
+// Class ids inside a tile; all other values are in [0, C).
+constexpr int32_t kIgnoredLabel = -1;
+constexpr int32_t kWrongLabel = -2;
 
 // Pixels of one image: x[c * step + t] for class c and pixel t.
 struct Tile {
@@ -33,6 +39,11 @@ struct Weighing {
   float alpha;      // af: alpha* rounded down to float32
   float exponent;   // q - 1
 };
+
+// From the packed thresholds (6, rows) of pools to what the pixels of one need. upstream: the gradient
+// with respect to its value.
+Weighing weighing_of(const double* packed, int64_t rows, int64_t row, double exponent,
+                     double upstream);
 
 // A power sum relative to its own anchor: sum of l^q = sum * anchor^q.
 struct Mass {

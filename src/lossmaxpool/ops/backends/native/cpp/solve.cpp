@@ -1,3 +1,5 @@
+// The thresholds of rows of losses, and the weights that follow from them.
+//
 // alpha* without a sort: histograms of the float bits, each inside one or two bins of the last, until
 // a bin is a single float; then Algorithm 1 on what is left is exact. Two passes over all losses.
 #include <algorithm>
@@ -6,13 +8,143 @@
 #include <limits>
 #include <vector>
 
-#include "algorithm1.h"
 #include "interface.h"
-#include "pool.h"
+#include "kernels.h"
+#include "numbers.h"
 
 using namespace lossmaxpool;
 
 namespace {
+
+// One pool of losses: those that are decided so far, summed up, and those that are not.
+class Pool {
+ public:
+  // room: n floats of the caller's, where the undecided losses are kept.
+  Pool(const float* losses, const uint8_t* valid, int64_t n, bool marked, int threads, float* room)
+      : losses_(losses), valid_(valid), n_(n), marked_(marked), threads_(threads), room_(room) {}
+
+  // The undecided losses, counted by the bits above `shift`, from low + 1 to high.
+  std::vector<int64_t> histogram(int32_t low, int32_t high, int32_t shift, Counts* counts) const;
+
+  // Decides the losses outside (low, high]: those above are capped, those below are not.
+  void split(int32_t low, int32_t high, double q);
+
+  int64_t above = 0;       // capped losses
+  double above_sum = 0.0;  // and their sum
+  Mass below{0.0, 0.0};    // power sum of those that are not
+
+ private:
+  const float* losses_;
+  const uint8_t* valid_;
+  int64_t n_;
+  bool marked_;
+  int threads_;
+  float* room_;
+};
+
+// Fixed chunks, reduced in their order: the same bits for any number of threads.
+int64_t chunks_of(int64_t n) { return (n + kChunk - 1) / kChunk; }
+
+Mass add(const std::vector<Split>& parts, const Mass& start, double q) {
+  Mass total = start;
+  for (const Split& part : parts) total.anchor = std::max(total.anchor, part.below.anchor);
+  if (total.anchor == 0.0) return total;
+  const auto moved = [&](const Mass& mass) {
+    return mass.sum > 0 ? mass.sum * std::exp(q * std::log(mass.anchor / total.anchor)) : 0.0;
+  };
+  total.sum = moved(start);
+  for (const Split& part : parts) total.sum += moved(part.below);
+  return total;
+}
+
+std::vector<int64_t> Pool::histogram(int32_t low, int32_t high, int32_t shift,
+                                     Counts* counts) const {
+  const Kernels& K = kernels();
+  const int64_t size = ((high - low - 1) >> shift) + 1;
+  const int64_t chunks = chunks_of(n_);
+  std::vector<int64_t> total(size, 0);
+#pragma omp parallel num_threads(team_for(n_, threads_))
+  {
+    std::vector<uint32_t> bins(size, 0);
+    Counts own{0, 0, true};
+#pragma omp for schedule(static) nowait
+    for (int64_t i = 0; i < chunks; ++i)
+      K.histogram(losses_ + i * kChunk, valid_ ? valid_ + i * kChunk : nullptr,
+                  std::min(kChunk, n_ - i * kChunk), marked_, low, shift, bins.data(), &own);
+    // Integers: the order of the threads does not matter.
+#pragma omp critical
+    {
+      for (int64_t k = 0; k < size; ++k) total[k] += bins[k];
+      counts->valid += own.valid;
+      counts->zeros += own.zeros;
+      counts->sound = counts->sound && own.sound;
+    }
+  }
+  return total;
+}
+
+void Pool::split(int32_t low, int32_t high, double q) {
+  const Kernels& K = kernels();
+  const int64_t chunks = chunks_of(n_);
+  const int threads = team_for(n_, threads_);
+  std::vector<Split> parts(chunks);
+  // Threads take consecutive runs of chunks and keep what is undecided at the front of their own
+  // run: never ahead of what they read, so that the room may hold the losses themselves.
+  std::vector<int64_t> kept(threads, 0);
+  const auto first_chunk = [&](int64_t thread) { return chunks * thread / threads; };
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t thread = 0; thread < threads; ++thread) {
+    float buffer[kChunk];
+    float* const front = room_ + first_chunk(thread) * kChunk;
+    for (int64_t i = first_chunk(thread); i < first_chunk(thread + 1); ++i) {
+      K.split(losses_ + i * kChunk, valid_ ? valid_ + i * kChunk : nullptr,
+              std::min(kChunk, n_ - i * kChunk), low, high, q, buffer, &parts[i]);
+      std::copy(buffer, buffer + parts[i].inside, front + kept[thread]);
+      kept[thread] += parts[i].inside;
+    }
+  }
+  for (const Split& part : parts) {
+    above += part.above;
+    above_sum += part.above_sum;
+  }
+  below = add(parts, below, q);
+  int64_t size = 0;
+  for (int64_t thread = 0; thread < threads; ++thread) {
+    if (kept[thread] == 0) continue;  // of an empty pool, room_ may be null
+    const float* front = room_ + first_chunk(thread) * kChunk;
+    std::memmove(room_ + size, front, static_cast<size_t>(kept[thread]) * sizeof(float));
+    size += kept[thread];
+  }
+  losses_ = room_;
+  valid_ = nullptr;
+  n_ = size;
+}
+
+// Algorithm 1 of Rota Bulò et al. 2017 on a few values with multiplicities.
+//
+// `counts[k]` losses of `value(k)`, ascending, above losses with the power sum `below`; `support`
+// is what m leaves to all of them. Returns alpha*; every sum is relative to the value it has
+// reached, so that no exponent overflows.
+template <typename Value>
+double threshold(const std::vector<int64_t>& counts, Value value, const Mass& below, double q,
+                 double support) {
+  int64_t from_here = 0;
+  for (const int64_t count : counts) from_here += count;
+  double sum = below.sum, anchor = below.anchor;  // power sum of what is not capped, so far
+  for (size_t k = 0; k < counts.size(); ++k) {
+    if (counts[k] == 0) continue;
+    const double v = value(k);
+    const double relative = sum > 0 ? sum * std::exp(q * std::log(anchor / v)) : 0.0;
+    const double room = support - static_cast<double>(from_here);
+    // eta > 0 at v, its own losses taken off both sides: from here on all are capped.
+    if (room > relative) break;
+    sum = relative + static_cast<double>(counts[k]);
+    anchor = v;
+    from_here -= counts[k];
+  }
+  const double room = support - static_cast<double>(from_here);
+  return sum > 0 ? anchor * std::pow(sum / room, 1 / q) : 0.0;
+}
 
 constexpr int32_t kLargestBits = 0x7f7fffff;
 constexpr int32_t kCoarseShift = 18;  // 8160 bins over all positive floats
@@ -21,19 +153,12 @@ constexpr int32_t kMostBins = 8192;
 // Far more than the rounding of a bound's sums, far less than a bin.
 constexpr double kSlack = 1e-9;
 
-double value_of(int32_t bits) {
-  float x;
-  std::memcpy(&x, &bits, sizeof x);
-  return x;
-}
+double value_of(int32_t bits) { return float_of(bits); }
 
 // The bits of the largest float that is at most x.
 int32_t floor_bits(double x) {
-  float rounded = static_cast<float>(x);
-  if (static_cast<double>(rounded) > x) rounded = std::nextafter(rounded, 0.0f);
-  int32_t bits;
-  std::memcpy(&bits, &rounded, sizeof bits);
-  return bits;
+  const float rounded = static_cast<float>(x);
+  return bits_of(static_cast<double>(rounded) > x ? std::nextafter(rounded, 0.0f) : rounded);
 }
 
 struct Root {
@@ -173,4 +298,40 @@ extern "C" void lossmaxpool_solve(const float* losses, const uint8_t* valid, int
   }
 #pragma omp parallel for num_threads(static_cast<int>(threads)) schedule(dynamic)
   for (int64_t row = 0; row < rows; ++row) solve(row);
+}
+
+namespace lossmaxpool {
+
+Weighing weighing_of(const double* packed, int64_t rows, int64_t row, double exponent,
+                            double upstream) {
+  const double value = packed[row], alpha = packed[rows + row];
+  const double cap = packed[2 * rows + row], tie = packed[3 * rows + row];
+  if (std::isnan(value)) upstream = value;
+  float floor = static_cast<float>(alpha);
+  if (static_cast<double>(floor) > alpha) floor = std::nextafter(floor, 0.0f);
+  // What rounding alpha* to float32 lost, raised to the same power.
+  const double lost = floor > 0.0f && std::isfinite(exponent)
+                          ? std::pow(static_cast<double>(floor) / alpha, exponent)
+                          : 0.0;
+  return Weighing{static_cast<float>(upstream * cap),
+                  static_cast<float>(upstream * cap * (exponent == 0.0 ? 1.0 : lost)),
+                  static_cast<float>(upstream * tie), floor, static_cast<float>(exponent)};
+}
+
+}  // namespace lossmaxpool
+
+// w* of losses that some other pixel loss than cross-entropy gave.
+extern "C" void lossmaxpool_weigh(const float* losses, const uint8_t* valid, int64_t rows, int64_t n,
+                                  const double* packed, double exponent, int64_t threads,
+                                  float* weights) {
+  const Kernels& K = kernels();
+  const int64_t chunks = (n + kChunk - 1) / kChunk;
+#pragma omp parallel for num_threads(team_for(rows * n, threads)) schedule(static)
+  for (int64_t index = 0; index < rows * chunks; ++index) {
+    const int64_t row = index / chunks, first = index % chunks * kChunk;
+    const int64_t at = row * n + first, size = std::min(kChunk, n - first);
+    K.weigh(losses + at, size, weighing_of(packed, rows, row, exponent, 1.0), weights + at);
+    if (valid)
+      for (int64_t i = at; i < at + size; ++i) weights[i] = valid[i] ? weights[i] : 0.0f;
+  }
 }

@@ -1,0 +1,127 @@
+"""One confusion matrix over a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from lossmaxpool.data.sample import IGNORE_INDEX, Sample, SegmentationDataset, check_is
+from lossmaxpool.inference.tiling import FULL_IMAGE, InferenceConfig, Precision, predict_ids
+from lossmaxpool.metrics import ConfusionMatrix
+from lossmaxpool.processes import begin_worker
+
+Transform = Callable[[Sample], tuple[Tensor, Tensor]]
+Progress = Callable[[int, int], None]
+
+
+def evaluate(
+    model: nn.Module,
+    dataset: SegmentationDataset,
+    transform: Transform,
+    device: torch.device | str = "cpu",
+    precision: Precision = "fp32",
+    batch_size: int = 4,
+    progress: Progress | None = None,
+    config: InferenceConfig = FULL_IMAGE,
+    *,
+    indices: Sequence[int] | None = None,
+    workers: int = 0,
+) -> ConfusionMatrix:
+    """Predict every image once, at full size, and count.
+
+    Consecutive images of one size share a batch, so sizes may differ and nothing is resized. The
+    model's mode is restored. Memory is bounded as :func:`predict_ids` says.
+
+    Args:
+        model: (B, 3, H, W) -> (B, C, h, w), C the data set's classes; on ``device``.
+        dataset: the images.
+        transform: Sample -> (image (3, H, W) float32 normalised, mask (H, W) integer class ids).
+        device: where the network runs.
+        precision: of the network's arithmetic.
+        batch_size: the most images in a batch.
+        progress: called with (images done, images in all) after each batch.
+        config: tiles, mirroring, scales.
+        indices: the images to look at, None for all of them; processes that share the work add
+            their counts up with ``ConfusionMatrix.reduce``.
+        workers: processes that read the images; 0 reads them in this one.
+
+    Returns:
+        The counts; ``.iou()``, ``.miou()``, ``.pixel_accuracy()``.
+
+    Raises:
+        ValueError: the data set is empty, the model's number of classes is not the data set's, or
+            the logits are not finite.
+        TypeError: the data set is another library's, which WrappedDataset takes.
+    """
+    check_is(dataset, SegmentationDataset)
+    chosen = range(len(dataset)) if indices is None else indices
+    if len(chosen) == 0:
+        raise ValueError(f"the data set {dataset.name!r} is empty; there is nothing to evaluate")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; expected at least 1")
+    matrix = ConfusionMatrix(len(dataset.labels.names), device)
+    was_training = model.training
+    model.eval()
+    done = 0
+    try:
+        for names, images, masks in _batches(dataset, transform, batch_size, chosen, workers):
+            ids = predict_ids(
+                model,
+                images.to(device),
+                config,
+                precision,
+                names=names,
+                num_classes=matrix.num_classes,
+            )
+            matrix.update(ids, masks.to(device), IGNORE_INDEX)
+            done += len(names)
+            if progress is not None:
+                progress(done, len(chosen))
+    finally:
+        model.train(was_training)
+    return matrix
+
+
+class _Transformed(Dataset[tuple[str, Tensor, Tensor]]):
+    """Name, image and mask by index."""
+
+    def __init__(self, dataset: SegmentationDataset, transform: Transform) -> None:
+        self.dataset = dataset
+        self.transform = transform
+
+    def __getitem__(self, index: int) -> tuple[str, Tensor, Tensor]:
+        sample = self.dataset[index]
+        return sample.name, *self.transform(sample)
+
+
+def _batches(
+    dataset: SegmentationDataset,
+    transform: Transform,
+    batch_size: int,
+    indices: Sequence[int],
+    workers: int,
+) -> Iterator[tuple[list[str], Tensor, Tensor]]:
+    names: list[str] = []
+    images: list[Tensor] = []
+    masks: list[Tensor] = []
+    loader = DataLoader(
+        _Transformed(dataset, transform),
+        batch_size=None,
+        sampler=indices,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=begin_worker,
+        # A generator of its own: a loader would otherwise draw from the global one.
+        generator=torch.Generator(),
+    )
+    for name, image, mask in loader:
+        if images and (len(images) == batch_size or image.shape != images[0].shape):
+            yield names, torch.stack(images), torch.stack(masks)
+            names, images, masks = [], [], []
+        names.append(name)
+        images.append(image)
+        masks.append(mask)
+    yield names, torch.stack(images), torch.stack(masks)

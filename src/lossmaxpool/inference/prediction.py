@@ -1,0 +1,239 @@
+"""Predictions for images: id masks, pictures to look at, and submissions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from lossmaxpool.data import CITYSCAPES_LABEL_IDS, EvalTransform, Sample
+from lossmaxpool.data.decode import ImageRange, read_picture
+from lossmaxpool.data.files import IMAGE_SUFFIXES, pictures_below
+from lossmaxpool.data.inspection import DIM
+from lossmaxpool.data.sample import DataError
+from lossmaxpool.inference.checkpoint import TrainedModel
+from lossmaxpool.inference.tiling import FULL_IMAGE, InferenceConfig, Precision, predict_ids
+
+
+def cityscapes_submission_ids(ids: Tensor, classes: Sequence[str]) -> Tensor:
+    """From a network's class ids to Cityscapes' original label ids, by the classes' names.
+
+    Args:
+        ids: (..., H, W) integer class ids, indices into ``classes``.
+        classes: names of the network's classes, in order: Cityscapes' 19, whatever their order.
+
+    Returns:
+        The same shape, uint8.
+
+    Raises:
+        ValueError: the classes are not Cityscapes', or an id is none of theirs.
+
+    Example:
+        >>> classes = tuple(CITYSCAPES_LABEL_IDS)
+        >>> cityscapes_submission_ids(torch.tensor([[0, 10, 18]]), classes).tolist()
+        [[7, 23, 33]]
+    """
+    check_cityscapes(classes)
+    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < len(classes):
+        raise ValueError(
+            f"class ids from {int(ids.min())} to {int(ids.max())}; expected 0 to {len(classes) - 1}"
+        )
+    table = torch.tensor([CITYSCAPES_LABEL_IDS[name] for name in classes], dtype=torch.uint8)
+    return table.to(ids.device)[ids.long()]
+
+
+def check_cityscapes(classes: Sequence[str]) -> None:
+    """Raise unless the classes are Cityscapes' 19, in any order.
+
+    Raises:
+        ValueError: naming the classes that are missing or unknown.
+    """
+    unknown = [name for name in classes if name not in CITYSCAPES_LABEL_IDS]
+    missing = [name for name in CITYSCAPES_LABEL_IDS if name not in classes]
+    if unknown or missing or len(classes) != len(CITYSCAPES_LABEL_IDS):
+        raise ValueError(
+            f"the network's {len(classes)} classes are not Cityscapes' 19: "
+            f"missing {', '.join(missing) or 'none'}; unknown {', '.join(unknown) or 'none'}"
+        )
+
+
+IDS = "ids"
+OVERLAYS = "overlays"
+LEGEND = "legend.png"
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image's files.
+
+    Args:
+        image: the image that was read.
+        ids: a PNG of class ids, of the image's size, with the classes' colors as its palette.
+        overlay: the image with its classes' colours laid over it.
+    """
+
+    image: Path
+    ids: Path
+    overlay: Path
+
+
+def predict_folder(
+    trained: TrainedModel,
+    images: Path,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    precision: Precision = "fp32",
+    opacity: float = 0.5,
+    progress: Progress | None = None,
+    config: InferenceConfig = FULL_IMAGE,
+    submission: bool = False,
+    image_range: ImageRange | None = None,
+    on_damaged: Callable[[Path, str], None] | None = None,
+) -> list[Prediction]:
+    """Predict every image below a folder, or one image, at its own size.
+
+    Writes ``out/ids/NAME.png`` (class ids, 0 to C - 1, or Cityscapes' label ids),
+    ``out/overlays/NAME.png`` and ``out/legend.png``, which names the classes' colors; sub-folders
+    are kept. One image is in memory at a time.
+
+    Args:
+        trained: the network, as :func:`load_checkpoint` returns it.
+        images: folder of images, searched through, hidden files left out; or one image.
+        out: folder for the results, outside of ``images``.
+        overwrite: write into ``out`` although it is not empty; files of the same name are replaced.
+        precision: of the network's arithmetic.
+        opacity: share of the classes' colours in an overlay, in [0, 1].
+        progress: called with (images done, images in all) after each.
+        config: tiles, mirroring, scales.
+        submission: write Cityscapes' original label ids, as its servers expect them, without a
+            palette.
+        image_range: the values of black and white in pictures of 16 bits; None for 0 and 65535.
+        on_damaged: called with each image that cannot be read and the reason, and the image is
+            skipped; None raises instead.
+
+    Returns:
+        The files, in the order of the images' names.
+
+    Raises:
+        ValueError: no images, two images of one name, an ``out`` that is not empty or no folder, an
+            unreadable image (the file is named), one too narrow for the tiles, logits that are not
+            finite, or a submission of other classes than Cityscapes'.
+    """
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity is {opacity}; expected 0 (image only) to 1 (colours only)")
+    classes = trained.description.classes
+    if submission:
+        check_cityscapes(classes)
+    files = _images(images)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; give a folder for the predictions")
+    if not overwrite and out.exists() and any(out.iterdir()):
+        raise ValueError(
+            f"{out} is not empty; take another folder, or ask to overwrite files of the same name "
+            "(--overwrite, or overwrite=True)"
+        )
+    if images.is_dir() and out.resolve().is_relative_to(images.resolve()):
+        raise ValueError(f"{out} is inside {images}: predictions would count as images next time")
+    device = next(trained.model.parameters()).device
+    palette = torch.tensor(trained.description.colors, dtype=torch.float32)
+    written: list[Prediction] = []
+    dim: list[Path] = []
+    for done, (name, file) in enumerate(files.items(), start=1):
+        try:
+            image, facts = read_picture(file, image_range)
+        except DataError as error:
+            if on_damaged is None:
+                raise
+            on_damaged(file, str(error))
+            continue
+        if facts.wide and image_range is None and int(image.max()) <= DIM:
+            dim.append(file)
+        ids = _predict(trained, image, device, precision, config, file)
+        prediction = Prediction(file, out / IDS / f"{name}.png", out / OVERLAYS / f"{name}.png")
+        if submission:
+            _save(prediction.ids, Image.fromarray(cityscapes_submission_ids(ids, classes).numpy()))
+        else:
+            _save(prediction.ids, _with_palette(ids, trained.description.colors))
+        painted = (1 - opacity) * image.permute(1, 2, 0) + opacity * palette[ids.long()]
+        _save(prediction.overlay, Image.fromarray(painted.round().to(torch.uint8).numpy()))
+        if not written:
+            _save(out / LEGEND, _legend(classes, trained.description.colors))
+        written.append(prediction)
+        if progress is not None:
+            progress(done, len(files))
+    if dim:
+        warnings.warn(
+            f"{len(dim)} of {len(written)} images, {dim[0]} first, have 16 bits per channel and "
+            "were read as nearly black; say which values are black and white, as in --image_range "
+            "'[0, 4095]'",
+            stacklevel=2,
+        )
+    return written
+
+
+def _images(place: Path) -> dict[str, Path]:
+    """Name without extension -> file, sorted."""
+    readable = ", ".join(IMAGE_SUFFIXES)
+    if place.is_file():
+        if place.suffix.lower() not in IMAGE_SUFFIXES:
+            raise ValueError(f"{place} is no image that can be read ({readable})")
+        return {place.stem: place}
+    if not place.is_dir():
+        raise ValueError(f"there is no folder or image {place}")
+    found: dict[str, Path] = {}
+    for name, file in pictures_below(place):
+        if name in found:
+            raise ValueError(
+                f"{found[name]} and {file} would be predicted into one file; rename one"
+            )
+        found[name] = file
+    if not found:
+        raise ValueError(f"{place} holds no images ({readable})")
+    return found
+
+
+def _predict(
+    trained: TrainedModel,
+    image: Tensor,
+    device: torch.device,
+    precision: Precision,
+    config: InferenceConfig,
+    file: Path,
+) -> Tensor:
+    description = trained.description
+    nothing = torch.zeros(image.shape[1:], dtype=torch.uint8)  # an image alone has no truth
+    normalised, _ = EvalTransform(description.mean, description.std)(
+        Sample(image, nothing, file.name)
+    )
+    images = normalised[None].to(device)
+    return predict_ids(trained.model, images, config, precision, names=[str(file)])[0].cpu()
+
+
+def _with_palette(ids: Tensor, colors: Sequence[tuple[int, int, int]]) -> Image.Image:
+    picture = Image.fromarray(ids.numpy())
+    picture.putpalette([channel for color in colors for channel in color])
+    return picture
+
+
+def _legend(classes: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> Image.Image:
+    """The color and the name of every class, one below the other."""
+    line, font = 24, ImageFont.load_default(16)
+    width = round(max(font.getlength(name) for name in classes)) + 2 * line
+    picture = Image.new("RGB", (width, line * len(classes)), "white")
+    draw = ImageDraw.Draw(picture)
+    for row, (name, color) in enumerate(zip(classes, colors, strict=True)):
+        draw.rectangle((4, line * row + 4, line - 4, line * row + line - 5), color, "black")
+        draw.text((line + 4, line * row + 2), name, "black", font)
+    return picture
+
+
+def _save(path: Path, picture: Image.Image) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)

@@ -1,1 +1,0 @@
-"""Logits to the pooled value and its gradient, without a full-size temporary."""

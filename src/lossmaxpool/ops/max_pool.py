@@ -1,0 +1,272 @@
+"""Pixel losses to the value of every pool, and its gradient w* (envelope theorem).
+
+``lossmaxpool::pool`` maps losses to values and packed thresholds, ``lossmaxpool::weigh`` gives w*
+from the same losses and thresholds: two ``torch.library`` operators, opaque to the compiler. The
+losses are kept for the backward pass, which computes w* from them elementwise.
+
+Autograd sees them through :class:`torch.autograd.Function`, which torch.func's transforms need.
+Outside of compilers and transforms the function calls the backend directly (:func:`runs_directly`):
+for small tensors the dispatch of an operator costs more than its work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossmaxpool.ops.backends import Kernels
+from lossmaxpool.ops.backends.threshold import find_threshold, packed_like
+from lossmaxpool.ops.dispatch import choose_solver, kernels
+from lossmaxpool.ops.inputs import refuse_negative
+from lossmaxpool.ops.ranks import ranks
+from lossmaxpool.ops.weighting_set import WeightingSet
+
+SECOND_DERIVATIVE = (
+    "loss max-pooling has no second derivative here: w* was differentiated with respect "
+    "to the losses (create_graph=True, gradgradcheck, a Hessian or a gradient penalty "
+    "through this loss). Hold the weights fixed instead: "
+    "(solve(losses).weights * losses).sum() is differentiable as often as the losses are."
+)
+WORLD_UNDER_VMAP = (
+    'pool="world" does not run under vmap: every call is a collective over the ranks. '
+    'Use pool="batch" or "image" inside vmap.'
+)
+
+
+def max_pool(
+    losses: Tensor, valid: Tensor | None, weighting: WeightingSet, *, world: bool, backend: str
+) -> tuple[Tensor, Tensor]:
+    """The differentiable values of (R, N) losses, and their (6, R) thresholds.
+
+    Args:
+        losses: (R, N) float32 or float64, one pool a row.
+        valid: (R, N) bool, or None.
+        weighting: the weighting set.
+        world: one pool over all ranks; R is 1.
+        backend: "auto", "torch", "native" or "triton".
+
+    Raises:
+        RuntimeError: a backend that cannot solve these losses.
+        ValueError: negative losses on the CPU.
+    """
+    function = _DirectPool if runs_directly(losses) else _Pool
+    value, packed = function.apply(losses, valid, *weighting, world, backend)
+    return value, packed
+
+
+def solve_pools(
+    run: Kernels,
+    losses: Tensor,
+    valid: Tensor | None,
+    weighting: WeightingSet,
+    *,
+    world: bool,
+    marked: bool = False,
+) -> Tensor:
+    """(6, R) thresholds of (R, N) losses; pools over several ranks are solved by torch.
+
+    ``marked``: a negative loss marks a pixel that does not exist; it is unsound otherwise.
+    """
+    over = ranks(world)
+    if over.size == 1:
+        return run.solve(losses, valid, weighting, marked)
+    if marked:
+        valid = ~(losses < 0)  # a NaN exists
+    return find_threshold(losses, valid, weighting, over)
+
+
+def runs_directly(tensor: Tensor) -> bool:
+    """Whether nothing but autograd looks on: no compiler, no transform, no mode, no subclass."""
+    return (
+        type(tensor) in (Tensor, torch.nn.Parameter)
+        and not torch.compiler.is_compiling()
+        and not _transforms_active()
+        and not _modes_active()
+    )
+
+
+def _never() -> bool:
+    return True  # a torch without these counters: always through the operator
+
+
+_transforms_active: Callable[[], bool] = getattr(
+    torch._C, "_are_functorch_transforms_active", _never
+)
+_modes_active: Callable[[], bool] = getattr(torch._C, "_len_torch_dispatch_stack", _never)
+
+
+def _pool(
+    losses: Tensor,
+    valid: Tensor | None,
+    p: float,
+    fraction: float,
+    least: float,
+    world: bool,
+    backend: str,
+) -> tuple[Tensor, Tensor]:
+    """(R, N) losses -> (R,) values in their dtype, (6, R) thresholds."""
+    run = kernels(choose_solver(losses, backend))
+    packed = solve_pools(run, losses, valid, WeightingSet(p, fraction, least), world=world)
+    value = packed[0].to(losses.dtype, copy=True)
+    # A negative loss made its pool NaN: only then is it worth looking for. On a GPU the look would
+    # synchronise; in the world it would leave the other ranks waiting.
+    if losses.device.type == "cpu" and not world and bool(value.isnan().any()):
+        refuse_negative(losses, valid)
+    return value, packed
+
+
+def _weigh(
+    losses: Tensor,
+    valid: Tensor | None,
+    packed: Tensor,
+    p: float,
+    fraction: float,
+    least: float,
+    backend: str,
+) -> Tensor:
+    """(R, N) losses and their thresholds -> (R, N) weights w*."""
+    weighting = WeightingSet(p, fraction, least)
+    return kernels(choose_solver(losses, backend)).weigh(losses, valid, packed, weighting)
+
+
+pool = torch.library.custom_op("lossmaxpool::pool", _pool, mutates_args=())
+weigh = torch.library.custom_op("lossmaxpool::weigh", _weigh, mutates_args=())
+
+
+@pool.register_fake
+def _(losses: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    rows = losses.shape[0]
+    return losses.new_empty(rows), packed_like(losses, rows)
+
+
+@weigh.register_fake
+def _(losses: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(losses, memory_format=torch.contiguous_format)
+
+
+@pool.register_vmap
+def _(
+    info: Any,
+    in_dims: tuple[int | None, ...],
+    losses: Tensor,
+    valid: Tensor | None,
+    p: float,
+    fraction: float,
+    least: float,
+    world: bool,
+    backend: str,
+) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+    if world:
+        raise NotImplementedError(WORLD_UNDER_VMAP)
+    size = info.batch_size
+    rows, mask = fold(losses, in_dims[0], size), _fold_mask(valid, in_dims[1], size)
+    value, packed = pool(rows, mask, p, fraction, least, world, backend)
+    return (value.unflatten(0, (size, -1)), packed.unflatten(1, (size, -1))), (0, 1)
+
+
+@weigh.register_vmap
+def _(
+    info: Any,
+    in_dims: tuple[int | None, ...],
+    losses: Tensor,
+    valid: Tensor | None,
+    packed: Tensor,
+    *options: Any,
+) -> tuple[Tensor, int]:
+    size = info.batch_size
+    rows, mask = fold(losses, in_dims[0], size), _fold_mask(valid, in_dims[1], size)
+    weights: Tensor = weigh(rows, mask, fold_columns(packed, in_dims[2], size), *options)
+    return weights.view(size, -1, weights.shape[1]), 0
+
+
+def fold(x: Tensor, dim: int | None, size: int) -> Tensor:
+    """A vmapped (B, ...) operand as (size * B, ...): pools never look beyond their images."""
+    stacked = x.expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
+    return stacked.flatten(0, 1)
+
+
+def fold_columns(packed: Tensor, dim: int | None, size: int) -> Tensor:
+    """A vmapped (6, R) threshold as (6, size * R)."""
+    if dim is None:
+        stacked = packed.unsqueeze(1).expand(-1, size, -1)
+    else:
+        stacked = packed.movedim(dim, 1)
+    return stacked.flatten(1, 2)
+
+
+def _fold_mask(valid: Tensor | None, dim: int | None, size: int) -> Tensor | None:
+    return None if valid is None else fold(valid, dim, size)
+
+
+class _Pool(torch.autograd.Function):
+    """(R, N) losses -> (R,) values, (6, R) thresholds; the latter are constants."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(*arguments: Any) -> tuple[Tensor, Tensor]:
+        value, packed = pool(*arguments)
+        return value, packed
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        losses, valid, p, fraction, least, world, backend = inputs
+        packed = output[1]
+        ctx.mark_non_differentiable(packed)
+        ctx.save_for_backward(losses, valid, packed)
+        ctx.options = (p, fraction, least, backend)
+        # Gradients are averaged over ranks afterwards: the sum over ranks is the true one.
+        ctx.scale = ranks(world).size
+
+    @staticmethod
+    def backward(ctx: Any, grad_value: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        weights = _Weights.apply(*ctx.saved_tensors, *ctx.options)
+        return weights * (grad_value * ctx.scale).unsqueeze(1), *[None] * 6
+
+
+class _DirectPool(torch.autograd.Function):
+    """:class:`_Pool` without the operators, where :func:`runs_directly` holds."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
+        output = _pool(*arguments)
+        _Pool.setup_context(ctx, arguments, output)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad_value: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # create_graph=True: the operator refuses to go further
+            return _Pool.backward(ctx, grad_value, _)
+        weights = _weigh(*ctx.saved_tensors, *ctx.options)
+        return weights.mul_((grad_value * ctx.scale).unsqueeze(1)), *[None] * 6
+
+
+class _Weights(torch.autograd.Function):
+    """w*, which nothing may differentiate: silence would be a wrong second derivative."""
+
+    generate_vmap_rule = True
+
+    # Spelled out: torch 2.8 compiles no variadic forward that is applied in a backward pass.
+    @staticmethod
+    def forward(
+        losses: Tensor,
+        valid: Tensor | None,
+        packed: Tensor,
+        p: float,
+        fraction: float,
+        least: float,
+        backend: str,
+    ) -> Tensor:
+        weights: Tensor = weigh(losses, valid, packed, p, fraction, least, backend)
+        return weights
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Nothing is kept: there is nothing to compute from it."""
+
+    @staticmethod
+    def backward(ctx: Any, grad_weights: Tensor) -> tuple[None, ...]:
+        raise NotImplementedError(SECOND_DERIVATIVE)
