@@ -27,18 +27,17 @@ from lossmaxpool.report import (
     write_gain_picture,
     write_report,
 )
-from lossmaxpool.report.formats import count
 from lossmaxpool.report.sweep import write_sweep
-from lossmaxpool.training import TrainConfig
-from lossmaxpool.training.config import (
+from lossmaxpool.report.wording import count
+from lossmaxpool.runs.config import (
     HardwareConfig,
     LossConfig,
     MethodId,
     OptimizationConfig,
     ReportingConfig,
 )
-from lossmaxpool.training.many import train_all
-from lossmaxpool.training.sweep import Grid, plan
+from lossmaxpool.training import TrainConfig
+from lossmaxpool.training.sweep import Grid, plan, train_all
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

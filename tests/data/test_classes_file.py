@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lossmaxpool.data import DataError
-from lossmaxpool.data.classes_file import default_colors, read_classes_file
+from lossmaxpool.data.folders import default_colors, read_classes_file
 
 
 def write(tmp_path: Path, text: str, name: str = "classes.json") -> Path:

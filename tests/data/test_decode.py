@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from lossmaxpool.data.decode import read_ids, read_image
-from lossmaxpool.data.errors import DataError
+from lossmaxpool.data.sample import DataError
 from tests.data.trees import ids, picture, save
 
 

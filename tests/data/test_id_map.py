@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossmaxpool.data import IGNORE_INDEX, DataError, LabelSet
-from lossmaxpool.data.classes_file import default_colors
-from lossmaxpool.data.id_map import IdMap
+from lossmaxpool.data.decode import IdMap
+from lossmaxpool.data.folders import default_colors
 
 LABELS = LabelSet(("a", "b", "c"), default_colors(3))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lossmaxpool.data import DataError
-from lossmaxpool.data.layout import Series, pair_up
+from lossmaxpool.data.files import Series, pair_up
 
 
 def touch(*paths: Path) -> None:

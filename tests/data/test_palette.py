@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lossmaxpool.data.palette import palette_color
+from lossmaxpool.data.decode import palette_color
 
 
 def test_colours_are_distinct() -> None:

@@ -14,14 +14,19 @@ from torchvision.tv_tensors import Mask as TvMask
 
 from lossmaxpool.data import (
     IGNORE_INDEX,
+    AugmentedDataset,
     CamVid,
     DataError,
+    EvalTransform,
     LabelSet,
     PascalVOC,
+    TrainTransform,
     WrappedDataset,
+    class_statistics,
     inspect_data,
     voc,
 )
+from lossmaxpool.inference import evaluate
 from tests.data import trees
 
 LABELS = LabelSet(("sky", "road", "pole"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
@@ -137,3 +142,18 @@ def test_a_stream() -> None:
 
     with pytest.raises(DataError, match="generator is only gone through in order"):
         WrappedDataset(stream(), LABELS)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("item", [(PIXELS, IDS), {"image": PIXELS, "mask": IDS}])
+def test_a_data_set_of_another_library_is_answered_with_the_wrapper(item: object) -> None:
+    foreign: Any = [item]
+    with pytest.raises(TypeError, match=r"expected a Sample, got a .*WrappedDataset\(dataset"):
+        TrainTransform((4, 4))(foreign[0], seed=0)
+    for use in (
+        inspect_data,
+        class_statistics,
+        lambda data: AugmentedDataset(data, TrainTransform((4, 4))),
+        lambda data: evaluate(torch.nn.Identity(), data, EvalTransform()),
+    ):
+        with pytest.raises(TypeError, match=r"SegmentationDataset, got a list: wrap the data set"):
+            use(foreign)

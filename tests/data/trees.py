@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from lossmaxpool.data.palette import palette_color
+from lossmaxpool.data.decode import palette_color
 
 SIZE = (12, 16)
 """(height, width) of every picture here."""

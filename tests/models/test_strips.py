@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lossmaxpool.models import full_size_ids, full_size_logits
-from lossmaxpool.models.strips import STRIP_BYTES, SmallLogits, decide, small_logits
+from lossmaxpool.models.full_size import STRIP_BYTES, SmallLogits, decide, small_logits
 
 from .largest import Largest
 

@@ -4,8 +4,6 @@ from lossmaxpool.data.ade20k import ADE20K
 from lossmaxpool.data.camvid import CamVid
 from lossmaxpool.data.cityscapes import CITYSCAPES_LABEL_IDS, Cityscapes
 from lossmaxpool.data.coco_stuff import COCOStuff
-from lossmaxpool.data.dataset import SegmentationDataset
-from lossmaxpool.data.errors import DataError
 from lossmaxpool.data.folders import Folders
 from lossmaxpool.data.inspection import (
     ClassStatistics,
@@ -18,10 +16,15 @@ from lossmaxpool.data.inspection import (
 )
 from lossmaxpool.data.mapillary import MapillaryVistas
 from lossmaxpool.data.open import DataConfig, open_dataset
-from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet, Sample
+from lossmaxpool.data.sample import IGNORE_INDEX, DataError, LabelSet, Sample, SegmentationDataset
 from lossmaxpool.data.street_scenes import StreetScenes
-from lossmaxpool.data.transforms import EvalTransform, TrainTransform
-from lossmaxpool.data.views import AugmentedDataset, EvaluationDataset, collate_padded
+from lossmaxpool.data.transforms import (
+    AugmentedDataset,
+    EvalTransform,
+    EvaluationDataset,
+    TrainTransform,
+    collate_padded,
+)
 from lossmaxpool.data.voc import PascalVOC
 from lossmaxpool.data.wrapped import WrappedDataset
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lossmaxpool.data.files import FileDataset
-from lossmaxpool.data.layout import Series, find_root, pair_up, report_count
-from lossmaxpool.data.names import check_split
-from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet
+from lossmaxpool.data.files import FileDataset, Series, find_root, pair_up
+from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet, check_choice
 
 # The first of each class's synonyms, and the colours of the scene parsing benchmark.
 _NAMES = """
@@ -80,13 +78,12 @@ class ADE20K(FileDataset):
     """
 
     def __init__(self, root: Path, split: str) -> None:
-        check_split("ADE20K", split, SPLITS)
+        check_choice("split of ADE20K", split, SPLITS)
         name, folder = f"ade20k/{split}", _FOLDERS[split]
         needed = (f"images/{folder}", f"annotations/{folder}")
         root = find_root(root, "ADE20K", needed, _EXPECTED, ("ADEChallengeData2016",))
         images = Series(root / "images" / folder, ".jpg")
         masks = Series(root / "annotations" / folder, ".png")
-        pairs = pair_up(name, images, masks)
-        report_count(name, len(pairs), SPLITS[split])
+        pairs = pair_up(name, images, masks, published=SPLITS[split])
         ids = {0: IGNORE_INDEX} | {c + 1: c for c in range(LABELS.num_classes)}
         super().__init__(name, LABELS, pairs, ids)

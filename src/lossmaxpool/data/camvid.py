@@ -9,11 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lossmaxpool.data.errors import DataError
-from lossmaxpool.data.files import FileDataset
-from lossmaxpool.data.layout import Series, find_root, pair_up, report_count
-from lossmaxpool.data.names import check_split
-from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet
+from lossmaxpool.data.files import FileDataset, Series, find_root, pair_up
+from lossmaxpool.data.sample import IGNORE_INDEX, DataError, LabelSet, check_choice
 
 LABELS = LabelSet(
     names=(
@@ -53,7 +50,7 @@ class CamVid(FileDataset):
     """
 
     def __init__(self, root: Path, split: str) -> None:
-        check_split("CamVid", split, SPLITS)
+        check_choice("split of CamVid", split, SPLITS)
         name = f"camvid/{split}"
         folder, sequences, published = SPLITS[split]
         root = find_root(root, "CamVid", (folder, f"{folder}annot"), _EXPECTED)
@@ -65,7 +62,6 @@ class CamVid(FileDataset):
                 f"There are no frames of {' or '.join(sequences)} in {images.folder}, which split "
                 f"'{split}' needs."
             )
-        pairs = pair_up(name, images, masks, stems)
-        report_count(name, len(pairs), published)
+        pairs = pair_up(name, images, masks, stems, published)
         ids = {i: i for i in range(LABELS.num_classes)} | {VOID: IGNORE_INDEX}
         super().__init__(name, LABELS, pairs, ids)

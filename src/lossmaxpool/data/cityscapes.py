@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lossmaxpool.data.files import FileDataset
-from lossmaxpool.data.layout import Series, find_root, pair_up, report_count
-from lossmaxpool.data.names import check_split
-from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet
+from lossmaxpool.data.files import FileDataset, Series, find_root, pair_up
+from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet, check_choice
 
 CITYSCAPES_LABEL_IDS = {
     "road": 7,
@@ -71,7 +69,7 @@ class Cityscapes(FileDataset):
     """
 
     def __init__(self, root: Path, split: str) -> None:
-        check_split("Cityscapes", split, SPLITS)
+        check_choice("split of Cityscapes", split, SPLITS)
         name = f"cityscapes/{split}"
         needed = (f"leftImg8bit/{split}", f"gtFine/{split}")
         root = find_root(root, "Cityscapes", needed, _EXPECTED)
@@ -83,6 +81,5 @@ class Cityscapes(FileDataset):
         if not masks.stems() and train_ids.stems():
             masks = train_ids
             ids = {c: c for c in range(LABELS.num_classes)} | {255: IGNORE_INDEX}
-        pairs = pair_up(name, images, masks)
-        report_count(name, len(pairs), SPLITS[split])
+        pairs = pair_up(name, images, masks, published=SPLITS[split])
         super().__init__(name, LABELS, pairs, ids)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lossmaxpool.data.files import FileDataset
-from lossmaxpool.data.layout import Series, find_root, pair_up, report_count
-from lossmaxpool.data.names import check_split
-from lossmaxpool.data.palette import palette_color
-from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet
+from lossmaxpool.data.decode import palette_color
+from lossmaxpool.data.files import FileDataset, Series, find_root, pair_up
+from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet, check_choice
 
 # All 182 names in the order of their ids in the pixel maps, 0..181.
 _NAMES = """
@@ -78,7 +76,7 @@ class COCOStuff(FileDataset):
     """
 
     def __init__(self, root: Path, split: str) -> None:
-        check_split("COCO-Stuff", split, SPLITS)
+        check_choice("split of COCO-Stuff", split, SPLITS)
         name, folder = f"coco-stuff/{split}", f"{split}2017"
         root = Path(root)
         there = (maps for maps in _MASK_FOLDERS if (root / maps / folder).is_dir())
@@ -87,7 +85,6 @@ class COCOStuff(FileDataset):
         images = Series(root / "images" / folder, ".jpg")
         masks = Series(root / maps / folder, ".png")
         mapped = {stem for stem in masks.stems() if not stem.endswith(_CONVERTED)}
-        pairs = pair_up(name, images, masks, images.stems() | mapped)
-        report_count(name, len(pairs), SPLITS[split])
+        pairs = pair_up(name, images, masks, images.stems() | mapped, SPLITS[split])
         ids = {file_id: c for c, file_id in enumerate(_CLASS_OF_ID)} | {255: IGNORE_INDEX}
         super().__init__(name, LABELS, pairs, ids)

@@ -1,25 +1,22 @@
-"""Pairs of image and mask files: what every reader of files on disk shares."""
+"""Data sets of image and mask files: where they lie, which are missing, and how they are read."""
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from lossmaxpool.data.dataset import MaskFile, SegmentationDataset
-from lossmaxpool.data.decode import ImageRange, PictureFacts, read_ids, read_picture
-from lossmaxpool.data.errors import DataError
-from lossmaxpool.data.id_map import IdMap
-from lossmaxpool.data.sample import LabelSet, Sample
-
-_SHOWN = 5
-"""How many files a message names."""
+from lossmaxpool.data.decode import IdMap, ImageRange, PictureFacts, read_ids, read_picture
+from lossmaxpool.data.sample import DataError, LabelSet, MaskFile, Sample, SegmentationDataset
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_SHOWN = 3
+"""How many files a message names."""
 
 
 @dataclass(frozen=True)
@@ -29,33 +26,6 @@ class FilePair:
     name: str
     image: Path
     mask: Path
-
-
-def warn_skipped(folder: Path, names: Sequence[str]) -> None:
-    """Say which files of a folder are passed over, as they are no pictures that can be read."""
-    if names:
-        more = ", ..." if len(names) > _SHOWN else ""
-        number = "1 file" if len(names) == 1 else f"{len(names)} files"
-        warnings.warn(
-            f"{number} in {folder} passed over: {', '.join(names[:_SHOWN])}{more}; pictures end in "
-            f"{', '.join(IMAGE_SUFFIXES)}",
-            stacklevel=3,
-        )
-
-
-def explain_binary(subject: str) -> str:
-    """The message for masks that were saved as black and white.
-
-    Args:
-        subject: "The mask ... holds" or the like.
-    """
-    return (
-        f"{subject} only 0 and 255: a binary mask saved as black and white. 255 is no class here; "
-        "read as unlabelled, the foreground would vanish from training. Add "
-        '"values": [0, 255] to classes.json, as in {"names": ["background", "foreground"], '
-        '"values": [0, 255]}, or save the masks with the ids 0 and 1. If 255 does mean unlabelled, '
-        'add "ignore": 255.'
-    )
 
 
 class FileDataset(SegmentationDataset):
@@ -122,3 +92,177 @@ class FileDataset(SegmentationDataset):
     def mask_file(self, index: int) -> MaskFile:
         """The mask's file and its mapping."""
         return MaskFile(self.pairs[index].mask, self.ids)
+
+
+def explain_binary(subject: str) -> str:
+    """The message for masks saved as black and white; the subject is "The mask ... holds"."""
+    return (
+        f"{subject} only 0 and 255: a binary mask saved as black and white. 255 is no class here; "
+        "read as unlabelled, the foreground would vanish from training. Add "
+        '"values": [0, 255] to classes.json, as in {"names": ["background", "foreground"], '
+        '"values": [0, 255]}, or save the masks with the ids 0 and 1. If 255 does mean unlabelled, '
+        'add "ignore": 255.'
+    )
+
+
+def pictures_below(folder: Path) -> list[tuple[str, Path]]:
+    """The pictures below a folder, sorted, each after its path there without the extension.
+
+    Files that are no pictures are passed over with a warning that names them.
+    """
+    pictures, skipped = [], []
+    for path in sorted(folder / name for name in files_below(folder)):
+        name = path.relative_to(folder)
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            pictures.append((name.with_suffix("").as_posix(), path))
+        else:
+            skipped.append(name.as_posix())
+    if skipped:
+        number = "1 file" if len(skipped) == 1 else f"{len(skipped)} files"
+        warnings.warn(
+            f"{number} in {folder} passed over: {listed(skipped)}; pictures end in "
+            f"{', '.join(IMAGE_SUFFIXES)}",
+            stacklevel=3,
+        )
+    return pictures
+
+
+def listed(names: Sequence[object], shown: int = _SHOWN) -> str:
+    """The first few names, separated by commas."""
+    return ", ".join(map(str, names[:shown])) + (", ..." if len(names) > shown else "")
+
+
+def files_below(folder: Path) -> Iterator[str]:
+    """The files below a folder as relative paths with "/", in no particular order.
+
+    Subfolders may be links, as those to another disk often are. Hidden files are left out:
+    unpacking on a Mac leaves files "._name", which are no pictures. An absent folder holds nothing.
+    """
+    for here, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        prefix = Path(here).relative_to(folder).as_posix()
+        for name in names:
+            if not name.startswith("."):
+                yield name if prefix == "." else f"{prefix}/{name}"
+
+
+@dataclass(frozen=True)
+class Series:
+    """The files below a folder that end alike, as in "_leftImg8bit.png"; the rest is the stem."""
+
+    folder: Path
+    ending: str
+
+    def file(self, stem: str) -> Path:
+        """The file of one stem, whether it is there or not."""
+        return self.folder / f"{stem}{self.ending}"
+
+    def stems(self) -> set[str]:
+        """Stems of the files that are there, with their subfolders, as in "aachen/000000"."""
+        files = files_below(self.folder)
+        return {name.removesuffix(self.ending) for name in files if name.endswith(self.ending)}
+
+
+def find_root(
+    root: Path, what: str, needed: Sequence[str], expected: str, inside: Sequence[str] = ()
+) -> Path:
+    """The folder that holds the folders of a data set.
+
+    Args:
+        root: what the user gave.
+        what: the data set, for the message.
+        needed: folders that it must hold.
+        expected: the layout, for the message.
+        inside: subfolders of the root where the data set may lie instead.
+
+    Returns:
+        ``root`` or one of its subfolders.
+
+    Raises:
+        DataError: none of them holds what is needed.
+    """
+    root = Path(root)
+    for candidate in (root, *(root / name for name in inside)):
+        if all((candidate / name).is_dir() for name in needed):
+            return candidate
+    if not root.is_dir():
+        raise DataError(
+            f"The {what} folder {root} does not exist or is no folder. Expected {expected}."
+        )
+    absent = next(name for name in needed if not (root / name).is_dir())
+    there = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
+    raise DataError(
+        f"{root} is not a {what} folder: it has no '{absent}' folder. Expected {expected}. It "
+        f"holds: {listed(there, 8) or 'nothing'}."
+    )
+
+
+def read_listing(path: Path) -> list[str]:
+    """The stems of a split file, one a line; refused if it is missing, empty or repeats a stem."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"The list of images {path} cannot be read: {error}.") from error
+    stems = [line.strip() for line in lines if line.strip()]
+    if not stems:
+        raise DataError(f"The list of images {path} is empty; it should name one image per line.")
+    if len(set(stems)) < len(stems):
+        repeated = next(stem for stem in stems if stems.count(stem) > 1)
+        raise DataError(f"The list of images {path} names {repeated} more than once.")
+    return stems
+
+
+def pair_up(
+    name: str,
+    images: Series,
+    masks: Series,
+    stems: Iterable[str] | None = None,
+    published: int | None = None,
+) -> list[FilePair]:
+    """Images with their masks, sorted by stem.
+
+    Args:
+        name: of the data set and its split, for messages.
+        images: the image files.
+        masks: the mask files.
+        stems: those wanted; where None, all that have an image or a mask.
+        published: how many the publishers count; another number is warned of.
+
+    Raises:
+        DataError: the set is empty or incomplete: a download that stopped, a part not unpacked.
+    """
+    wanted = sorted(images.stems() | masks.stems() if stems is None else stems)
+    if not wanted:
+        raise DataError(
+            f"{name} is empty: there is no '*{images.ending}' in {images.folder} and no "
+            f"'*{masks.ending}' in {masks.folder}."
+        )
+    pairs = [FilePair(stem, images.file(stem), masks.file(stem)) for stem in wanted]
+    problems = []
+    for kind, files in (
+        ("images", [pair.image for pair in pairs]),
+        ("masks", [pair.mask for pair in pairs]),
+    ):
+        if missing := _missing(files):
+            problems.append(f"{len(missing)} of {len(files)} {kind} are missing: {listed(missing)}")
+    if problems:
+        raise DataError(
+            f"{name} is incomplete: {'; '.join(problems)}. Was the download cut short, or an "
+            "archive not unpacked?"
+        )
+    if published is not None and len(pairs) != published:
+        warnings.warn(
+            f"{name} has {len(pairs):,} images here, but was published with {published:,}: results "
+            "on it compare with no published ones",
+            stacklevel=3,
+        )
+    return pairs
+
+
+def _missing(files: Sequence[Path]) -> list[Path]:
+    # One listing per folder: asking for every file takes minutes on a network disk.
+    there = {
+        folder: {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+        for folder in {file.parent for file in files}
+    }
+    return [file for file in files if file.name not in there[file.parent]]

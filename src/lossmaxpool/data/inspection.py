@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from lossmaxpool.data.dataset import SegmentationDataset
-from lossmaxpool.data.decode import PictureFacts, mask_header, stored_with_16_bits
-from lossmaxpool.data.errors import DataError
-from lossmaxpool.data.files import FileDataset
+from lossmaxpool.data.decode import mask_header, stored_with_16_bits
+from lossmaxpool.data.files import FileDataset, listed
 from lossmaxpool.data.folders import Folders
-from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet, Sample
+from lossmaxpool.data.sample import (
+    IGNORE_INDEX,
+    DataError,
+    LabelSet,
+    Sample,
+    SegmentationDataset,
+    check_is,
+)
 from lossmaxpool.rarity import rare_classes
 
 _SHOWN = 5
@@ -107,15 +112,7 @@ class Inspection:
 
 
 def count_pixels(mask: Tensor, num_classes: int) -> tuple[Tensor, int]:
-    """Pixels of each class in one mask.
-
-    Args:
-        mask: (H, W) uint8 class ids.
-        num_classes: C.
-
-    Returns:
-        (C,) int64, and the number of ignored pixels.
-    """
+    """Pixels of each class in one mask (H, W) uint8: (C,) int64, and the number of ignored ones."""
     counts = torch.bincount(mask.flatten(), minlength=IGNORE_INDEX + 1)
     return counts[:num_classes], int(counts[IGNORE_INDEX])
 
@@ -137,11 +134,24 @@ def class_statistics(dataset: SegmentationDataset) -> ClassStatistics:
         >>> class_statistics(StreetScenes(num_images=2)).pixels.shape
         torch.Size([2, 12])
     """
-    counts = [
-        count_pixels(dataset.mask(i), dataset.labels.num_classes) for i in range(len(dataset))
-    ]
-    names = [dataset.sample_name(i) for i in range(len(dataset))]
-    return _statistics(dataset, names, counts)
+    check_is(dataset, SegmentationDataset)
+    numbers = range(len(dataset))
+    return _statistics(
+        dataset,
+        numbers,
+        [count_pixels(dataset.mask(i), dataset.labels.num_classes) for i in numbers],
+    )
+
+
+def _statistics(
+    dataset: SegmentationDataset, indices: Sequence[int], counts: Sequence[tuple[Tensor, int]]
+) -> ClassStatistics:
+    pixels = torch.zeros(len(counts), dataset.labels.num_classes, dtype=torch.int64)
+    for row, (count, _) in zip(pixels, counts, strict=True):
+        row.copy_(count)
+    ignored = torch.tensor([ignored for _, ignored in counts], dtype=torch.int64)
+    names = tuple(map(dataset.sample_name, indices))
+    return ClassStatistics(dataset.name, dataset.labels, names, pixels, ignored)
 
 
 def inspect_data(*datasets: SegmentationDataset) -> Inspection:
@@ -161,26 +171,79 @@ def inspect_data(*datasets: SegmentationDataset) -> Inspection:
     statistics, problems = [], []
     seen: dict[bytes, str] = {}
     for dataset in datasets:
-        found = _Found()
-        for i in range(len(dataset)):
-            label = f"{dataset.name}/{dataset.sample_name(i)}"
-            try:
-                sample, facts = _read(dataset, i)
-            except DataError as error:
-                problems.append(Problem("error", str(error), (label,)))
-                continue
-            found.add(i, label, sample, facts, dataset.labels.num_classes)
-            first = seen.setdefault(_digest(sample), label)
-            if first != label:
-                same = first.startswith(f"{dataset.name}/")
-                (found.within if same else found.across).append(f"{label} = {first}")
-        names = [dataset.sample_name(i) for i in found.indices]
-        statistics.append(_statistics(dataset, names, found.counts))
-        problems += _split_problems(statistics[-1], found)
-        problems += _file_problems(dataset, statistics[-1], found)
-    problems += _class_problems(statistics)
+        check_is(dataset, SegmentationDataset)
+        split, found = _inspect_split(dataset, seen)
+        statistics.append(split)
+        problems += found
     problems.sort(key=lambda problem: problem.severity)
     return Inspection(tuple(statistics), tuple(problems))
+
+
+def _inspect_split(
+    dataset: SegmentationDataset, seen: dict[bytes, str]
+) -> tuple[ClassStatistics, list[Problem]]:
+    """One pass over a split; ``seen`` holds the pictures of the splits before it."""
+    name, files = dataset.name, dataset if isinstance(dataset, FileDataset) else None
+    problems: list[Problem] = []
+    indices: list[int] = []
+    counts: list[tuple[Tensor, int]] = []
+    empty: list[str] = []
+    within: list[str] = []
+    across: list[str] = []
+    turned: list[str] = []
+    wide = brightest = 0
+    for i in range(len(dataset)):
+        label = f"{name}/{dataset.sample_name(i)}"
+        try:
+            sample, facts = files.read(i) if files else (dataset[i], None)
+        except DataError as error:
+            problems.append(Problem("error", str(error), (label,)))
+            continue
+        indices.append(i)
+        counts.append(count_pixels(sample.mask, dataset.labels.num_classes))
+        if int(counts[-1][0].sum()) == 0:
+            empty.append(label)
+        first = seen.setdefault(_digest(sample), label)
+        if first != label:
+            (within if first.startswith(f"{name}/") else across).append(f"{label} = {first}")
+        if facts is not None and facts.turned:
+            turned.append(label)
+        if facts is not None and facts.wide:
+            wide, brightest = wide + 1, max(brightest, int(sample.image.max()))
+    statistics = _statistics(dataset, indices, counts)
+    total = len(indices)
+    for severity, samples, message in (
+        ("warning", empty, f"masks of {name} have no labelled pixel: they teach nothing."),
+        ("warning", within, f"pictures of {name} occur more than once there."),
+        (
+            "error",
+            across,
+            f"pictures of {name} are also in another split: scores on them say nothing about new "
+            "pictures. Remove them from one of the two.",
+        ),
+        (
+            "warning",
+            turned,
+            f"pictures of {name} are turned upright by their orientation tag; their masks have no "
+            "such tag and are left as they are. Check one pair by eye, above all where height and "
+            "width are equal or the turn is a half one.",
+        ),
+    ):
+        if samples:
+            text = f"{len(samples)} of {total} {message}"
+            problems.append(Problem(severity, text, tuple(samples)))  # type: ignore[arg-type]
+    if files:
+        problems += _dim_pictures(files, wide, brightest)
+        problems += _palettes(files, indices, statistics.pixels)
+        problems += _two_kinds_of_binary(files, statistics.pixels, statistics.ignored)
+    absent = [dataset.labels.names[c] for c in statistics.absent]
+    if indices and absent:
+        message = (
+            f"No pixel in {name} belongs to: {', '.join(absent)}. Such a class cannot be "
+            "learnt there, nor scored. If it should be there, check the ids of the masks."
+        )
+        problems.append(Problem("warning", message))
+    return statistics, problems
 
 
 def check_before_training(dataset: SegmentationDataset, pixels: Tensor) -> None:
@@ -204,56 +267,13 @@ def check_before_training(dataset: SegmentationDataset, pixels: Tensor) -> None:
     problems += _palettes(dataset, range(len(dataset)), pixels)
     step = max(1, len(dataset) // _LOOKED_AT)
     wide = [i for i in range(0, len(dataset), step) if stored_with_16_bits(dataset.pairs[i].image)]
-    problems += _dim_pictures(
-        dataset, len(wide), max((int(dataset[i].image.max()) for i in wide), default=0)
-    )
+    brightest = max((int(dataset[i].image.max()) for i in wide), default=0)
+    problems += _dim_pictures(dataset, len(wide), brightest)
     for problem in problems:
-        named = f" ({', '.join(problem.samples[:_SHOWN])})" if problem.samples else ""
+        named = f" ({listed(problem.samples, _SHOWN)})" if problem.samples else ""
         if problem.severity == "error":
             raise DataError(f"{problem.message}{named}")
         warnings.warn(f"{problem.message}{named}", stacklevel=2)
-
-
-def _read(dataset: SegmentationDataset, index: int) -> tuple[Sample, PictureFacts | None]:
-    return dataset.read(index) if isinstance(dataset, FileDataset) else (dataset[index], None)
-
-
-@dataclass
-class _Found:
-    """What one pass over a split gathers."""
-
-    indices: list[int] = field(default_factory=list)
-    counts: list[tuple[Tensor, int]] = field(default_factory=list)
-    empty: list[str] = field(default_factory=list)
-    within: list[str] = field(default_factory=list)
-    across: list[str] = field(default_factory=list)
-    turned: list[str] = field(default_factory=list)
-    wide: int = 0
-    brightest: int = 0
-
-    def add(
-        self, index: int, label: str, sample: Sample, facts: PictureFacts | None, num_classes: int
-    ) -> None:
-        pixels, ignored = count_pixels(sample.mask, num_classes)
-        self.indices.append(index)
-        self.counts.append((pixels, ignored))
-        if int(pixels.sum()) == 0:
-            self.empty.append(label)
-        if facts is not None and facts.turned:
-            self.turned.append(label)
-        if facts is not None and facts.wide:
-            self.wide += 1
-            self.brightest = max(self.brightest, int(sample.image.max()))
-
-
-def _statistics(
-    dataset: SegmentationDataset, names: Sequence[str], counts: Sequence[tuple[Tensor, int]]
-) -> ClassStatistics:
-    pixels = torch.zeros(len(counts), dataset.labels.num_classes, dtype=torch.int64)
-    for row, (count, _) in zip(pixels, counts, strict=True):
-        row.copy_(count)
-    ignored = torch.tensor([ignored for _, ignored in counts], dtype=torch.int64)
-    return ClassStatistics(dataset.name, dataset.labels, tuple(names), pixels, ignored)
 
 
 def _digest(sample: Sample) -> bytes:
@@ -261,50 +281,10 @@ def _digest(sample: Sample) -> bytes:
     return blake2b(sample.image.numpy().tobytes(), digest_size=16, key=shape).digest()
 
 
-def _split_problems(statistics: ClassStatistics, found: _Found) -> list[Problem]:
-    name, total = statistics.name, len(statistics.sample_names)
-    problems = []
-    if found.empty:
-        message = (
-            f"{len(found.empty)} of {total} masks of {name} have no labelled pixel: "
-            "they teach nothing."
-        )
-        problems.append(Problem("warning", message, tuple(found.empty)))
-    if found.within:
-        message = f"{len(found.within)} of {total} pictures of {name} occur more than once there."
-        problems.append(Problem("warning", message, tuple(found.within)))
-    if found.across:
-        message = (
-            f"{len(found.across)} of {total} pictures of {name} are also in another split: scores "
-            "on them say nothing about new pictures. Remove them from one of the two."
-        )
-        problems.append(Problem("error", message, tuple(found.across)))
-    if found.turned:
-        message = (
-            f"{len(found.turned)} of {total} pictures of {name} are turned upright by their "
-            "orientation tag; their masks have no such tag and are left as they are. Check one "
-            "pair by eye, above all where height and width are equal or the turn is a half one."
-        )
-        problems.append(Problem("warning", message, tuple(found.turned)))
-    return problems
-
-
-def _file_problems(
-    dataset: SegmentationDataset, statistics: ClassStatistics, found: _Found
-) -> list[Problem]:
-    if not isinstance(dataset, FileDataset):
-        return []
-    problems = _dim_pictures(dataset, found.wide, found.brightest)
-    problems += _palettes(dataset, found.indices, statistics.pixels)
-    if dataset.ignores_255:
-        problems += _two_kinds_of_binary(dataset, statistics.pixels, statistics.ignored)
-    return problems
-
-
 def _two_kinds_of_binary(dataset: FileDataset, pixels: Tensor, ignored: Tensor) -> list[Problem]:
     """Masks of 0 and 255 among others in which 255 never occurs."""
     zero = dataset.ids.get(0, IGNORE_INDEX)
-    if zero == IGNORE_INDEX or not len(pixels):
+    if zero == IGNORE_INDEX or not dataset.ignores_255 or not len(pixels):
         return []
     others = pixels.sum(1) - pixels[:, zero]
     if bool(((ignored > 0) & (others > 0)).any()):
@@ -370,21 +350,6 @@ def _dim_pictures(dataset: FileDataset, wide: int, brightest: int) -> list[Probl
         f"white, as in --data.image_range '[0, {largest}]'."
     )
     return [Problem("warning", message)]
-
-
-def _class_problems(statistics: Sequence[ClassStatistics]) -> list[Problem]:
-    problems = []
-    for split in statistics:
-        if not split.sample_names:
-            continue
-        names = [split.labels.names[c] for c in split.absent]
-        if names:
-            message = (
-                f"No pixel in {split.name} belongs to: {', '.join(names)}. Such a class cannot be "
-                "learnt there, nor scored. If it should be there, check the ids of the masks."
-            )
-            problems.append(Problem("warning", message))
-    return problems
 
 
 def format_report(inspection: Inspection) -> str:

@@ -10,11 +10,8 @@ import json
 from pathlib import Path
 from typing import Literal, get_args
 
-from lossmaxpool.data.errors import DataError
-from lossmaxpool.data.files import FileDataset
-from lossmaxpool.data.layout import Series, find_root, pair_up, report_count
-from lossmaxpool.data.names import check_split, unknown_choice
-from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet
+from lossmaxpool.data.files import FileDataset, Series, find_root, pair_up
+from lossmaxpool.data.sample import IGNORE_INDEX, DataError, LabelSet, check_choice
 
 VistasVersion = Literal["v1.2", "v2.0"]
 SPLITS = {"train": 18_000, "val": 2_000}
@@ -45,11 +42,8 @@ class MapillaryVistas(FileDataset):
     """
 
     def __init__(self, root: Path, split: str, version: VistasVersion = "v1.2") -> None:
-        check_split("Mapillary Vistas", split, SPLITS)
-        if version not in get_args(VistasVersion):
-            raise DataError(
-                unknown_choice("version of Mapillary Vistas", version, get_args(VistasVersion))
-            )
+        check_choice("split of Mapillary Vistas", split, SPLITS)
+        check_choice("version of Mapillary Vistas", version, get_args(VistasVersion))
         name = f"mapillary-vistas-{version}/{split}"
         folder = _FOLDERS[split]
         root = find_root(root, "Mapillary Vistas", (f"{folder}/images",), _EXPECTED)
@@ -60,8 +54,7 @@ class MapillaryVistas(FileDataset):
         labels, ids = _read_config(config)
         images = Series(root / folder / "images", ".jpg")
         masks = Series(root / folder / labels_folder, ".png")
-        pairs = pair_up(name, images, masks)
-        report_count(name, len(pairs), SPLITS[split])
+        pairs = pair_up(name, images, masks, published=SPLITS[split])
         super().__init__(name, labels, pairs, ids)
 
 

@@ -12,11 +12,9 @@ from lossmaxpool.data.ade20k import ADE20K
 from lossmaxpool.data.camvid import CamVid
 from lossmaxpool.data.cityscapes import Cityscapes
 from lossmaxpool.data.coco_stuff import COCOStuff
-from lossmaxpool.data.dataset import SegmentationDataset
-from lossmaxpool.data.errors import DataError
 from lossmaxpool.data.folders import Folders
 from lossmaxpool.data.mapillary import MapillaryVistas, VistasVersion
-from lossmaxpool.data.names import unknown_choice
+from lossmaxpool.data.sample import DataError, SegmentationDataset, unknown_choice
 from lossmaxpool.data.street_scenes import StreetScenes
 from lossmaxpool.data.voc import PascalVOC
 

@@ -1,12 +1,21 @@
-"""What every reader yields: an image with its class ids, and the classes' names and colours."""
+"""What every reader yields: samples, their classes, and the data set that holds them."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
+from torch.utils.data import Dataset
 
-from lossmaxpool.data.errors import DataError
+from lossmaxpool.spelling import did_you_mean
+
+
+class DataError(ValueError):
+    """A data set that cannot be read as it is: what came, what was expected, what to change."""
+
 
 IGNORE_INDEX = 255
 """The id of an unlabelled pixel in every mask of this package, whatever the files use."""
@@ -73,3 +82,88 @@ class LabelSet:
     def num_classes(self) -> int:
         """The number of classes, C."""
         return len(self.names)
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """All that decides a mask, so that what was counted in it once need not be counted again.
+
+    Attributes:
+        path: the file.
+        ids: the class of each id in the file.
+    """
+
+    path: Path
+    ids: Mapping[int, int]
+
+
+class SegmentationDataset(Dataset[Sample], ABC):
+    """Labelled images, addressed by number.
+
+    Attributes:
+        name: of the data set and its split, for records and messages.
+        labels: the classes.
+    """
+
+    name: str
+    labels: LabelSet
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of images."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Sample:
+        """The image and mask of one index; a pure function of it."""
+
+    @abstractmethod
+    def mask(self, index: int) -> Tensor:
+        """The mask alone, (H, W) uint8, without decoding the image."""
+
+    @abstractmethod
+    def sample_name(self, index: int) -> str:
+        """The name of one sample, without decoding anything."""
+
+    def mask_file(self, index: int) -> MaskFile | None:
+        """The file that decides the mask of one index; None where there is none."""
+        return None
+
+
+def check_is(value: object, kind: type) -> None:
+    """Refuse a data set of another library, or an item of one.
+
+    Raises:
+        TypeError: naming what came, and the wrapper that takes it.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(
+            f"expected a {kind.__name__}, got a {type(value).__name__}: wrap the data set, as in "
+            "WrappedDataset(dataset, labels, image=..., mask=...)"
+        )
+
+
+def unknown_choice(what: str, given: str, choices: Iterable[str]) -> str:
+    """Says that a name is unknown, which one may have been meant and which ones there are.
+
+    Example:
+        >>> unknown_choice("split", "vall", ["train", "val"])
+        "Unknown split 'vall'. Did you mean 'val'? There are: train, val."
+    """
+    known = list(choices)
+    sentences = (
+        f"Unknown {what} '{given}'.",
+        did_you_mean(given, known),
+        f"There are: {', '.join(known)}.",
+    )
+    return " ".join(filter(None, sentences))
+
+
+def check_choice(what: str, given: str, choices: Iterable[str]) -> None:
+    """Refuse a name that does not exist.
+
+    Raises:
+        DataError: naming the choices that there are.
+    """
+    known = list(choices)
+    if given not in known:
+        raise DataError(unknown_choice(what, given, known))

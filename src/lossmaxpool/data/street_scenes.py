@@ -6,10 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossmaxpool.data.dataset import SegmentationDataset
-from lossmaxpool.data.errors import DataError
-from lossmaxpool.data.names import unknown_choice
-from lossmaxpool.data.sample import LabelSet, Sample
+from lossmaxpool.data.sample import DataError, LabelSet, Sample, SegmentationDataset, check_choice
 from lossmaxpool.scenes import COLORS, NAMES, render
 
 LABELS = LabelSet(NAMES, COLORS)
@@ -38,8 +35,7 @@ class StreetScenes(SegmentationDataset):
         size: tuple[int, int] = (128, 192),
         seed: int = 0,
     ) -> None:
-        if split not in SPLITS:
-            raise DataError(unknown_choice("split of street-scenes", split, SPLITS))
+        check_choice("split of street-scenes", split, SPLITS)
         if num_images < 1 or seed < 0:
             raise DataError(
                 f"Street scenes need num_images >= 1 and seed >= 0, got {num_images} and {seed}."

@@ -1,14 +1,17 @@
-"""Samples to tensors: augmented for training, whole for evaluation."""
+"""Samples to tensors and batches: augmented for training, whole for evaluation."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from lossmaxpool.crops import RandomCrop
-from lossmaxpool.data.sample import IGNORE_INDEX, Sample
+from lossmaxpool.data.sample import IGNORE_INDEX, Sample, SegmentationDataset, check_is
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -72,7 +75,7 @@ class TrainTransform:
         Returns:
             Image (3, h, w) float32, normalized, and mask (h, w) int64.
         """
-        check_sample(sample)
+        check_is(sample, Sample)
         crop = RandomCrop(self.crop_size, self.scale_range, self.flip)
 
         def finish(piece: Tensor) -> Tensor:
@@ -97,19 +100,6 @@ class TrainTransform:
         return jittered
 
 
-def check_sample(sample: object) -> None:
-    """Refuse an item of another library's data set.
-
-    Raises:
-        TypeError: naming what came, and the wrapper that takes it.
-    """
-    if not isinstance(sample, Sample):
-        raise TypeError(
-            f"expected a Sample, got a {type(sample).__name__}: wrap its data set, as "
-            "in WrappedDataset(dataset, labels, image=..., mask=...)"
-        )
-
-
 @dataclass(frozen=True)
 class EvalTransform:
     """The whole image, normalized, at its own size.
@@ -131,5 +121,88 @@ class EvalTransform:
         Returns:
             Image (3, H, W) float32, normalized, and mask (H, W) int64.
         """
-        check_sample(sample)
+        check_is(sample, Sample)
         return _normalize(sample.image, self.mean, self.std), sample.mask.long()
+
+
+Item = dict[str, Tensor]
+
+
+class Address(Protocol):
+    """Which image, the seed of its crop, and the pixel that the crop must contain."""
+
+    @property
+    def image(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    def pixel(self, mask: Tensor, /) -> tuple[int, int] | None: ...
+
+
+class AugmentedDataset(Dataset[Item]):
+    """Training crops, addressed by draws.
+
+    The seed is part of the address, so that a crop depends neither on the worker nor on the order
+    in which crops are drawn.
+
+    Args:
+        dataset: the labelled images.
+        transform: the augmentation.
+    """
+
+    def __init__(self, dataset: SegmentationDataset, transform: TrainTransform) -> None:
+        check_is(dataset, SegmentationDataset)
+        self.dataset = dataset
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, address: Address) -> Item:
+        """``image`` (3, h, w) float32, ``mask`` (h, w) int64 and ``index`` () int64."""
+        sample = self.dataset[address.image]
+        image, mask = self.transform(sample, address.seed, address.pixel(sample.mask))
+        return {"image": image, "mask": mask, "index": torch.tensor(address.image)}
+
+
+class EvaluationDataset(Dataset[Item]):
+    """Whole images, addressed by their index.
+
+    Args:
+        dataset: the labelled images.
+        transform: the normalisation.
+    """
+
+    def __init__(self, dataset: SegmentationDataset, transform: EvalTransform) -> None:
+        check_is(dataset, SegmentationDataset)
+        self.dataset = dataset
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Item:
+        """``image`` (3, H, W) float32, ``mask`` (H, W) int64 and ``index`` () int64."""
+        image, mask = self.transform(self.dataset[index])
+        return {"image": image, "mask": mask, "index": torch.tensor(index)}
+
+
+def collate_padded(items: Sequence[Item]) -> Item:
+    """A batch of images of several sizes, padded below and to the right.
+
+    Padding is of the mean colour (0 after normalisation) in images and ignored in masks.
+
+    Args:
+        items: images (3, H_b, W_b), masks (H_b, W_b) and indices ().
+
+    Returns:
+        ``image`` (B, 3, H, W), ``mask`` (B, H, W) and ``index`` (B,), with H and W the largest.
+    """
+    height = max(item["mask"].shape[0] for item in items)
+    width = max(item["mask"].shape[1] for item in items)
+    image = torch.zeros(len(items), 3, height, width)
+    mask = torch.full((len(items), height, width), IGNORE_INDEX, dtype=torch.int64)
+    for b, item in enumerate(items):
+        h, w = item["mask"].shape
+        image[b, :, :h, :w] = item["image"]
+        mask[b, :h, :w] = item["mask"]
+    return {"image": image, "mask": mask, "index": torch.stack([item["index"] for item in items])}

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lossmaxpool.data.errors import DataError
-from lossmaxpool.data.files import FileDataset, FilePair
-from lossmaxpool.data.layout import Series, find_root, pair_up, read_listing, report_count
-from lossmaxpool.data.names import check_split
-from lossmaxpool.data.palette import palette_color
-from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet
+from lossmaxpool.data.decode import palette_color
+from lossmaxpool.data.files import (
+    FileDataset,
+    FilePair,
+    Series,
+    find_root,
+    pair_up,
+    read_listing,
+)
+from lossmaxpool.data.sample import IGNORE_INDEX, DataError, LabelSet, check_choice
 
 _NAMES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
@@ -53,7 +57,7 @@ class PascalVOC(FileDataset):
     """
 
     def __init__(self, root: Path, split: str, sbd: Path | None = None) -> None:
-        check_split("Pascal VOC", split, SPLITS)
+        check_choice("split of Pascal VOC", split, SPLITS)
         name = f"voc/{split}"
         needed = ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation")
         inside = ("VOC2012", "VOCdevkit/VOC2012")
@@ -61,8 +65,7 @@ class PascalVOC(FileDataset):
         if split == "train_aug":
             pairs = _augmented(name, root, sbd)
         else:
-            pairs = _own(name, root, split)
-            report_count(name, len(pairs), SPLITS[split])
+            pairs = _own(name, root, split, SPLITS[split])
         ids = {c: c for c in range(LABELS.num_classes)} | {255: IGNORE_INDEX}
         super().__init__(name, LABELS, pairs, ids)
 
@@ -75,9 +78,9 @@ def _images(root: Path) -> Series:
     return Series(root / "JPEGImages", ".jpg")
 
 
-def _own(name: str, root: Path, split: str) -> list[FilePair]:
+def _own(name: str, root: Path, split: str, published: int | None = None) -> list[FilePair]:
     masks = Series(root / "SegmentationClass", ".png")
-    return pair_up(name, _images(root), masks, _listed(root, split))
+    return pair_up(name, _images(root), masks, _listed(root, split), published)
 
 
 def _augmented(name: str, root: Path, sbd: Path | None) -> list[FilePair]:

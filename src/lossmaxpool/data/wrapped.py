@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from lossmaxpool.data.dataset import SegmentationDataset
-from lossmaxpool.data.decode import image_tensor, picture_ids
-from lossmaxpool.data.errors import DataError
-from lossmaxpool.data.id_map import IdMap
-from lossmaxpool.data.sample import IGNORE_INDEX, LabelSet, Sample
+from lossmaxpool.data.decode import IdMap, image_tensor, picture_ids
+from lossmaxpool.data.sample import IGNORE_INDEX, DataError, LabelSet, Sample, SegmentationDataset
 
 
 class Items(Protocol):

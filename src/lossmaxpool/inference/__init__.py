@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from lossmaxpool.inference.checkpoint import TrainedModel, Which, load_checkpoint
-from lossmaxpool.inference.config import InferenceConfig
-from lossmaxpool.inference.evaluate import evaluate
-from lossmaxpool.inference.ids import predict_ids
-from lossmaxpool.inference.logits import Precision, predict_logits
-from lossmaxpool.inference.predict import Prediction, predict_folder
-from lossmaxpool.inference.submission import cityscapes_submission_ids
-from lossmaxpool.inference.tiles import Tile, Window, full_height_tiles
+from lossmaxpool.inference.evaluation import evaluate
+from lossmaxpool.inference.prediction import Prediction, cityscapes_submission_ids, predict_folder
+from lossmaxpool.inference.tiling import (
+    InferenceConfig,
+    Precision,
+    Tile,
+    Window,
+    full_height_tiles,
+    predict_ids,
+    predict_logits,
+)
 
 __all__ = [
     "InferenceConfig",

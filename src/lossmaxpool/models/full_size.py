@@ -1,9 +1,14 @@
-"""From a network that sees multiples of its stride to logits of images of any size."""
+"""From small logits to images of any size, with and without a map of all classes.
+
+Shapes: B images, C classes, (h, w) cells of the logits, (H, W) pixels of the image.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -34,3 +39,152 @@ def full_size_logits(network: Callable[[Tensor], Tensor], images: Tensor, stride
     logits = network(padded).float()
     # To the padded size first: straight to (H, W) would stretch the picture over its padding.
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)[..., :H, :W]
+
+
+# Scores of one strip, which is at least one row high; interpolating them takes a few times that.
+STRIP_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class SmallLogits:
+    """Logits of an image at the network's resolution, and where the image's pixels lie in them.
+
+    Pixel y is at row ``(y + 1/2) row_step - 1/2`` of the logits: bilinear upsampling with
+    align_corners=False, whatever the ratio.
+
+    Args:
+        values: (B, C, h, w).
+        row_step: rows of cells per row of pixels, 1/8 at an output stride of 8.
+        column_step: likewise.
+        mirrored_width: W where the network saw the image mirrored from left to right, else None.
+    """
+
+    values: Tensor
+    row_step: float
+    column_step: float
+    mirrored_width: int | None = None
+
+    def strip(self, rows: range, columns: range) -> Tensor:
+        """Upsample a part of the image: (B, C, len(rows), len(columns)) float32."""
+        x = torch.arange(columns.start, columns.stop, dtype=torch.float64)
+        if self.mirrored_width is not None:
+            x = self.mirrored_width - 1 - x
+        y = torch.arange(rows.start, rows.stop, dtype=torch.float64)
+        cells_y = ((y + 0.5) * self.row_step - 0.5).clamp(0, self.values.shape[-2] - 1)
+        cells_x = ((x + 0.5) * self.column_step - 0.5).clamp(0, self.values.shape[-1] - 1)
+        # Columns first, of the few rows of cells that the strip needs: rows are then whole copies.
+        first = int(cells_y[0])
+        values = self.values[..., first : int(cells_y[-1]) + 2, :].float()
+        return _interpolate(_interpolate(values, cells_x, -1), cells_y - first, -2)
+
+
+def small_logits(
+    network: Callable[[Tensor], Tensor],
+    images: Tensor,
+    stride: int,
+    scale: float = 1.0,
+    mirror: bool = False,
+) -> SmallLogits:
+    """Show a network the images, resized and mirrored if asked to, padded to its stride.
+
+    Right and bottom are padded with 0, the mean colour after normalisation, as in training crops.
+
+    Args:
+        network: (B, 3, H', W') -> (B, C, h, w), for H' and W' multiples of ``stride``.
+        images: (B, 3, H, W), normalised.
+        stride: as :func:`lossmaxpool.models.input_stride` says.
+        scale: of the images that the network sees.
+        mirror: from left to right.
+    """
+    H, W = images.shape[-2:]
+    seen = images
+    if scale != 1:
+        size = max(1, round(H * scale)), max(1, round(W * scale))
+        seen = F.interpolate(seen, size, mode="bilinear", align_corners=False, antialias=True)
+    if mirror:
+        seen = seen.flip(-1)
+    height, width = seen.shape[-2:]
+    padded = F.pad(seen, (0, -width % stride, 0, -height % stride))
+    values = network(padded)
+    return SmallLogits(
+        values,
+        values.shape[-2] / padded.shape[-2] * (height / H),
+        values.shape[-1] / padded.shape[-1] * (width / W),
+        W if mirror else None,
+    )
+
+
+def decide(versions: Sequence[SmallLogits], rows: range, columns: range) -> Tensor:
+    """The class of each pixel: the largest logit, or the largest mean probability of several.
+
+    Strip by strip, so that no map of scores is larger than :data:`STRIP_BYTES`.
+
+    Args:
+        versions: logits of one image, seen in one or several ways.
+        rows: of the image that are wanted.
+        columns: of the image that are wanted.
+
+    Returns:
+        (B, len(rows), len(columns)) uint8.
+
+    Raises:
+        ValueError: there are more classes than a uint8 can name.
+    """
+    B, C = versions[0].values.shape[:2]
+    if C > 256:
+        raise ValueError(f"the model gives {C} classes; ids of 8 bits name at most 256")
+    ids = torch.empty(
+        B, len(rows), len(columns), dtype=torch.uint8, device=versions[0].values.device
+    )
+    height = max(1, STRIP_BYTES // (4 * B * C * len(columns)))
+    for start in range(0, len(rows), height):
+        strip = rows[start : start + height]
+        ids[:, start : start + height] = _scores(versions, strip, columns).argmax(1)
+    return ids
+
+
+def full_size_ids(network: Callable[[Tensor], Tensor], images: Tensor, stride: int) -> Tensor:
+    """The class of every pixel, ``full_size_logits(...).argmax(1)`` without the full-size logits.
+
+    Equal up to the last places of the logits: where two classes tie but for rounding, either may
+    come out.
+
+    Args:
+        network: (B, 3, H', W') -> (B, C, h, w), for H' and W' multiples of ``stride``.
+        images: (B, 3, H, W), normalised.
+        stride: as :func:`lossmaxpool.models.input_stride` says.
+
+    Returns:
+        (B, H, W) uint8.
+
+    Example:
+        >>> import torch
+        >>> full_size_ids(torch.nn.AvgPool2d(16), torch.zeros(1, 3, 30, 50), 16).shape
+        torch.Size([1, 30, 50])
+    """
+    H, W = images.shape[-2:]
+    return decide([small_logits(network, images, stride)], range(H), range(W))
+
+
+def _scores(versions: Sequence[SmallLogits], rows: range, columns: range) -> Tensor:
+    first, *others = versions
+    if not others:
+        return first.strip(rows, columns)
+    total = first.strip(rows, columns).softmax(1)
+    for version in others:
+        total += version.strip(rows, columns).softmax(1)
+    return total
+
+
+def _interpolate(values: Tensor, positions: Tensor, dim: int) -> Tensor:
+    """Linear interpolation along one axis, at float64 positions inside of it."""
+    lower = positions.floor()
+    weight = (positions - lower).float().to(values.device)
+    below = lower.long()
+    above = (below + 1).clamp(max=values.shape[dim] - 1)
+    shape = (-1,) if dim == -1 else (-1, 1)
+    return torch.lerp(
+        values.index_select(dim, below.to(values.device)),
+        values.index_select(dim, above.to(values.device)),
+        weight.view(shape),
+    )

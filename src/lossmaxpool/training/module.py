@@ -19,7 +19,7 @@ from lossmaxpool.models import (
     input_stride,
     parameter_groups,
 )
-from lossmaxpool.models.strips import SmallLogits, decide
+from lossmaxpool.models.full_size import SmallLogits, decide
 from lossmaxpool.sampling.draws import mix
 from lossmaxpool.training.config import OptimizationConfig, TrainConfig
 from lossmaxpool.training.criteria import MeanCrossEntropyLoss

@@ -1,4 +1,4 @@
-"""Predictions for a folder of images, as id masks and as pictures to look at."""
+"""Predictions for images: id masks, pictures to look at, and submissions."""
 
 from __future__ import annotations
 
@@ -11,17 +11,56 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from lossmaxpool.data import EvalTransform, Sample
+from lossmaxpool.data import CITYSCAPES_LABEL_IDS, EvalTransform, Sample
 from lossmaxpool.data.decode import ImageRange, read_picture
-from lossmaxpool.data.errors import DataError
-from lossmaxpool.data.files import IMAGE_SUFFIXES, warn_skipped
+from lossmaxpool.data.files import IMAGE_SUFFIXES, pictures_below
 from lossmaxpool.data.inspection import DIM
-from lossmaxpool.data.walk import files_below
+from lossmaxpool.data.sample import DataError
 from lossmaxpool.inference.checkpoint import TrainedModel
-from lossmaxpool.inference.config import InferenceConfig
-from lossmaxpool.inference.ids import FULL_IMAGE, predict_ids
-from lossmaxpool.inference.logits import Precision
-from lossmaxpool.inference.submission import check_cityscapes, cityscapes_submission_ids
+from lossmaxpool.inference.tiling import FULL_IMAGE, InferenceConfig, Precision, predict_ids
+
+
+def cityscapes_submission_ids(ids: Tensor, classes: Sequence[str]) -> Tensor:
+    """From a network's class ids to Cityscapes' original label ids, by the classes' names.
+
+    Args:
+        ids: (..., H, W) integer class ids, indices into ``classes``.
+        classes: names of the network's classes, in order: Cityscapes' 19, whatever their order.
+
+    Returns:
+        The same shape, uint8.
+
+    Raises:
+        ValueError: the classes are not Cityscapes', or an id is none of theirs.
+
+    Example:
+        >>> classes = tuple(CITYSCAPES_LABEL_IDS)
+        >>> cityscapes_submission_ids(torch.tensor([[0, 10, 18]]), classes).tolist()
+        [[7, 23, 33]]
+    """
+    check_cityscapes(classes)
+    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < len(classes):
+        raise ValueError(
+            f"class ids from {int(ids.min())} to {int(ids.max())}; expected 0 to {len(classes) - 1}"
+        )
+    table = torch.tensor([CITYSCAPES_LABEL_IDS[name] for name in classes], dtype=torch.uint8)
+    return table.to(ids.device)[ids.long()]
+
+
+def check_cityscapes(classes: Sequence[str]) -> None:
+    """Raise unless the classes are Cityscapes' 19, in any order.
+
+    Raises:
+        ValueError: naming the classes that are missing or unknown.
+    """
+    unknown = [name for name in classes if name not in CITYSCAPES_LABEL_IDS]
+    missing = [name for name in CITYSCAPES_LABEL_IDS if name not in classes]
+    if unknown or missing or len(classes) != len(CITYSCAPES_LABEL_IDS):
+        raise ValueError(
+            f"the network's {len(classes)} classes are not Cityscapes' 19: "
+            f"missing {', '.join(missing) or 'none'}; unknown {', '.join(unknown) or 'none'}"
+        )
+
 
 IDS = "ids"
 OVERLAYS = "overlays"
@@ -149,12 +188,7 @@ def _images(place: Path) -> dict[str, Path]:
     if not place.is_dir():
         raise ValueError(f"there is no folder or image {place}")
     found: dict[str, Path] = {}
-    skipped: list[str] = []
-    for file in sorted(place / name for name in files_below(place)):
-        if file.suffix.lower() not in IMAGE_SUFFIXES:
-            skipped.append(file.relative_to(place).as_posix())
-            continue
-        name = file.relative_to(place).with_suffix("").as_posix()
+    for name, file in pictures_below(place):
         if name in found:
             raise ValueError(
                 f"{found[name]} and {file} would be predicted into one file; rename one"
@@ -162,7 +196,6 @@ def _images(place: Path) -> dict[str, Path]:
         found[name] = file
     if not found:
         raise ValueError(f"{place} holds no images ({readable})")
-    warn_skipped(place, skipped)
     return found
 
 

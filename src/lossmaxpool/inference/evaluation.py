@@ -8,11 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from lossmaxpool.data.dataset import SegmentationDataset
-from lossmaxpool.data.sample import IGNORE_INDEX, Sample
-from lossmaxpool.inference.config import InferenceConfig
-from lossmaxpool.inference.ids import FULL_IMAGE, predict_ids
-from lossmaxpool.inference.logits import Precision
+from lossmaxpool.data.sample import IGNORE_INDEX, Sample, SegmentationDataset, check_is
+from lossmaxpool.inference.tiling import FULL_IMAGE, InferenceConfig, Precision, predict_ids
 from lossmaxpool.metrics import ConfusionMatrix
 from lossmaxpool.processes import begin_worker
 
@@ -57,7 +54,9 @@ def evaluate(
     Raises:
         ValueError: the data set is empty, the model's number of classes is not the data set's, or
             the logits are not finite.
+        TypeError: the data set is another library's, which WrappedDataset takes.
     """
+    check_is(dataset, SegmentationDataset)
     chosen = range(len(dataset)) if indices is None else indices
     if len(chosen) == 0:
         raise ValueError(f"the data set {dataset.name!r} is empty; there is nothing to evaluate")

@@ -1,15 +1,9 @@
-"""From the layer names of converted Caffe DeepLab networks to timm's.
-
-Two conversions are in use. One took torchvision's names and called the classifier ``layer5``
-(``layer1.0.conv2.weight``, ``layer5.conv2d_list.0.weight``; older files put ``Scale.`` in front);
-the other counts the stem as a layer and blocks from one (``layer2.block1.conv3x3.conv.weight``,
-``aspp.c0.weight``; with ``base.`` or ``scale.`` in front, or without).
-"""
+"""From the layer names of other libraries' files to timm's."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -79,3 +73,76 @@ def _to_timm_name(name: str) -> str | None:
     if part in _NUMBER:
         return f"{place}.{kind}{_NUMBER[part]}.{rest}"
     return f"{place}.downsample.{0 if kind == 'conv' else 1}.{rest}"
+
+
+_TRUNK = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
+_SEPARABLE = {  # depthwise, pointwise
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn1",
+    "_project_conv": "conv_pw",
+    "_bn2": "bn2",
+}
+_INVERTED = {  # expand, depthwise, project
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+_SQUEEZE = {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
+_FLAT_BLOCK = re.compile(r"_blocks\.(\d+)\.(\w+)\.(.+)")
+
+
+def is_efficientnet_naming(names: Sequence[str]) -> bool:
+    """Whether a state dict's names are lukemelas' (``_conv_stem.weight`` ...)."""
+    return "_conv_stem.weight" in names
+
+
+def to_timm_names(
+    tensors: Mapping[str, Tensor], blocks_per_stage: Sequence[int]
+) -> dict[str, Tensor]:
+    """The same tensors under timm's names.
+
+    Args:
+        tensors: lukemelas' names to tensors.
+        blocks_per_stage: timm's number of blocks in each stage, in order.
+
+    Raises:
+        ValueError: a name that is not one of the scheme's, or a block beyond the last stage.
+    """
+    places = [(stage, i) for stage, count in enumerate(blocks_per_stage) for i in range(count)]
+    expanded = {
+        match[1]
+        for match in map(_FLAT_BLOCK.fullmatch, tensors)
+        if match and match[2] == "_expand_conv"
+    }
+    renamed = {}
+    for name, tensor in tensors.items():
+        block = _FLAT_BLOCK.fullmatch(name)
+        if block is None:
+            layer, _, rest = name.partition(".")
+            new = _TRUNK.get(layer)
+            prefix = ""
+        else:
+            number, layer, rest = block.groups()
+            if int(number) >= len(places):
+                raise ValueError(
+                    f"the file has a block {number}, the encoder {len(places)} blocks; "
+                    "the weights are those of a larger EfficientNet"
+                )
+            stage, index = places[int(number)]
+            prefix = f"blocks.{stage}.{index}."
+            new = (_INVERTED if number in expanded else _SEPARABLE).get(layer) or _SQUEEZE.get(
+                layer
+            )
+        if new is None:
+            raise ValueError(f"{name!r} is not a layer of lukemelas' EfficientNet")
+        renamed[f"{prefix}{new}.{rest}"] = tensor
+    return renamed

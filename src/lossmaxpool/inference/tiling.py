@@ -1,0 +1,325 @@
+"""How a network is applied to an image: whole or in tiles, in several views, in little memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lossmaxpool.models import full_size_logits, input_stride
+from lossmaxpool.models.full_size import decide, small_logits
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of pixels: ``image[..., rows, columns]``.
+
+    Args:
+        top: first row.
+        left: first column.
+        height: number of rows.
+        width: number of columns.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def rows(self) -> slice:
+        """The rows, for indexing."""
+        return slice(self.top, self.top + self.height)
+
+    @property
+    def columns(self) -> slice:
+        """The columns, for indexing."""
+        return slice(self.left, self.left + self.width)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of an image that goes through the network by itself.
+
+    Args:
+        read: what the network sees.
+        owned: what it decides; inside ``read``.
+    """
+
+    read: Window
+    owned: Window
+
+
+def full_height_tiles(
+    height: int, width: int, count: int = 5, overlap: int = 0, multiple: int = 1
+) -> tuple[Tile, ...]:
+    """Cut an image into tiles of full height, from left to right.
+
+    With W the width, N the number of tiles and o the overlap, tile i reads the columns
+    ``b_i .. b_(i+1) + o`` where ``b_i = floor(i (W - o) / N)``, and neighbours share exactly o
+    columns. The left one decides the first ``floor(o / 2)`` of them, the right one the rest. So
+    each column has one owner, at every width; the widths of tiles differ by a pixel where N does
+    not divide ``W - o``.
+
+    Args:
+        height: H, of the image.
+        width: W, of the image.
+        count: N.
+        overlap: o, columns that two neighbours both read.
+        multiple: tiles begin at multiples of this number. With the network's stride, its cells lie
+            on the same pixels in a tile as in the whole image, and the widths differ by up to it.
+
+    Returns:
+        N tiles, from left to right.
+
+    Raises:
+        ValueError: a number is out of its range, or the image is too narrow.
+
+    Example:
+        >>> [tile.read.width for tile in full_height_tiles(1024, 2048)]
+        [409, 410, 409, 410, 410]
+        >>> left, right = full_height_tiles(100, 300, count=2, overlap=200)
+        >>> left.read.columns, left.owned.columns
+        (slice(0, 250, None), slice(0, 150, None))
+        >>> right.read.columns, right.owned.columns
+        (slice(50, 300, None), slice(150, 300, None))
+
+    References:
+        Rota Bulò et al. 2017, Sect. 4.1: five tiles without overlap ("efficient tiling"), and an
+        overlap of 200 pixels ("optimized tiling"). The width of the latter's tiles is not given.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"an image of {height} x {width} pixels has no tiles")
+    if count < 1 or overlap < 0 or multiple < 1:
+        raise ValueError(
+            f"count is {count}, overlap {overlap}, multiple {multiple}; expected at least 1, 0, 1"
+        )
+    if count == 1:
+        overlap = 0  # nobody to share with
+    least = overlap + count * multiple
+    if count > 1 and width < least:
+        raise ValueError(
+            f"an image {width} pixels wide is too narrow for {count} tiles that overlap by "
+            f"{overlap}: at least {least} are needed; take fewer tiles, a smaller overlap, or the "
+            "full image"
+        )
+    starts = [i * (width - overlap) // count // multiple * multiple for i in range(count)]
+    ends = [*(start + overlap for start in starts[1:]), width]
+    borders = [0, *(start + overlap // 2 for start in starts[1:]), width]
+    return tuple(
+        Tile(
+            Window(0, starts[i], height, ends[i] - starts[i]),
+            Window(0, borders[i], height, borders[i + 1] - borders[i]),
+        )
+        for i in range(count)
+    )
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """What the network sees of an image, and how often.
+
+    Args:
+        tiling: "full": the whole image at once. "efficient": tiles of full height side by side.
+            "optimized": the same with an overlap, each half of which is decided by the tile on its
+            side (Rota Bulò et al. 2017, Sect. 4.1).
+        tiles: number of tiles. Five is the paper's for "efficient"; for "optimized" the paper gives
+            none: five is an assumption.
+        overlap: columns that neighbours share in "optimized".
+        flip: also show the mirrored image; twice the time.
+        scales: sizes at which to show the image; the time grows with the sum of their squares. With
+            several views, the mean of the class probabilities decides.
+
+    Raises:
+        ValueError: a value outside its range.
+
+    Example:
+        >>> [tile.owned.width for tile in InferenceConfig("optimized").cut(1024, 2048, 8)]
+        [468, 368, 368, 368, 476]
+    """
+
+    tiling: Literal["full", "efficient", "optimized"] = "full"
+    tiles: int = 5
+    overlap: int = 200
+    flip: bool = False
+    scales: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if self.tiling not in ("full", "efficient", "optimized"):
+            raise ValueError(
+                f"tiling is {self.tiling!r}; expected 'full', 'efficient' or 'optimized'"
+            )
+        if self.tiles < 1:
+            raise ValueError(f"tiles is {self.tiles}; expected at least 1")
+        if self.overlap < 0:
+            raise ValueError(f"overlap is {self.overlap}; expected 0 or more")
+        # A list, as YAML has it, would make the configuration unhashable.
+        object.__setattr__(self, "scales", tuple(self.scales))
+        if not self.scales or not all(math.isfinite(s) and s > 0 for s in self.scales):
+            raise ValueError(f"scales is {list(self.scales)}; expected one or more, positive")
+        if len(set(self.scales)) < len(self.scales):
+            raise ValueError(f"scales is {list(self.scales)}; the same scale twice adds nothing")
+
+    def cut(self, height: int, width: int, stride: int) -> tuple[Tile, ...]:
+        """The tiles of an image, which begin at multiples of the network's stride.
+
+        Args:
+            height: of the image.
+            width: of the image.
+            stride: as :func:`lossmaxpool.models.input_stride` says.
+        """
+        if self.tiling == "full":
+            return full_height_tiles(height, width, count=1)
+        overlap = self.overlap if self.tiling == "optimized" else 0
+        return full_height_tiles(height, width, self.tiles, overlap, stride)
+
+    @property
+    def views(self) -> tuple[tuple[float, bool], ...]:
+        """Scale and mirroring of each look at a tile."""
+        mirrorings = (False, True) if self.flip else (False,)
+        return tuple((scale, mirror) for scale in self.scales for mirror in mirrorings)
+
+
+Precision = Literal["fp32", "bf16", "fp16"]
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@torch.inference_mode()
+def predict_logits(model: nn.Module, images: Tensor, precision: Precision = "fp32") -> Tensor:
+    """Logits at the size of the images, padded for the network and cropped back.
+
+    The largest map that exists is the result itself.
+
+    Args:
+        model: (B, 3, H, W) -> (B, C, h, w), in evaluation mode.
+        images: (B, 3, H, W) float32, normalised, on the model's device.
+        precision: of the network's arithmetic; the upsampling is always float32.
+
+    Returns:
+        (B, C, H, W) float32.
+
+    Raises:
+        ValueError: the images are not (B, 3, H, W) floats, the precision is unknown, or the model
+            is in training mode (its result would depend on the rest of the batch).
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Conv2d(3, 11, 4, stride=4).eval()
+        >>> predict_logits(model, torch.zeros(1, 3, 90, 120)).shape
+        torch.Size([1, 11, 90, 120])
+    """
+    network = network_for(model, images, precision)
+    return full_size_logits(network, images, input_stride(model))
+
+
+def network_for(
+    model: nn.Module, images: Tensor, precision: Precision
+) -> Callable[[Tensor], Tensor]:
+    """The model in a precision, once it is sure that it may be applied to the images.
+
+    Raises:
+        ValueError: as :func:`predict_logits` says.
+    """
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise ValueError(
+            f"images is {tuple(images.shape)} {images.dtype}; expected normalised floats "
+            "(B, 3, H, W)"
+        )
+    if precision != "fp32" and precision not in _AUTOCAST:
+        raise ValueError(f"precision is {precision!r}; expected 'fp32', 'bf16' or 'fp16'")
+    if model.training:
+        raise ValueError("the model is in training mode; call model.eval() first")
+
+    def network(padded: Tensor) -> Tensor:
+        dtype = _AUTOCAST.get(precision)
+        with torch.autocast(padded.device.type, dtype, enabled=dtype is not None):
+            logits: Tensor = model(padded)
+        return logits
+
+    return network
+
+
+FULL_IMAGE = InferenceConfig()
+
+
+@torch.inference_mode()
+def predict_ids(
+    model: nn.Module,
+    images: Tensor,
+    config: InferenceConfig = FULL_IMAGE,
+    precision: Precision = "fp32",
+    *,
+    names: Sequence[str] = (),
+    num_classes: int | None = None,
+) -> Tensor:
+    """Predict the class of every pixel; each pixel is decided once, by the tile that owns it.
+
+    Beyond the network's own, the memory is that of a tile's small logits for every view (scale,
+    mirroring) and of one strip of pixels: scores of all classes never exist at full size.
+
+    Args:
+        model: (B, 3, H, W) -> (B, C, h, w), in evaluation mode, C at most 256.
+        images: (B, 3, H, W) float32, normalised, on the model's device.
+        config: tiles, mirroring, scales.
+        precision: of the network's arithmetic; the upsampling is always float32.
+        names: of the images, for messages.
+        num_classes: C, if the model is to be held to it.
+
+    Returns:
+        (B, H, W) uint8, on the model's device.
+
+    Raises:
+        ValueError: the images are not (B, 3, H, W) floats or too narrow for the tiles, the
+            precision is unknown, the model is in training mode, or its logits are not finite or
+            not of ``num_classes`` classes.
+
+    Example:
+        >>> model = torch.nn.Conv2d(3, 11, 4, stride=4).eval()
+        >>> config = InferenceConfig("optimized", tiles=3, overlap=16, flip=True)
+        >>> predict_ids(model, torch.zeros(1, 3, 90, 120), config).shape
+        torch.Size([1, 90, 120])
+    """
+    network = network_for(model, images, precision)
+    stride = input_stride(model)
+    B, _, H, W = images.shape
+    ids = torch.empty(B, H, W, dtype=torch.uint8, device=images.device)
+    try:
+        tiles = config.cut(H, W, stride)
+    except ValueError as error:
+        raise ValueError(f"{_which(names)}: {error}") from None
+    for tile in tiles:
+        read, owned = tile.read, tile.owned
+        part = images[..., read.rows, read.columns]
+        versions = []
+        for scale, mirror in config.views:
+            logits = small_logits(network, part, stride, scale, mirror)
+            _check_logits(logits.values, names, num_classes)
+            versions.append(logits)
+        first_row, first_column = owned.top - read.top, owned.left - read.left
+        ids[:, owned.rows, owned.columns] = decide(
+            versions,
+            range(first_row, first_row + owned.height),
+            range(first_column, first_column + owned.width),
+        )
+    return ids
+
+
+def _check_logits(logits: Tensor, names: Sequence[str], num_classes: int | None) -> None:
+    if num_classes is not None and logits.shape[1] != num_classes:
+        raise ValueError(
+            f"the model gives {logits.shape[1]} classes, the data set has {num_classes}"
+        )
+    # The argmax of NaN is a class like any other: the result would be plausible and wrong.
+    if not bool(logits.isfinite().all()):
+        raise ValueError(
+            f"the logits of {_which(names)} are not finite; the weights are damaged, or "
+            "the precision is too low (try 'fp32')"
+        )
+
+
+def _which(names: Sequence[str]) -> str:
+    return ", ".join(names) or "the images"
