@@ -27,8 +27,8 @@ from lossmaxpool.report import (
     write_gain_picture,
     write_report,
 )
-from lossmaxpool.report.formats import count
 from lossmaxpool.report.sweep import write_sweep
+from lossmaxpool.report.wording import count
 from lossmaxpool.training import TrainConfig
 from lossmaxpool.training.config import (
     HardwareConfig,

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from lossmaxpool.functional import solve
 from lossmaxpool.report.comparison import Run, Snapshot
-from lossmaxpool.report.formats import count
 from lossmaxpool.report.statistics import Gain, paired_gain
+from lossmaxpool.report.wording import count
 from reproduction.runs import Found, Pair, Scored, Window, columns, find_pair
 
 Points = list[tuple[float, float]]

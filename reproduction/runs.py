@@ -15,10 +15,10 @@ from typing import Any
 
 from lossmaxpool.report.comparison import Evaluation, Run
 from lossmaxpool.report.fields import Fields, RecordError
-from lossmaxpool.report.formats import count
 from lossmaxpool.report.records import read_run
 from lossmaxpool.report.setting import MethodSetting, method_setting
 from lossmaxpool.report.statistics import Score, score
+from lossmaxpool.report.wording import count
 from reproduction.published import Task
 
 RECORD = "record.json"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lossmaxpool.report.comparison import Evaluation
-from lossmaxpool.report.formats import MISSING, count
-from lossmaxpool.report.grid import aligned, piped
 from lossmaxpool.report.setting import MAX_POOLING, MethodSetting
+from lossmaxpool.report.tables import aligned, piped
+from lossmaxpool.report.wording import MISSING, count
 from reproduction.published import (
     SUPPORT,
     TABLE_1,

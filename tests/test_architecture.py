@@ -60,7 +60,8 @@ THIRD_PARTY = {
     "runs": frozenset({"torch", "pydantic", "pydantic_core", "yaml"}),
     "training": frozenset({"torch", "lightning", "numpy", "matplotlib", "PIL", "rich", "yaml"}),
     "inference": frozenset({"torch", "numpy", "PIL"}),
-    "report": frozenset({"torch"}),
+    "report": frozenset({"torch", "matplotlib", "adjustText", "scipy", "jinja2", "markupsafe"})
+    | frozenset({"numpy", "PIL"}),
     "cli": frozenset({"torch", "lightning", "jsonargparse", "yaml"}),
     "__main__": frozenset[str](),
 }

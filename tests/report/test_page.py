@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 import re
+import xml.etree.ElementTree as ET
+from base64 import b64encode
 from collections.abc import Callable
+from hashlib import sha256
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -12,12 +15,15 @@ import pytest
 from scipy import stats
 
 from lossmaxpool.report import write_report
+from lossmaxpool.report.pictures import strips
+from lossmaxpool.report.records import read_runs
+from lossmaxpool.report.statistics import summarize
 
-from .conftest import CLASSES, make_record
+from .conftest import CLASSES, make_record, many_classes, write_run
 from .test_records import without_class
 
 MakeRuns = Callable[..., list[Path]]
-VOID = {"meta", "img", "br", "hr", "col"}
+VOID = {"meta", "img", "br", "hr", "col", "input"}
 
 
 class Page(HTMLParser):
@@ -41,39 +47,47 @@ class Page(HTMLParser):
         if tag in ("td", "th"):
             self.rows[-1].append("")
 
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" in self.open:
+        if {"style", "script", "title"} & set(self.open[1:]):
             return
         self.words.append(data)
         if "td" in self.open or "th" in self.open:
-            self.rows[-1][-1] += f" {data}" if self.rows[-1][-1] else data
+            self.rows[-1][-1] = f"{self.rows[-1][-1]} {data.strip()}".strip()
 
     @property
     def text(self) -> str:
         return " ".join(self.words)
 
     def row(self, name: str) -> list[str]:
-        return next(row for row in self.rows if row[0] == name)
+        return next(row for row in self.rows if row and row[0] == name)
 
 
 def page_of(runs: list[Path], out: Path, **options: Any) -> Page:
     return Page(write_report(runs, out, **options).read_text(encoding="utf-8"))
 
 
-def test_only_the_page_and_its_summary_are_left(make_runs: MakeRuns, tmp_path: Path) -> None:
-    runs = make_runs("base", "loss-only")
-    page = write_report(runs, tmp_path / "a" / "report")
-    assert page == tmp_path / "a" / "report" / "report.html"
-    assert sorted(path.name for path in page.parent.iterdir()) == ["report.html", "summary.json"]
+FILES = ["figures", "report.html", "results.csv", "summary.json"]
 
 
-def test_the_same_runs_give_the_same_bytes(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_what_is_left_and_the_same_runs_give_the_same_bytes(
+    make_runs: MakeRuns, tmp_path: Path
+) -> None:
     runs = make_runs("base", "loss-only")
-    first, second = (write_report(runs, tmp_path / part).read_bytes() for part in "ab")
-    assert first == second
+    first, second = (write_report(runs, tmp_path / part / "report") for part in "ab")
+    assert first == tmp_path / "a" / "report" / "report.html"
+    assert sorted(path.name for path in first.parent.iterdir()) == FILES
+    figures = {path.name for path in (first.parent / "figures").iterdir()}
+    assert {"gain-loss-only.svg", "classes.svg", "miou.svg", "confusion-base.svg"} <= figures
+    assert {path.replace(".svg", ".pdf") for path in figures if path.endswith(".svg")} <= figures
+    for one in first.parent.rglob("*.*"):
+        other = second.parent / one.relative_to(first.parent)
+        assert one.read_bytes() == other.read_bytes(), one.name
 
 
 def test_an_earlier_report_survives_a_failure(
@@ -90,12 +104,20 @@ def test_an_earlier_report_survives_a_failure(
     with pytest.raises(OSError, match="No space left"):
         write_report(runs, tmp_path, title="Another")
     assert page.read_bytes() == before
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "runs", "summary.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*FILES, "runs"])
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of BASE and LMP with two seeds; drawn once, as it is only read."""
+    folder = tmp_path_factory.mktemp("plain")
+    records = [make_record(method, seed) for method in ("base", "loss-only") for seed in (0, 1)]
+    return write_report([write_run(folder / "runs", each) for each in records], folder)
 
 
 def test_numbers_are_those_of_the_records(make_runs: MakeRuns, tmp_path: Path) -> None:
-    page = page_of(make_runs("base", "loss-only"), tmp_path / "out")
-    records = {m: [make_record(m, seed) for seed in (0, 1)] for m in ("base", "loss-only")}
+    page = page_of(make_runs("base", "loss-only", seeds=(0, 1, 2)), tmp_path / "out")
+    records = {m: [make_record(m, seed) for seed in (0, 1, 2)] for m in ("base", "loss-only")}
     scores = {f"{name}": [[r["iou"][c] for r in records[m]] for m in records]
               for c, name in enumerate(CLASSES)}  # fmt: skip
     scores["mIoU"] = [[r["miou"] for r in records[m]] for m in records]
@@ -105,12 +127,15 @@ def test_numbers_are_those_of_the_records(make_runs: MakeRuns, tmp_path: Path) -
         assert cells[2] == spread(base)
         assert cells[3] == spread(method)
         interval = stats.ttest_rel(method, base).confidence_interval(0.95)
-        mean = (sum(method) - sum(base)) / 2
-        assert cells[4] == f"{signed(mean)} {signed(interval.low)} to {signed(interval.high)}"
+        mean = (sum(method) - sum(base)) / 3
+        # A gain cannot take an IoU out of [0, 1].
+        low = max(interval.low, -sum(base) / 3)
+        high = min(interval.high, 1 - sum(base) / 3)
+        assert cells[4] == f"{signed(mean)} {signed(low)} to {signed(high)}"
 
 
 def spread(values: list[float]) -> str:
-    return f"{50 * sum(values):.1f} ± {100 * stats.tstd(values):.1f}"
+    return f"{100 * sum(values) / len(values):.1f} ± {100 * stats.tstd(values):.1f}"
 
 
 def signed(value: float) -> str:
@@ -118,23 +143,35 @@ def signed(value: float) -> str:
     return "0.0" if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
 
 
-def test_the_summary_says_what_the_page_says(make_runs: MakeRuns, tmp_path: Path) -> None:
-    page = page_of(make_runs("base", "loss-only"), tmp_path)
-    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+def test_the_summary_says_what_the_page_says(plain: Path) -> None:
+    page = Page(plain.read_text(encoding="utf-8"))
+    summary = json.loads((plain.parent / "summary.json").read_text(encoding="utf-8"))
     assert summary["headline"] in page.text
     assert [entry["name"] for entry in summary["classes"]] == CLASSES
     assert summary["methods"][1]["seeds"] == [0, 1]
     assert len(summary["runs"]) == 4
 
 
-def test_the_page_needs_nothing_from_outside(make_runs: MakeRuns, tmp_path: Path) -> None:
-    page = page_of(make_runs("base", "loss-only"), tmp_path)
-    assert not {"script", "link", "iframe", "object", "base", "form"} & {t for t, _ in page.tags}
+def test_the_page_needs_nothing_from_outside(plain: Path) -> None:
+    page = Page(plain.read_text(encoding="utf-8"))
+    assert not {"link", "iframe", "object", "base", "form"} & {t for t, _ in page.tags}
     for _, attributes in page.tags:
         assert not {"href", "srcset", "onload", "onclick"} & set(attributes)
         assert (attributes.get("src") or "data:").startswith("data:")
-    html = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert not re.search(r"https?://|@import|url\(", html)
+        assert (attributes.get("xlink:href") or "#").startswith("#")
+    html = plain.read_text(encoding="utf-8")
+    assert not re.search(r"https?://|@import|url\((?!#)", html)
+
+
+def test_one_script_may_run_and_the_policy_names_it(plain: Path) -> None:
+    html = plain.read_text(encoding="utf-8")
+    (script,) = re.findall(r"<script[^>]*>(.*?)</script>", html, re.DOTALL)
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    policy = next(a["content"] for t, a in Page(html).tags if a.get("http-equiv"))
+    assert policy is not None
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe-eval" not in policy
 
 
 def test_the_page_can_be_read_aloud(make_runs: MakeRuns, tmp_path: Path) -> None:
@@ -151,6 +188,7 @@ def test_the_page_can_be_read_aloud(make_runs: MakeRuns, tmp_path: Path) -> None
     drawings = [attributes for tag, attributes in tags if tag == "svg"]
     assert all(d.get("aria-label") or d.get("aria-hidden") == "true" for d in drawings)
     boxes = [a for _, a in tags if a.get("class") in ("scroll", "strip")]
+    assert boxes
     assert all(box.get("aria-label") and box.get("tabindex") == "0" for box in boxes)
     assert "My comparison" in page.text
 
@@ -169,8 +207,11 @@ def test_names_are_text_and_never_markup(make_runs: MakeRuns, tmp_path: Path) ->
 
     page = page_of(make_runs("base", "loss-only", edit=edit), tmp_path, title=attack)
     assert not any("onerror" in attributes for _, attributes in page.tags)
+    assert not any("onerror" in attributes for _, attributes in page.tags)
     assert page.row(attack)[2]
     assert page.text.count(attack) > 10
+    for figure in (tmp_path / "figures").glob("*.svg"):
+        ET.parse(figure)
 
 
 def test_every_picture_of_the_first_seed_is_embedded(make_runs: MakeRuns, tmp_path: Path) -> None:
@@ -241,14 +282,50 @@ def test_a_class_without_iou_shows_a_dash(make_runs: MakeRuns, tmp_path: Path) -
     assert "1 without an IoU (car)" in page.text
 
 
-def test_the_page_says_which_checkpoint_was_scored(make_runs: MakeRuns, tmp_path: Path) -> None:
-    assert "last.ckpt" in page_of(make_runs("base", "loss-only"), tmp_path).text
+def test_the_page_says_which_checkpoint_was_scored(plain: Path) -> None:
+    assert "last.ckpt" in Page(plain.read_text(encoding="utf-8")).text
 
 
 def test_settings_tell_what_differs(make_runs: MakeRuns, tmp_path: Path) -> None:
-    page = page_of(make_runs("base", "loss-only"), tmp_path)
-    assert page.row("loss.p") == ["loss.p", "null", "1.3"]
-    assert page.row("optimizer.momentum") == ["optimizer.momentum", "0.9"]
+    def edit(record: dict[str, Any]) -> None:
+        record["config"]["optimization"]["lr"] = 0.01 if record["method"] == "base" else 0.02
+
+    page = page_of(make_runs("base", "loss-only", edit=edit), tmp_path)
+    assert page.row("optimization.lr") == ["optimization.lr", "0.01", "0.02"]
+    assert page.row("method") == ["method", "base", "loss-only"] or "method" in page.row("method")
+    assert page.row("loss.p") == ["loss.p", "1.3"]
     assert page.row("seed") == ["seed", "0 · 1"]
     assert page.row("torch") == ["torch", "2.15.0"]
-    assert "lossmaxpool train --loss loss-only --seed 1" in page.text
+    assert "lossmaxpool train --method loss-only --seed 1" in page.text
+
+
+def test_two_seeds_show_both_gains(plain: Path) -> None:
+    page = Page(plain.read_text(encoding="utf-8"))
+    gains = [make_record("loss-only", s)["miou"] - make_record("base", s)["miou"] for s in (0, 1)]
+    assert page.row("mIoU")[4] == f"{signed(sum(gains) / 2)} {signed(gains[0])}; {signed(gains[1])}"
+
+
+def test_the_totals_come_first(plain: Path) -> None:
+    page = Page(plain.read_text(encoding="utf-8"))
+    names = [row[0] for row in page.rows if row]
+    assert names.index("mIoU") < names.index("pixel accuracy") < names.index(CLASSES[0])
+
+
+def test_unchanged_classes_are_folded_away(make_runs: MakeRuns, tmp_path: Path) -> None:
+    runs = make_runs("base", "loss-only", edit=many_classes)
+    html = write_report(runs, tmp_path).read_text(encoding="utf-8")
+    summary = summarize(read_runs(runs))
+    table, folded = html.split('<details class="fold">')[:2]
+    for c, name in enumerate(summary.comparison.classes):
+        row = f'<th scope="row">{name}</th>'
+        assert (row in folded) == (c in summary.folded)
+        assert (row in table) == (c not in summary.folded)
+    rare = set(re.findall(r'<tr class="rare"><th scope="row">([^<]+)</th>', html))
+    assert rare == {summary.comparison.classes[c] for c in summary.rare}
+
+
+def test_the_legend_has_the_classes_of_the_pictures_alone(
+    make_runs: MakeRuns, tmp_path: Path
+) -> None:
+    (first, *_) = strips(summarize(read_runs(make_runs("base", "loss-only"))))
+    assert [name for name, _ in first.legend] == [CLASSES[0], CLASSES[-1]]

@@ -13,7 +13,6 @@ from lossmaxpool.report import (
     markdown_table,
     write_report,
 )
-from lossmaxpool.report.pairwise import pairs
 from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.statistics import summarize
 
@@ -25,24 +24,24 @@ def test_each_two_methods_meet_once_and_the_better_one_is_over_the_other(
     make_runs: MakeRuns,
 ) -> None:
     summary = summarize(read_runs(make_runs(*THREE)))
-    found = pairs(summary)
+    found = summary.pairs
     assert len({frozenset((p.method.method.id, p.other.method.id)) for p in found}) == 3
-    assert all(pair.method.miou.mean >= pair.other.miou.mean for pair in found)
+    assert all(pair.method.lead.mean >= pair.other.lead.mean for pair in found)
 
 
 def test_the_interval_is_that_of_the_differences_by_seed(make_runs: MakeRuns) -> None:
     summary = summarize(read_runs(make_runs("loss-only", "inverse-median", seeds=(0, 1, 2))))
-    (pair,) = pairs(summary)
+    (pair,) = summary.pairs
     one, other = (
         {run.seed: run.results.miou for run in m.method.runs} for m in (pair.method, pair.other)
     )
-    assert pair.gains.miou.by_seed == pytest.approx({s: one[s] - other[s] for s in one})
-    assert pair.gains.miou.low < pair.gains.miou.mean < pair.gains.miou.high
+    assert pair.gains.lead.by_seed == pytest.approx({s: one[s] - other[s] for s in one})
+    assert pair.gains.lead.low < pair.gains.lead.mean < pair.gains.lead.high
 
 
 def test_methods_without_a_common_seed_are_no_pair(make_runs: MakeRuns) -> None:
     folders = make_runs("base", seeds=(0,)) + make_runs("loss-only", seeds=(1,))
-    assert pairs(summarize(read_runs(folders))) == []
+    assert summarize(read_runs(folders)).pairs == []
 
 
 def test_markdown_has_one_method_over_each_other(make_runs: MakeRuns) -> None:
@@ -79,9 +78,9 @@ def test_of_several_rivals_the_page_opens_with_one_finding_each(
     make_runs: MakeRuns, tmp_path: Path
 ) -> None:
     several = write_report(make_runs(*THREE), tmp_path / "several").read_text()
-    assert several.count("<details") == several.count("<summary><b>") == 2
+    assert several.count('<details class="findings"') == several.count("<summary><b>") == 2
     single = write_report(make_runs("base", "bootstrap", seeds=(7,)), tmp_path / "one").read_text()
-    assert "<details" not in single
+    assert '<details class="findings"' not in single
 
 
 def test_without_base_the_other_methods_are_still_compared(

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from lossmaxpool.report.fields import RecordError
-from lossmaxpool.report.labels import text_width
+from lossmaxpool.report.figures import PALETTE, sweep_figure
 from lossmaxpool.report.sweep import read_settings, sweep_table, write_sweep
-from lossmaxpool.report.sweep_figure import Level, Line, Panel, sweep_figure
 from tests.report.conftest import make_record, write_run
 
 
@@ -120,28 +119,26 @@ def test_a_whole_grid_is_lines_over_p(tmp_path: Path) -> None:
 
 
 def test_lines_levels_and_labels_of_the_plot() -> None:
-    lines = [
-        Line("m / n = 0.25", {1.0: [0.6], 1.3: [0.7, 0.72], math.inf: [0.5]}),
-        *(Line(f"m / n = {m}", {1.0: [0.5], 1.3: [0.505]}) for m in (0.3, 0.4, 0.5, 1)),
-    ]
-    root = ET.fromstring(sweep_figure([Panel("p", lines)], [Level("BASE", [0.5, 0.52])]))
-    texts = [element.text for element in root.iter("text")]
+    lines = {"m / n = 0.25": {1.0: [0.6], 1.3: [0.7, 0.72], math.inf: [0.5]}}
+    lines |= {f"m / n = {m}": {1.0: [0.5], 1.3: [0.505]} for m in (0.3, 0.4, 0.5, 1)}
+    root = ET.fromstring(sweep_figure([("p", lines)], {"BASE": [0.5, 0.52]}).file)
+    elements = [e for e in root.iter() if e.tag.endswith("text")]
+    texts = ["".join(e.itertext()).strip() for e in elements]
     assert texts.count("BASE") == 1
-    assert {"1", "1.3", "∞", "mIoU (%)"} <= set(texts)
-    names = [e for e in root.iter("text") if e.text == "BASE" or (e.text and "=" in e.text)]
+    assert {"1", "1.3", "∞", "mIoU (%)", *lines} <= set(texts)
+    names = [e for e, text in zip(elements, texts, strict=True) if text in ("BASE", *lines)]
     heights = sorted(float(e.attrib["y"]) for e in names)
     assert min(b - a for a, b in itertools.pairwise(heights)) >= 12, "labels cover one another"
-    colors = [e.attrib["class"] for e in root.iter("polyline")]
-    assert len(set(colors)) == len(lines)
-    dashed = [e for e in root.iter("line") if e.get("class") == "level"]
-    assert len(dashed) == 2, "the level and its key: no line's colour stands for BASE"
+    colors = {e.get("stroke") for e in root.iter() if "stroke-dasharray" not in e.get("style", "")}
+    assert len(colors & {light for light, _ in PALETTE.values()}) >= len(lines)
+    dashed = [e for e in root.iter() if "stroke-dasharray" in e.get("style", "")]
+    assert len(dashed) == 2, "the level and its key: no line's color stands for BASE"
 
 
 def test_the_longest_name_has_its_room() -> None:
     label = "Inverse median frequency and more, m / n = 0.125"
-    picture = sweep_figure([Panel("p", [Line(label, {1.0: [0.4], 2.0: [0.5]})])], [])
-    svg = ET.fromstring(picture)
-    (name,) = (each for each in svg.iter() if each.text == label)
-    assert float(name.get("x", "nan")) + text_width(label) <= float(
-        svg.get("viewBox", "").split()[2]
-    )
+    svg = ET.fromstring(sweep_figure([("p", {label: {1.0: [0.4], 2.0: [0.5]}})], {}).file)
+    (name,) = (e for e in svg.iter() if "".join(e.itertext()).strip() == label and e.get("x"))
+    # An average glyph of a system font is at most 0.6 of its size wide.
+    width = 0.6 * 12 * len(label)
+    assert float(name.get("x", "nan")) + width <= float(svg.get("viewBox", "").split()[2])

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,24 +11,24 @@ import pytest
 from lossmaxpool.report import format_table, markdown_table
 from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.statistics import summarize
-from lossmaxpool.report.tables import summary_content
+from lossmaxpool.report.tables import results_csv, summary_content
 
-from .conftest import CLASSES
+from .conftest import CLASSES, make_record, many_classes
 
 MakeRuns = Callable[..., list[Path]]
 
 
-def test_the_table_lists_classes_by_share_and_then_the_totals(make_runs: MakeRuns) -> None:
+def test_the_table_lists_the_totals_and_then_classes_by_share(make_runs: MakeRuns) -> None:
     lines = format_table(make_runs("base", "loss-only")).splitlines()
-    names = [line.split("  ")[0] for line in lines[2:11]]
+    names = [line.split("  ")[0] for line in lines[5:14]]
     assert names == CLASSES  # the fixture has them by share
     assert lines[0].split() == ["class", "share", "%", "BASE", "LMP", "(loss", "only)", "gain"]
-    assert lines[12].startswith("mIoU ")
-    assert lines[13].startswith("pixel accuracy ")
+    assert lines[2].startswith("mIoU ")
+    assert lines[3].startswith("pixel accuracy ")
 
 
 def test_columns_line_up(make_runs: MakeRuns) -> None:
-    lines = format_table(make_runs("base", "loss-only", "bootstrap")).splitlines()[2:11]
+    lines = format_table(make_runs("base", "loss-only", "bootstrap")).splitlines()[5:14]
     assert len({line.index("±") for line in lines}) == 1
     assert len({line.rindex("±") for line in lines}) == 1
 
@@ -72,5 +75,31 @@ def test_markdown_keeps_its_columns_whatever_a_class_is_called(make_runs: MakeRu
 
     lines = markdown_table(make_runs("base", "loss-only", edit=edit)).splitlines()
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
-    assert lines[2].startswith("| a\\|b\\*c |")
+    assert lines[4].startswith("| a\\|b\\*c |")
     assert len(lines) == 2 + len(CLASSES) + 2
+
+
+def test_unchanged_classes_are_counted_in_the_terminal(make_runs: MakeRuns) -> None:
+    text = format_table(make_runs("base", "loss-only", edit=many_classes))
+    summary = summarize(read_runs(make_runs("bootstrap", "inverse-median", edit=many_classes)))
+    assert summary.folded
+    assert "class 1 " in text
+    assert "class 45 " not in text
+    assert re.search(r"and \d+ classes on which all methods agree", text)
+
+
+def test_every_score_of_every_run_is_in_the_csv(make_runs: MakeRuns) -> None:
+    summary = summarize(read_runs(make_runs("base", "loss-only")))
+    rows = list(csv.DictReader(io.StringIO(results_csv(summary))))
+    found = {(r["method"], r["seed"], r["class"], r["score"]): r["value"] for r in rows}
+    for method in ("base", "loss-only"):
+        for seed in (0, 1):
+            record = make_record(method, seed)
+            of_run = {
+                key[2:]: value for key, value in found.items() if key[:2] == (method, str(seed))
+            }
+            assert float(of_run["", "mIoU"]) == pytest.approx(record["miou"], abs=1e-5)
+            for c, name in enumerate(CLASSES):
+                assert float(of_run[name, "IoU"]) == pytest.approx(record["iou"][c], abs=1e-5)
+                row = record["confusion"][c]
+                assert float(of_run[name, "recall"]) == pytest.approx(row[c] / sum(row), abs=1e-5)

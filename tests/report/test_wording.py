@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,9 @@ import pytest
 
 from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.statistics import Summary, summarize
-from lossmaxpool.report.wording import caveats, findings, headline
+from lossmaxpool.report.wording import caveats, certainty, explanations, findings, headline, points
 
-from .conftest import make_record
+from .conftest import make_record, many_classes, with_classes
 
 MakeRuns = Callable[..., list[Path]]
 MakeSummary = Callable[[Sequence[float], Sequence[float]], Summary]
@@ -24,12 +25,13 @@ def summary_of(make_runs: MakeRuns) -> MakeSummary:
         def edit(record: dict[str, Any]) -> None:
             values = base if record["method"] == "base" else method
             hits = round(1000 * values[record["seed"]])
-            # Two classes of 1000 pixels confused symmetrically have IoU h / (2000 - h).
-            counts = [[hits, 1000 - hits], [1000 - hits, hits]]
+            # Classes of 1000 pixels, each one missed for the next, have IoU h / (2000 - h).
+            counts = [[hits, 1000 - hits, 0], [0, hits, 1000 - hits], [1000 - hits, 0, hits]]
             iou = hits / (2000 - hits)
-            scores = {"iou": [iou, iou], "miou": iou, "pixel_accuracy": hits / 1000}
-            record.update(classes=["bulk", "rare"], colors=[[0, 0, 9], [0, 9, 0]], **scores)
-            record.update(train_pixels=[99, 1], val_pixels=[1000, 1000], confusion=counts)
+            scores = {"iou": [iou] * 3, "miou": iou, "pixel_accuracy": hits / 1000}
+            record.update(classes=["bulk", "some", "rare"], colors=[[0, 0, c] for c in (7, 8, 9)])
+            record.update(train_pixels=[93, 6, 1], val_pixels=[1000] * 3, confusion=counts)
+            record.update(scores)
             record["evaluations"] = [{"step": 200, **scores}]
 
         return summarize(
@@ -106,7 +108,7 @@ def test_an_unfinished_run_is_told_and_not_counted(make_runs: MakeRuns, status: 
     told = "not finished" if status == "running" else status
     assert f"LMP (loss only), seed 1: {told} at step 80" in notes
     assert "gains are over the 1 common seed" in notes
-    assert summary.rivals[0].miou.n == 1
+    assert summary.rivals[0].lead.n == 1
     pair = [make_record(method, 0)["miou"] for method in ("loss-only", "base")]
     assert "({:.1f} against {:.1f}, 1 seed".format(*(100 * v for v in pair)) in headline(summary)
     assert len(summary.comparison.runs) == 4
@@ -147,3 +149,66 @@ def test_a_class_without_training_pixels_is_neither_rare_nor_another(make_runs: 
     assert lead.startswith("1 class")
     assert "tree" in said[lead]
     assert all("tree" not in text for other, text in said.items() if other != lead)
+
+
+def test_long_lists_of_classes_are_counted(make_runs: MakeRuns) -> None:
+    summary = summarize(read_runs(make_runs("base", "loss-only", edit=many_classes)))
+    text = " ".join(map(str, findings(summary, summary.rivals[0])))
+    assert "class 40" not in text, "unchanged classes are counted, not named"
+    assert re.search(r"\d+ unchanged", text)
+
+
+def test_two_seeds_show_both_gains(summary_of: MakeSummary) -> None:
+    summary = summary_of([0.6, 0.7], [0.7, 0.71])
+    gains = summary.rivals[0].gains
+    assert gains is not None
+    both = [points(value) for value in gains.lead.by_seed.values()]
+    assert certainty(gains.lead) == "; ".join(both)
+    assert f"{both[0]} and {both[1]} by seed" in str(findings(summary, summary.rivals[0])[0])
+
+
+def test_an_interval_ends_where_no_iou_can_be(summary_of: MakeSummary) -> None:
+    gains = summary_of([0.05, 0.1, 0.9], [0.9, 0.1, 0.05]).rivals[0].gains
+    assert gains is not None
+    low, high = gains.lead.bounds
+    assert gains.lead.low < low == -gains.lead.base
+    assert gains.lead.high > high == 1 - gains.lead.base
+
+
+def test_methods_are_explained_with_their_parameters(make_runs: MakeRuns) -> None:
+    lines = explanations(summarize(read_runs(make_runs("base", "loss-only"))))
+    assert list(lines) == ["BASE", "LMP (loss only)"]
+    assert "p = 1.3" in lines["LMP (loss only)"]
+
+
+def test_data_read_from_folders_bear_the_name_of_the_folder(make_runs: MakeRuns) -> None:
+    def edit(record: dict[str, Any]) -> None:
+        record["data"]["name"] = record["config"]["data"]["name"] = "folders"
+        record["config"]["data"]["root"] = "somewhere/clothing"
+
+    assert " on clothing " in headline(summarize(read_runs(make_runs("base", edit=edit))))
+
+
+def test_of_two_classes_the_foreground_leads(make_runs: MakeRuns) -> None:
+    def edit(record: dict[str, Any]) -> None:
+        found = 0.5 if record["method"] == "base" else 0.7
+        with_classes(record, ["background", "crack"], [98, 2], [9800, 200], [0.99, found])
+
+    summary = summarize(read_runs(make_runs("base", "loss-only", edit=edit)))
+    (counts,) = {run.confusion for run in summary.methods[1].method.runs}
+    assert counts is not None
+    (_, wrong), (missed, hits) = counts
+    measures = {name: score.mean for name, score in summary.methods[1].measures.items()}
+    assert measures["crack IoU"] == pytest.approx(hits / (hits + wrong + missed))
+    assert measures["crack F1"] == pytest.approx(2 * hits / (2 * hits + wrong + missed))
+    assert measures["crack precision"] == pytest.approx(hits / (hits + wrong))
+    assert measures["crack recall"] == pytest.approx(hits / (hits + missed))
+    assert "crack IoU points" in headline(summary)
+    assert summary.measures[0] == "crack IoU"
+
+
+def test_the_foreground_may_come_first(make_runs: MakeRuns) -> None:
+    def edit(record: dict[str, Any]) -> None:
+        with_classes(record, ["crack", "Background"], [2, 98], [200, 9800], [0.5, 0.99])
+
+    assert summarize(read_runs(make_runs("base", edit=edit))).lead == "crack IoU"

@@ -85,6 +85,8 @@ class Run:
     examples: tuple[Example, ...]
     seconds: float
     evolution: tuple[Snapshot, ...] = ()
+    # Of the last evaluation, rows true, columns predicted; None where a run did not get that far.
+    confusion: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def finished(self) -> bool:

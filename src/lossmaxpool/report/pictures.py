@@ -2,98 +2,115 @@
 
 from __future__ import annotations
 
+import io
 from base64 import b64encode
+from dataclasses import dataclass
 from pathlib import Path
 
-from lossmaxpool.report.comparison import Example, Run
-from lossmaxpool.report.markup import Markup, element
-from lossmaxpool.report.scrolling import scrolling
+import numpy as np
+from PIL import Image
+
+from lossmaxpool.report.comparison import Run
 from lossmaxpool.report.statistics import Summary
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+UNLABELED = (0, 0, 0)
+Color = tuple[int, int, int]
 
 
-def pictures(summary: Summary) -> list[Markup]:
-    """The explanation, the legend of classes, and a strip of pictures per example image."""
-    shown = [m.method.runs[0] for m in summary.methods]
-    names = list(dict.fromkeys(example.name for run in shown for example in run.examples))
-    if not names:
-        return [element("p", "No example images were recorded.", class_="note")]
-    seeds = sorted({run.seed for run in shown})
-    which = f"seed {seeds[0]}" if len(seeds) == 1 else "the first seed of each method"
-    note = (
-        "Heat maps show w* / τ, how much of the highest allowed weight loss max-pooling gives each "
-        "pixel for that network's own losses: dark is 0, brightest is 1, at the cap. A method "
-        "trained with another loss does not use these weights; its map shows what max-pooling "
-        f"would ask of it. Networks at the end of training, {which}. Unlabelled pixels are black "
-        "in the label maps."
-    )
-    return [
-        element("p", note, class_="note"),
-        _legend(summary),
-        *(_strip(shown, name) for name in names),
-    ]
+@dataclass(frozen=True)
+class Picture:
+    """One picture of the page.
+
+    Args:
+        caption: Above it.
+        alt: Read aloud in its place.
+        source: The file as a data URL; None where it cannot be shown.
+        missing: The reason then.
+        labels: Whether its colors are classes.
+        colors: The colors in it, of a label map.
+    """
+
+    caption: str
+    alt: str
+    source: str | None
+    missing: str = ""
+    labels: bool = False
+    colors: frozenset[Color] = frozenset()
 
 
-def _legend(summary: Summary) -> Markup:
+@dataclass(frozen=True)
+class Strip:
+    """One example image with everything that the methods made of it.
+
+    Args:
+        name: Of the image.
+        pictures: Image and truth, then prediction and weights of each method.
+        legend: Name and color of the classes in its label maps, the most frequent first.
+    """
+
+    name: str
+    pictures: tuple[Picture, ...]
+    legend: tuple[tuple[str, Color], ...]
+
+
+def strips(summary: Summary) -> list[Strip]:
+    """The example images of the first seed of each method."""
+    runs = [m.method.runs[0] for m in summary.methods]
+    names = dict.fromkeys(example.name for run in runs for example in run.examples)
+    return [_strip(summary, runs, name) for name in names]
+
+
+def classes_by_color(summary: Summary) -> dict[str, str]:
+    """The names of the classes by their color, "r,g,b"; classes of one color share an entry."""
+    found: dict[str, str] = {",".join(map(str, UNLABELED)): "unlabeled"}
     comparison = summary.comparison
-    return element(
-        "ul",
-        *(
-            element("li", _swatch(comparison.colors[c]), comparison.classes[c])
-            for c in summary.by_share
-        ),
-        element("li", _swatch((0, 0, 0)), "unlabelled"),
-        class_="swatches",
-    )
+    for name, color in zip(comparison.classes, comparison.colors, strict=True):
+        key = ",".join(map(str, color))
+        found[key] = f"{found[key]} or {name}" if key in found else name
+    return found
 
 
-def _swatch(color: tuple[int, int, int]) -> Markup:
-    red, green, blue = color
-    return element("i", style=f"background:rgb({red},{green},{blue})")
-
-
-def _strip(runs: list[Run], name: str) -> Markup:
-    """Two rows that scroll together: image over truth, then prediction over weights per method."""
+def _strip(summary: Summary, runs: list[Run], name: str) -> Strip:
     found = [(run, example) for run in runs for example in run.examples if example.name == name]
-    # The image and its truth are the same for every method: those of the first stand for all.
+    # The image and its truth are the same for every method: show those of the first.
     first = found[0][1]
-    columns = [
+    pictures = [
         _picture(first.image, "image", f"Image {name}"),
-        _picture(first.truth, "ground truth", f"Ground truth of {name}"),
+        _picture(first.truth, "ground truth", f"Ground truth of {name}", labels=True),
     ]
     for run, example in found:
-        columns += _of_method(run, example)
-    return element(
-        "section",
-        element("h3", name),
-        scrolling(f"Pictures of {name}", *columns, class_="strip"),
-    )
+        alt = f"Prediction of {run.label} for {name}"
+        pictures += [
+            _picture(example.prediction, f"{run.label}: prediction", alt, labels=True),
+            _picture(
+                example.weights,
+                f"{run.label}: weights",
+                f"Heat map of w*/τ of {run.label} on {name}",
+            ),
+        ]
+    seen = frozenset().union(*(picture.colors for picture in pictures))
+    comparison = summary.comparison
+    legend = [(comparison.classes[c], comparison.colors[c]) for c in summary.by_share]
+    legend.append(("unlabeled", UNLABELED))
+    return Strip(name, tuple(pictures), tuple(entry for entry in legend if entry[1] in seen))
 
 
-def _of_method(run: Run, example: Example) -> list[Markup]:
-    label = run.label
-    weights = f"{label}: weights"
-    return [
-        _picture(
-            example.prediction, f"{label}: prediction", f"Prediction of {label} for {example.name}"
-        ),
-        _picture(example.weights, weights, f"Heat map of w*/τ of {label} on {example.name}"),
-    ]
-
-
-def _picture(path: Path | None, caption: str, alt: str) -> Markup:
-    return element("figure", element("figcaption", caption), _embedded(path, alt))
-
-
-def _embedded(path: Path | None, alt: str) -> Markup:
-    """The picture inside the page; where there is none, the reason in its place."""
+def _picture(path: Path | None, caption: str, alt: str, *, labels: bool = False) -> Picture:
+    """The picture as a part of the page, or the reason why there is none."""
     if path is None:
-        return element("p", "not recorded", class_="missing")
+        return Picture(caption, alt, None, "not recorded")
     try:
         content = path.read_bytes()
     except OSError:
-        return element("p", f"{path.name} is missing", class_="missing")
-    if not content.startswith(_PNG):
-        return element("p", f"{path.name} is not a PNG", class_="missing")
-    return element("img", src=f"data:image/png;base64,{b64encode(content).decode()}", alt=alt)
+        return Picture(caption, alt, None, f"{path.name} is missing")
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as opened:
+            pixels = np.asarray(opened.convert("RGB")).astype(np.int64)
+    except (OSError, SyntaxError, ValueError):
+        return Picture(caption, alt, None, f"{path.name} is not a PNG")
+    colors: frozenset[Color] = frozenset()
+    if labels:
+        codes = np.unique(pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]).tolist()
+        colors = frozenset((code >> 16, code >> 8 & 255, code & 255) for code in codes)
+    source = f"data:image/png;base64,{b64encode(content).decode()}"
+    return Picture(caption, alt, source, labels=labels, colors=colors)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from lossmaxpool.metrics import ConfusionMatrix
 from lossmaxpool.report.comparison import (
@@ -140,6 +139,7 @@ def _parse(fields: Fields, folder: Path) -> Run:
         examples=tuple(_example(one, folder) for one in fields.children("examples")),
         seconds=fields.number("seconds") if finished or fields.has("seconds") else math.nan,
         evolution=tuple(_snapshot(one, folder) for one in fields.children("evolution")),
+        confusion=_confusion(fields, len(classes)) if finished else None,
     )
     if not sum(run.train_pixels):
         raise RecordError(f"{fields.where}: train_pixels are all 0, expected labelled pixels.")
@@ -223,7 +223,7 @@ def _inside(fields: Fields, key: str, folder: Path) -> Path:
 
 def _check_results(fields: Fields, run: Run) -> None:
     final = run.results
-    matrix = ConfusionMatrix.from_counts(_confusion(fields, len(run.classes)))
+    matrix = ConfusionMatrix.from_counts(torch.tensor(run.confusion, dtype=torch.int64))
     counted = (matrix.miou(), matrix.pixel_accuracy(), *matrix.iou().tolist())
     if math.isnan(final.miou):
         raise RecordError(
@@ -249,7 +249,7 @@ def _check_results(fields: Fields, run: Run) -> None:
         )
 
 
-def _confusion(fields: Fields, num_classes: int) -> Tensor:
+def _confusion(fields: Fields, num_classes: int) -> tuple[tuple[int, ...], ...]:
     rows = fields.sequence("confusion", num_classes)
     if not all(
         isinstance(row, list)
@@ -261,7 +261,7 @@ def _confusion(fields: Fields, num_classes: int) -> Tensor:
             f"{fields.where}: confusion, expected {num_classes} rows of {num_classes} integers "
             "of at least 0."
         )
-    return torch.tensor(rows, dtype=torch.int64)
+    return tuple(tuple(row) for row in rows)
 
 
 def _listed(values: Sequence[float]) -> str:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from statistics import fmean, stdev
 
+from scipy.special import stdtrit  # type: ignore[import-untyped]
+
 from lossmaxpool.rarity import rare_classes
-from lossmaxpool.report.comparison import Comparison, Method
+from lossmaxpool.report.comparison import Comparison, Method, Run
 
 CONFIDENCE = 0.95
+# Names that a mask's first class bears where the second one is what a binary task looks for.
+BACKGROUND = frozenset({"background", "bg", "other", "others", "rest", "none", "negative", "void"})
+# Fewer unchanged classes than this are shown like all others.
+FOLD = 6
 
 
 @dataclass(frozen=True)
@@ -26,13 +34,15 @@ class Score:
 class Gain:
     """A paired difference of two methods over the seeds that both ran.
 
-    `low` and `high` bound the 95 % t-interval of the mean; NaN with fewer than two pairs.
+    `low` and `high` bound the 95 % t-interval of the mean; NaN with fewer than two pairs. `base` is
+    the mean score of the other method over these seeds.
     """
 
     mean: float
     low: float
     high: float
     by_seed: Mapping[int, float]
+    base: float
 
     @property
     def n(self) -> int:
@@ -43,14 +53,31 @@ class Gain:
         """Whether the interval excludes zero; never with fewer than two pairs."""
         return self.low > 0 or self.high < 0
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The interval within what is possible: a score stays between 0 and 1."""
+        return max(self.low, -self.base), min(self.high, 1 - self.base)
+
+    @property
+    def points(self) -> float:
+        """The mean in points, to the decimal that is printed; NaN without a common seed."""
+        return round(100 * self.mean, 1)
+
 
 @dataclass(frozen=True)
 class Gains:
-    """The gains of one method over another; `iou` has one per class."""
+    """The gains of one method over another: of every measure by its name, and of every class."""
 
-    miou: Gain
-    pixel_accuracy: Gain
+    measures: Mapping[str, Gain]
     iou: tuple[Gain, ...]
+
+    @property
+    def lead(self) -> Gain:
+        return next(iter(self.measures.values()))
+
+    @property
+    def pixel_accuracy(self) -> Gain:
+        return self.measures["pixel accuracy"]
 
 
 @dataclass(frozen=True)
@@ -58,10 +85,35 @@ class MethodSummary:
     """One method: scores over its seeds, and gains where there is a baseline to compare with."""
 
     method: Method
-    miou: Score
-    pixel_accuracy: Score
+    measures: Mapping[str, Score]
     iou: tuple[Score, ...]
     gains: Gains | None
+
+    @property
+    def label(self) -> str:
+        return self.method.label
+
+    @property
+    def lead(self) -> Score:
+        """The score by which methods are ranked."""
+        return next(iter(self.measures.values()))
+
+    @property
+    def pixel_accuracy(self) -> Score:
+        return self.measures["pixel accuracy"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A method and its gains over another."""
+
+    method: MethodSummary
+    other: MethodSummary
+    gains: Gains
+
+    def classes(self, sign: int) -> int:
+        """How many classes gained (1) or lost (-1), to the decimal that is printed."""
+        return sum(1 for gain in self.gains.iou if sign * gain.points > 0)
 
 
 @dataclass(frozen=True)
@@ -74,15 +126,44 @@ class Summary:
     val_share: tuple[float, ...]
 
     @property
+    def data_name(self) -> str:
+        """The name of the data set; that of its folder where it is read from folders."""
+        run = self.comparison.runs[0]
+        options = run.config.get("data")
+        root = options.get("root") if isinstance(options, Mapping) else None
+        folder = Path(root).name if isinstance(root, str) else ""
+        return folder if run.data.name == "folders" and folder else run.data.name
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The names of the measures; the first one leads."""
+        return tuple(self.methods[0].measures)
+
+    @property
+    def lead(self) -> str:
+        return self.measures[0]
+
+    @cached_property
     def by_share(self) -> tuple[int, ...]:
         """Class indices from the most to the least frequent in training."""
         return tuple(sorted(range(len(self.train_share)), key=lambda c: -self.train_share[c]))
 
-    @property
+    @cached_property
     def rare(self) -> tuple[int, ...]:
         """The rare classes, rarest last; at least one. Classes without a training pixel are not."""
         present = tuple(c for c in self.by_share if self.train_share[c] > 0)
         return rare_classes(self.train_share)[::-1] or present[-1:]
+
+    @cached_property
+    def folded(self) -> frozenset[int]:
+        """The classes on which all methods agree to the printed decimal, where there are many."""
+        alike = frozenset(c for c in self.by_share if len(self.methods) > 1 and self._alike(c))
+        return alike if len(alike) >= FOLD else frozenset()
+
+    def _alike(self, c: int) -> bool:
+        gains = [m.gains.iou[c] for m in self.methods if m.gains]
+        means = {f"{100 * m.iou[c].mean:.1f}" for m in self.methods}
+        return len(means) == 1 and not any(gain.points for gain in gains if gain.n)
 
     @property
     def baseline(self) -> MethodSummary | None:
@@ -95,27 +176,86 @@ class Summary:
 
     @property
     def best(self) -> MethodSummary:
-        return max(self.methods, key=lambda m: m.miou.mean)
+        return max(self.methods, key=lambda m: m.lead.mean)
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """Each two methods with a common seed once: the one of the higher mean over the other."""
+        ranked = sorted(self.methods, key=lambda m: -m.lead.mean)
+        return [pair for i, one in enumerate(ranked) for pair in self.over(one, ranked[i + 1 :])]
+
+    @property
+    def further_pairs(self) -> list[Pair]:
+        """The pairs where they say more than the gains over the baseline do; otherwise none."""
+        return self.pairs if len(self.methods) > 2 or self.baseline is None else []
+
+    def over(self, method: MethodSummary, others: Sequence[MethodSummary]) -> list[Pair]:
+        """One method over each of the others with a common seed."""
+        names = self.measures
+        found = [Pair(method, o, gains_over(o.method, method.method, names)) for o in others]
+        return [pair for pair in found if pair.gains.lead.n]
 
 
 def summarize(comparison: Comparison) -> Summary:
     """Aggregates the finished runs of a comparison over seeds."""
     baseline = comparison.baseline
+    runs = [measures(run) for method in comparison.methods for run in method.runs]
+    # Precision and recall need the confusion matrix of every run.
+    names = tuple(name for name in runs[0] if all(name in one for one in runs))
     return Summary(
         comparison=comparison,
-        methods=tuple(_summarize(method, baseline) for method in comparison.methods),
+        methods=tuple(
+            MethodSummary(
+                method,
+                {name: score(list(_by_seed(method, name).values())) for name in names},
+                tuple(
+                    score([run.results.iou[c] for run in method.runs])
+                    for c in range(len(comparison.classes))
+                ),
+                gains_over(baseline, method, names)
+                if baseline and baseline is not method
+                else None,
+            )
+            for method in comparison.methods
+        ),
         train_share=_shares(comparison.train_pixels),
         val_share=_shares(comparison.val_pixels),
     )
 
 
-def gains_over(baseline: Method, method: Method) -> Gains:
+def measures(run: Run) -> dict[str, float]:
+    """The measures of a finished run over all classes, the leading one first.
+
+    Of two classes the foreground leads: its IoU, its F1 (the Dice coefficient) and, where the run
+    has a confusion matrix, its precision and recall.
+    """
+    result = run.results
+    overall = {"mIoU": result.miou, "pixel accuracy": result.pixel_accuracy}
+    if len(run.classes) != 2:
+        return overall
+    c = 0 if run.classes[1].lower() in BACKGROUND else 1
+    name, iou = run.classes[c], result.iou[c]
+    own = {f"{name} IoU": iou, f"{name} F1": 2 * iou / (1 + iou)}
+    if run.confusion:
+        hits, missed = run.confusion[c][c], run.confusion[c][1 - c]
+        wrong = run.confusion[1 - c][c]
+        own[f"{name} precision"] = hits / (hits + wrong) if hits + wrong else math.nan
+        own[f"{name} recall"] = hits / (hits + missed) if hits + missed else math.nan
+    return own | overall
+
+
+def gains_over(baseline: Method, method: Method, names: Sequence[str]) -> Gains:
     """The paired gains of one method over another."""
-    base, own = _by_seed(baseline), _by_seed(method)
+    base, own = ({run.seed: run.results.iou for run in m.runs} for m in (baseline, method))
     return Gains(
-        miou=paired_gain(base.miou, own.miou),
-        pixel_accuracy=paired_gain(base.pixel_accuracy, own.pixel_accuracy),
-        iou=tuple(paired_gain(b, o) for b, o in zip(base.iou, own.iou, strict=True)),
+        {name: paired_gain(_by_seed(baseline, name), _by_seed(method, name)) for name in names},
+        tuple(
+            paired_gain(
+                {seed: iou[c] for seed, iou in base.items()},
+                {seed: iou[c] for seed, iou in own.items()},
+            )
+            for c in range(len(method.runs[0].classes))
+        ),
     )
 
 
@@ -153,82 +293,22 @@ def paired_gain(baseline: Mapping[int, float], method: Mapping[int, float]) -> G
     }
     spread = score(list(differences.values()))
     half = t_quantile(spread.n - 1) * spread.std / math.sqrt(spread.n) if spread.n > 1 else math.nan
-    return Gain(spread.mean, spread.mean - half, spread.mean + half, differences)
+    base = score([baseline[seed] for seed in differences]).mean
+    return Gain(spread.mean, spread.mean - half, spread.mean + half, differences, base)
 
 
-def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
-    """The two-sided quantile of Student's t: P(abs(T) <= t) = `confidence`.
-
-    Args:
-        degrees: Degrees of freedom, at least 1.
-        confidence: In (0, 1).
-
-    Raises:
-        ValueError: No degree of freedom, or a confidence outside (0, 1).
+def t_quantile(degrees: int) -> float:
+    """The two-sided 95 % quantile of Student's t.
 
     Example:
         >>> round(t_quantile(1), 3), round(t_quantile(9), 3)
         (12.706, 2.262)
-
-    References:
-        Abramowitz & Stegun, Eq. 26.7.3 and 26.7.4 (the finite series for integer degrees).
     """
-    if degrees < 1:
-        raise ValueError(f"degrees is {degrees}: expected at least 1, so give two values or more")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}: expected inside (0, 1), such as 0.95")
-    # Bisection on the angle atan(t / sqrt(degrees)): bounded even for one degree of freedom.
-    low, high = 0.0, math.pi / 2
-    while True:
-        angle = (low + high) / 2
-        if angle in (low, high):
-            return math.tan(angle) * math.sqrt(degrees)
-        if _central_probability(angle, degrees) < confidence:
-            low = angle
-        else:
-            high = angle
+    return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))
 
 
-def _central_probability(angle: float, degrees: int) -> float:
-    cosine = math.cos(angle)
-    odd = degrees % 2
-    term = cosine if odd else 1.0
-    total = term if degrees > 1 else 0.0
-    for k in range(3 if odd else 2, degrees - 1, 2):
-        term *= cosine * cosine * (k - 1) / k
-        total += term
-    series = math.sin(angle) * total
-    return (angle + series) * 2 / math.pi if odd else series
-
-
-def _summarize(method: Method, baseline: Method | None) -> MethodSummary:
-    own = _by_seed(method)
-    return MethodSummary(
-        method=method,
-        miou=score(list(own.miou.values())),
-        pixel_accuracy=score(list(own.pixel_accuracy.values())),
-        iou=tuple(score(list(values.values())) for values in own.iou),
-        gains=gains_over(baseline, method) if baseline and baseline is not method else None,
-    )
-
-
-@dataclass(frozen=True)
-class _BySeed:
-    miou: Mapping[int, float]
-    pixel_accuracy: Mapping[int, float]
-    iou: tuple[Mapping[int, float], ...]
-
-
-def _by_seed(method: Method) -> _BySeed:
-    results = {run.seed: run.results for run in method.runs}
-    return _BySeed(
-        miou={seed: result.miou for seed, result in results.items()},
-        pixel_accuracy={seed: result.pixel_accuracy for seed, result in results.items()},
-        iou=tuple(
-            {seed: result.iou[c] for seed, result in results.items()}
-            for c in range(len(method.runs[0].classes))
-        ),
-    )
+def _by_seed(method: Method, name: str) -> dict[int, float]:
+    return {run.seed: measures(run)[name] for run in method.runs}
 
 
 def _shares(pixels: Sequence[int]) -> tuple[float, ...]:

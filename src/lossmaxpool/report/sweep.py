@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lossmaxpool.atomic import write_atomically
 from lossmaxpool.report.comparison import Run
 from lossmaxpool.report.fields import RecordError
-from lossmaxpool.report.files import standalone, write_text
-from lossmaxpool.report.formats import number, with_std
-from lossmaxpool.report.grid import aligned, piped
 from lossmaxpool.report.records import read_run
 from lossmaxpool.report.setting import MethodSetting, method_setting
 from lossmaxpool.report.statistics import Score, score
-from lossmaxpool.report.sweep_figure import Level, Line, Panel, sweep_figure
+from lossmaxpool.report.tables import aligned, piped
+from lossmaxpool.report.wording import number, with_std
 
 _HEAD = ("method", "p", "m / n", "runs", "mIoU")
 
@@ -79,7 +78,8 @@ def sweep_table(folders: Sequence[Path]) -> str:
 
 
 def write_sweep(folders: Sequence[Path], out: Path) -> None:
-    """Write ``sweep.md``, ``sweep.json`` and, where p or m was swept, ``sweep.svg``.
+    """Write ``sweep.md``, ``sweep.json`` and, where p or m was swept, ``sweep.svg`` and
+    ``sweep.pdf``.
 
     Args:
         folders: Run folders, as for :func:`read_settings`.
@@ -90,7 +90,7 @@ def write_sweep(folders: Sequence[Path], out: Path) -> None:
         OSError: A file cannot be written.
     """
     settings = read_settings(folders)
-    write_text(out / "sweep.md", piped(_rows(settings)) + "\n")
+    write_atomically(out / "sweep.md", f"{piped(_rows(settings))}\n".encode())
     content = [
         {
             "method": setting.method,
@@ -108,9 +108,17 @@ def write_sweep(folders: Sequence[Path], out: Path) -> None:
         }
         for setting in settings
     ]
-    write_text(out / "sweep.json", json.dumps({"settings": content}, indent=1) + "\n")
+    write_atomically(
+        out / "sweep.json", f"{json.dumps({'settings': content}, indent=1)}\n".encode()
+    )
     if panels := _panels(settings):
-        write_text(out / "sweep.svg", standalone(sweep_figure(panels, _levels(settings))))
+        # Imported here: matplotlib is slow to import, and a table needs none of it.
+        from lossmaxpool.report.figures import sweep_figure
+
+        levels = {s.label: s.values for s in settings if s.miou.n and math.isnan(s.p)}
+        drawing = sweep_figure(panels, levels)
+        write_atomically(out / "sweep.svg", drawing.file.encode())
+        write_atomically(out / "sweep.pdf", drawing.pdf)
 
 
 def _rows(settings: Sequence[Setting]) -> list[list[str]]:
@@ -123,8 +131,13 @@ def _rows(settings: Sequence[Setting]) -> list[list[str]]:
     return rows
 
 
-def _panels(settings: Sequence[Setting]) -> list[Panel]:
-    """Lines over p with m fixed; over m with p fixed where the others leave settings out."""
+def _panels(settings: Sequence[Setting]) -> list[tuple[str, dict[str, dict[float, list[float]]]]]:
+    """Lines over p with m fixed; over m with p fixed where the others leave settings out.
+
+    Returns:
+        For each parameter with lines its name, and by the name of a line mIoU of the seeds by the
+        value of the parameter.
+    """
     measured = [s for s in settings if s.miou.n and not math.isnan(s.p)]
     over_p: dict[tuple[str, float], list[Setting]] = {}
     over_m: dict[tuple[str, float], list[Setting]] = {}
@@ -138,20 +151,14 @@ def _panels(settings: Sequence[Setting]) -> list[Panel]:
         for members in over_m.values()
         if len(members) > 1 and not {id(setting) for setting in members} <= drawn
     ]
-    lines_over_p = [
-        Line(f"{m[0].label}, m / n = {number(m[0].min_support)}", {s.p: s.values for s in m})
+    lines_over_p = {
+        f"{m[0].label}, m / n = {number(m[0].min_support)}": {s.p: s.values for s in m}
         for m in of_p
-    ]
-    lines_over_m = [
-        Line(f"{m[0].label}, p = {number(m[0].p)}", {s.min_support: s.values for s in m})
-        for m in of_m
-    ]
-    panels = (Panel("p", lines_over_p), Panel("m / n", lines_over_m))
-    return [panel for panel in panels if panel.lines]
-
-
-def _levels(settings: Sequence[Setting]) -> list[Level]:
-    return [Level(s.label, s.values) for s in settings if s.miou.n and math.isnan(s.p)]
+    }
+    lines_over_m = {
+        f"{m[0].label}, p = {number(m[0].p)}": {s.min_support: s.values for s in m} for m in of_m
+    }
+    return [each for each in (("p", lines_over_p), ("m / n", lines_over_m)) if each[1]]
 
 
 def _number(x: float) -> float | str | None:

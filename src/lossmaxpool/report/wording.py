@@ -1,14 +1,99 @@
-"""The result in words, with the same restraint whichever method wins."""
+"""Numbers as they are printed, and the result in words, alike whichever method wins."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from lossmaxpool.report.formats import count, interval, percent, points, share
-from lossmaxpool.report.statistics import Gain, Gains, MethodSummary, Summary, t_quantile
+from lossmaxpool.report.statistics import (
+    Gain,
+    Gains,
+    MethodSummary,
+    Score,
+    Summary,
+    measures,
+    t_quantile,
+)
+
+MISSING = "–"
+MINUS = "\N{MINUS SIGN}"
+# So many classes are named in a sentence; further ones are counted.
+NAMED = 8
+METHODS = {
+    "base": "cross-entropy: every pixel has the same weight, crops are drawn uniformly",
+    "base+": "cross-entropy, with more crops of the classes on which the network is still poor",
+    "loss-only": "loss max-pooling: pixels of high loss get more weight, up to a cap; "
+    "crops are drawn uniformly",
+    "lmp": "loss max-pooling, with more crops of the classes on which the network is still poor",
+    "inverse-median": "cross-entropy weighted per class by the inverse of its median frequency",
+    "bootstrap": "cross-entropy of the pixels of highest loss alone",
+}
+
+
+def percent(fraction: float) -> str:
+    """A fraction as percent with one decimal, without the sign."""
+    return MISSING if math.isnan(fraction) else f"{100 * fraction:.1f}"
+
+
+def share(fraction: float) -> str:
+    """A pixel share as percent with two significant digits below ten percent."""
+    if math.isnan(fraction):
+        return MISSING
+    value = 100 * fraction
+    digits = 1 if value >= 1 or value == 0 else min(6, 1 - math.floor(math.log10(value)))
+    return f"{value:.{digits}f}"
+
+
+def with_std(score: Score) -> str:
+    """Mean ± sample standard deviation; a single run shows no ±."""
+    if math.isnan(score.std):
+        return percent(score.mean)
+    return f"{percent(score.mean)} ± {percent(score.std)}"
+
+
+def points(difference: float) -> str:
+    """A difference of fractions in percentage points, signed unless it rounds to 0."""
+    if math.isnan(difference):
+        return MISSING
+    text = f"{100 * difference:+.1f}"
+    return text.lstrip("+-") if float(text) == 0 else text.replace("-", MINUS)
+
+
+def interval(gain: Gain) -> str:
+    """The bounds of the 95 % interval in points, or a dash with fewer than two pairs."""
+    if math.isnan(gain.low):
+        return MISSING
+    low, high = gain.bounds
+    return f"{points(low)} to {points(high)}"
+
+
+def certainty(gain: Gain) -> str:
+    """The interval below a gain; of two seeds both gains, as their interval says little."""
+    if gain.n == 2:
+        return "; ".join(points(value) for value in gain.by_seed.values())
+    return interval(gain) if gain.n > 2 else ""
+
+
+def number(value: float) -> str:
+    """A parameter of the loss without needless digits."""
+    return "\N{INFINITY}" if math.isinf(value) else f"{value:g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if math.isnan(seconds):
+        return MISSING
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{minutes:.1f} min" if minutes < 90 else f"{hours:.1f} h"
+
+
+def count(number: int, singular: str, plural: str | None = None) -> str:
+    """A number and its noun."""
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
 @dataclass(frozen=True)
@@ -24,66 +109,78 @@ class Finding:
 
 def headline(summary: Summary) -> str:
     """Who is ahead, by how much, over how many seeds: one sentence."""
-    best, baseline = summary.best, summary.baseline
-    data = summary.comparison.data.name
+    best, baseline, lead, data = summary.best, summary.baseline, summary.lead, summary.data_name
     if len(summary.methods) == 1:
-        return f"{_label(best)} reaches {percent(best.miou.mean)} mIoU on {data} ({_seeds(best)})."
+        return f"{best.label} reaches {percent(best.lead.mean)} {lead} on {data} ({_seeds(best)})."
     if baseline is None:
-        second = max((m for m in summary.methods if m is not best), key=lambda m: m.miou.mean)
+        second = max((m for m in summary.methods if m is not best), key=lambda m: m.lead.mean)
         return (
-            f"{_label(best)} has the highest mIoU on {data}: {percent(best.miou.mean)} "
-            f"({_seeds(best)}), against {percent(second.miou.mean)} of {_label(second)} "
+            f"{best.label} has the highest {lead} on {data}: {percent(best.lead.mean)} "
+            f"({_seeds(best)}), against {percent(second.lead.mean)} of {second.label} "
             f"({_seeds(second)})."
         )
-    paired = [(rival, rival.gains.miou) for rival in summary.rivals if rival.gains]
+    paired = [(rival, rival.gains.lead) for rival in summary.rivals if rival.gains]
     rival, gain = max(paired, key=lambda pair: pair[1].mean if pair[1].n else -math.inf)
     if not gain.n:
         return (
-            f"{_label(rival)} and {_label(baseline)} have no seed in common on {data}, "
+            f"{rival.label} and {baseline.label} have no seed in common on {data}, "
             "so no gain can be given."
         )
-    return f"{_verdict(rival, baseline, gain)} on {data} ({_figures(rival, baseline, gain)})."
+    # The means of the paired seeds: their difference is the gain.
+    own, base = (
+        percent(fmean(measures(run)[lead] for run in m.method.runs if run.seed in gain.by_seed))
+        for m in (rival, baseline)
+    )
+    settled = "" if gain.settled else "; not settled"
+    figures = f"{own} against {base}, {count(gain.n, 'seed')}{settled}"
+    return f"{_verdict(rival, baseline, gain, lead)} on {data} ({figures})."
+
+
+def explanations(summary: Summary) -> dict[str, str]:
+    """Each method in a line, by its label."""
+    lines = {}
+    for m in summary.methods:
+        line = METHODS.get(m.method.id, "")
+        loss = m.method.runs[0].config.get("loss")
+        if m.method.id in ("loss-only", "lmp") and isinstance(loss, Mapping):
+            p, least = loss.get("p"), loss.get("min_support")
+            if isinstance(p, int | float | str) and isinstance(least, int | float):
+                line += f" (p = {number(float(p))}, on at least {share(least)} % of the pixels)"
+        if line:
+            lines[m.label] = line
+    return lines
 
 
 def findings(summary: Summary, method: MethodSummary) -> list[Finding]:
     """What a method did against the baseline: the certainty, the rare classes, the rest."""
     baseline, gains = summary.baseline, method.gains
-    if baseline is None or gains is None or not gains.miou.n:
+    if baseline is None or gains is None or not gains.lead.n:
         return []
     rare = summary.rare
-    others = [c for c in summary.by_share if c not in rare and summary.train_share[c] > 0]
-    absent = [c for c in summary.by_share if summary.train_share[c] == 0]
+    seen = [c for c in summary.by_share if summary.train_share[c] > 0]
+    others = [c for c in seen if c not in rare]
+    absent = [c for c in summary.by_share if c not in seen]
     held = share(math.fsum(summary.train_share[c] for c in rare))
     together = "together " if len(rare) > 1 else ""
     statements = [
-        Finding(f"{_label(method)} against {_label(baseline)}", _certainty(gains.miou)),
+        Finding(f"{method.label} against {baseline.label}", _certainty(gains.lead, summary.lead)),
         Finding(
             f"{count(len(rare), 'rare class', 'rare classes')} "
             f"({together}{held} % of the training pixels)",
             f"{_gained_and_lost(summary, gains, rare)}.{_settled_classes(summary, gains, rare)}",
         ),
     ]
-    if others:
-        statements.append(
-            Finding(
-                count(len(others), "other class", "other classes"),
-                f"{_gained_and_lost(summary, gains, others)}.",
-            )
-        )
-    if absent:
-        statements.append(
-            Finding(
-                count(len(absent), "class", "classes") + " without a training pixel",
-                f"{_gained_and_lost(summary, gains, absent)}.",
-            )
-        )
-    statements.append(
-        Finding(
-            "Pixel accuracy",
-            f"{percent(method.pixel_accuracy.mean)} against "
-            f"{percent(baseline.pixel_accuracy.mean)} ({points(gains.pixel_accuracy.mean)}).",
-        )
-    )
+    for members, lead in (
+        (others, count(len(others), "other class", "other classes")),
+        (absent, f"{count(len(absent), 'class', 'classes')} without a training pixel"),
+    ):
+        if members:
+            statements.append(Finding(lead, f"{_gained_and_lost(summary, gains, members)}."))
+    for name in summary.measures[1:]:
+        own, base, gain = method.measures[name], baseline.measures[name], gains.measures[name]
+        if name != "mIoU":
+            text = f"{percent(own.mean)} against {percent(base.mean)} ({points(gain.mean)})."
+            statements.append(Finding(name[:1].upper() + name[1:], text))
     return statements
 
 
@@ -98,10 +195,10 @@ def caveats(summary: Summary) -> list[str]:
         return notes
     for rival in summary.rivals:
         assert rival.gains is not None, "every rival has gains where there is a baseline"
-        common = rival.gains.miou.n
-        if not common == rival.miou.n == baseline.miou.n:
+        common = rival.gains.lead.n
+        if not common == rival.lead.n == baseline.lead.n:
             notes.append(
-                f"{_label(rival)} and {_label(baseline)} did not finish the same seeds: gains are "
+                f"{rival.label} and {baseline.label} did not finish the same seeds: gains are "
                 f"over the {count(common, 'common seed')}, means over all finished ones."
             )
     return notes
@@ -128,34 +225,26 @@ def _unequal_lengths(summary: Summary) -> list[str]:
     return [f"The runs differ in length, so this is not like for like (steps: {each})."]
 
 
-def _verdict(rival: MethodSummary, baseline: MethodSummary, gain: Gain) -> str:
-    if _rounded(gain) == 0:
-        return f"{_label(rival)} and {_label(baseline)} are level"
+def _verdict(rival: MethodSummary, baseline: MethodSummary, gain: Gain, lead: str) -> str:
+    if gain.points == 0:
+        return f"{rival.label} and {baseline.label} are level"
     amount = points(abs(gain.mean)).lstrip("+")
     if gain.settled:
         verb = "beats" if gain.mean > 0 else "loses to"
-        return f"{_label(rival)} {verb} {_label(baseline)} by {amount} mIoU points"
+        return f"{rival.label} {verb} {baseline.label} by {amount} {lead} points"
     place = "ahead of" if gain.mean > 0 else "behind"
-    return f"{_label(rival)} is {amount} mIoU points {place} {_label(baseline)}"
+    return f"{rival.label} is {amount} {lead} points {place} {baseline.label}"
 
 
-def _figures(rival: MethodSummary, baseline: MethodSummary, gain: Gain) -> str:
-    """The means of the paired seeds: their difference is the gain."""
-    own, base = (
-        percent(fmean(run.results.miou for run in m.method.runs if run.seed in gain.by_seed))
-        for m in (rival, baseline)
-    )
-    figures = f"{own} against {base}, {count(gain.n, 'seed')}"
-    return figures if gain.settled else f"{figures}; not settled"
-
-
-def _certainty(gain: Gain) -> str:
-    change = f"{points(gain.mean)} mIoU points"
+def _certainty(gain: Gain, lead: str) -> str:
+    change = f"{points(gain.mean)} {lead} points"
     if gain.n == 1:
         return (
             f"{change} from a single seed. One pair of runs cannot tell an effect from the luck of "
             "a seed: the difference is not settled."
         )
+    if gain.n == 2:
+        change += f" ({' and '.join(points(value) for value in gain.by_seed.values())} by seed)"
     verdict = (
         "it excludes zero."
         if gain.settled
@@ -174,41 +263,39 @@ def _gained_and_lost(summary: Summary, gains: Gains, classes: Sequence[int]) -> 
     """Sorted by the gain as printed, so that words and table agree."""
     names = summary.comparison.classes
     present = [c for c in classes if gains.iou[c].n]
-    gained = [c for c in present if _rounded(gains.iou[c]) > 0]
-    lost = [c for c in present if _rounded(gains.iou[c]) < 0]
+    gained = [c for c in present if gains.iou[c].points > 0]
+    lost = [c for c in present if gains.iou[c].points < 0]
     gained.sort(key=lambda c: -gains.iou[c].mean)
     lost.sort(key=lambda c: gains.iou[c].mean)
     parts = [
         f"{len(members)} {verb} ("
-        + ", ".join(f"{names[c]} {points(gains.iou[c].mean)}" for c in members)
+        + _named([f"{names[c]} {points(gains.iou[c].mean)}" for c in members])
         + ")"
         for verb, members in (("gained", gained), ("lost", lost))
         if members
     ]
-    unchanged = [names[c] for c in present if _rounded(gains.iou[c]) == 0]
-    if unchanged:
-        parts.append(f"{len(unchanged)} unchanged ({', '.join(unchanged)})")
+    unchanged = [names[c] for c in present if gains.iou[c].points == 0]
     absent = [names[c] for c in classes if not gains.iou[c].n]
-    if absent:
-        parts.append(f"{len(absent)} without an IoU ({', '.join(absent)})")
+    for members, state in ((unchanged, "unchanged"), (absent, "without an IoU")):
+        if members:
+            listed = f" ({', '.join(members)})" if len(members) <= NAMED else ""
+            parts.append(f"{len(members)} {state}{listed}")
     return ", ".join(parts)
+
+
+def _named(members: Sequence[str]) -> str:
+    """All of them, or the first few and how many follow."""
+    if len(members) <= NAMED + 1:
+        return ", ".join(members)
+    return f"{', '.join(members[:NAMED])} and {len(members) - NAMED} more"
 
 
 def _settled_classes(summary: Summary, gains: Gains, classes: Sequence[int]) -> str:
     if all(gains.iou[c].n < 2 for c in classes):
         return ""
     names = [summary.comparison.classes[c] for c in classes if gains.iou[c].settled]
-    return f" The 95 % interval excludes zero for {', '.join(names) or 'none of them'}."
-
-
-def _rounded(gain: Gain) -> float:
-    """In points, to the decimal that is printed."""
-    return round(100 * gain.mean, 1)
-
-
-def _label(method: MethodSummary) -> str:
-    return method.method.label
+    return f" The 95 % interval excludes zero for {_named(names) or 'none of them'}."
 
 
 def _seeds(method: MethodSummary) -> str:
-    return count(method.miou.n, "seed")
+    return count(method.lead.n, "seed")
