@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss, MaxPoolingLoss, loss_max_pool
-from tests.losses.inputs import IGNORE, binary, labelled
-from tests.losses.oracle import assert_agree, pooled
+from tests.cases import IGNORE, binary, labelled
+from tests.reference import assert_agree, pooled
 from tests.tolerances import FROM_LOGITS, SOLVER
 
 LOSS = SOLVER[torch.float32]

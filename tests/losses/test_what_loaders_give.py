@@ -23,8 +23,8 @@ from lossmaxpool import (
     median_frequency_weights,
     solve,
 )
-from tests.losses.inputs import IGNORE, binary, labelled
-from tests.losses.oracle import assert_agree, assert_near, pooled, value_and_gradient
+from tests.cases import IGNORE, binary, labelled
+from tests.reference import assert_agree, assert_near, pooled, value_and_gradient
 from tests.tolerances import FROM_LOGITS, SOLVER
 
 LOSS = SOLVER[torch.float32]
