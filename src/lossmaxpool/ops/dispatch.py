@@ -15,6 +15,7 @@ from lossmaxpool.ops.backends import Kernels, native
 from lossmaxpool.ops.backends.triton import support as triton_support
 
 Backend = Literal["auto", "torch", "native", "triton"]
+_WORDS = get_args(Backend)
 
 # Where the kernels are, the fastest first; imported when they are first used.
 _KERNELS = {
@@ -100,7 +101,7 @@ def explain_backend(logits: Tensor, target: Tensor, backend: Backend = "auto") -
         >>> explain_backend(logits, target).backend
         'torch'
     """
-    check_choice("backend", backend, get_args(Backend))
+    check_choice("backend", backend, _WORDS)
     chosen = choose(logits, target, backend)
     asked = backend != "auto"
     reasons = {}
@@ -117,7 +118,7 @@ def explain_backend(logits: Tensor, target: Tensor, backend: Backend = "auto") -
 
 def check_backend(backend: str) -> None:
     """Refuse a word that is no backend, and a backend that can take no tensor on this machine."""
-    check_choice("backend", backend, get_args(Backend))
+    check_choice("backend", backend, _WORDS)
     _raise_if(backend, absence(backend))
 
 
