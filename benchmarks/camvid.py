@@ -29,16 +29,15 @@ from lossmaxpool.report import (
 )
 from lossmaxpool.report.sweep import write_sweep
 from lossmaxpool.report.wording import count
-from lossmaxpool.training import TrainConfig
-from lossmaxpool.training.config import (
+from lossmaxpool.runs.config import (
     HardwareConfig,
     LossConfig,
     MethodId,
     OptimizationConfig,
     ReportingConfig,
 )
-from lossmaxpool.training.many import train_all
-from lossmaxpool.training.sweep import Grid, plan
+from lossmaxpool.training import TrainConfig
+from lossmaxpool.training.sweep import Grid, plan, train_all
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

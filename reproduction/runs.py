@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from lossmaxpool.report.comparison import MethodSetting, method_setting
 from lossmaxpool.report.statistics import Score, score
 from lossmaxpool.report.wording import count
+from lossmaxpool.runs.config import decisive
 from lossmaxpool.runs.errors import RecordError
 from lossmaxpool.runs.record import Evaluation, RunRecord
 from reproduction.published import Task
@@ -242,12 +243,8 @@ def _read(path: Path, run: RunRecord) -> tuple[str, str, Evaluation]:
     return split, view, evaluation
 
 
-# Keys that may differ within a column: rows and seeds vary them, or they do not decide a result.
-_FREE = (
-    "method", "seed", "loss.p", "loss.min_support", "hardware", "reporting",
-    "data.root", "data.sbd", "data.classes",
-)  # fmt: skip
-_FREE_GROUPS = tuple(f"{key}." for key in _FREE)
+# Of the options that decide a result, those that the rows and the seeds of a table vary.
+_VARIED = ("method", "seed", "loss.p", "loss.min_support")
 
 
 @dataclass(frozen=True)
@@ -376,25 +373,15 @@ def _by_task(run: RunRecord) -> dict[Task, list[Evaluation]]:
 def _settings(run: RunRecord) -> dict[str, str]:
     """Everything that must agree within a column, flat and in order."""
     flat = {
-        key: value
-        for key, value in _flat(run.config).items()
-        if key not in _FREE and not key.startswith(_FREE_GROUPS)
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in decisive(run.config).items()
+        if key not in _VARIED
     }
     flat["data.train_split"] = run.data.train_split
     flat["classes"] = ", ".join(run.classes)
     flat["train_pixels"] = ", ".join(map(str, run.train_pixels))
     flat["val_pixels"] = ", ".join(map(str, run.val_pixels))
     return dict(sorted(flat.items()))
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
-    return flat
 
 
 def _short(value: str) -> str:

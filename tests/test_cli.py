@@ -18,8 +18,8 @@ from lossmaxpool.cli.demo import configuration, first_unfinished
 from lossmaxpool.cli.evaluate import format_scores
 from lossmaxpool.cli.parser import nearest_option
 from lossmaxpool.metrics import ConfusionMatrix
+from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import train
-from lossmaxpool.training.record import RunRecord
 from tests.training.runs import tiny
 
 
@@ -64,8 +64,12 @@ def test_help_comes_without_the_training_libraries() -> None:
     assert not {"lightning", "torchvision", "timm", "jsonargparse", "matplotlib"} & set(modules)
 
 
-def test_tables_come_without_the_training_libraries() -> None:
-    code = "import sys; from lossmaxpool.cli import main; main(['tables']); print(*sys.modules)"
+@pytest.mark.parametrize("command", ["train", "compare", "sweep", "inspect"])
+def test_help_of_a_command_comes_without_them(command: str) -> None:
+    code = (
+        "import sys\nfrom lossmaxpool.cli import main\n"
+        f"try: main(['{command}', '--help'])\nexcept SystemExit: print(*sys.modules)"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -19,7 +19,7 @@ from benchmarks.speed.results import read
 from scipy.stats import t
 
 from benchmarks import camvid
-from lossmaxpool.training.config import HardwareConfig
+from lossmaxpool.runs.config import HardwareConfig
 from lossmaxpool.training.sweep import plan
 from tests.tolerances import RECOMPUTED
 

@@ -16,7 +16,7 @@ from lossmaxpool import (
     MaxPoolingCrossEntropyLoss,
     MaxPoolingLoss,
 )
-from tests.losses.inputs import IGNORE, binary, labelled
+from tests.cases import IGNORE, binary, labelled
 
 Build = Callable[..., nn.Module]
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossmaxpool import MaxPoolingBCEWithLogitsLoss, MaxPoolingCrossEntropyLoss
-from tests.losses.inputs import IGNORE, binary
-from tests.losses.oracle import Criterion, assert_agree, pooled, value_and_gradient
+from tests.cases import IGNORE, binary
+from tests.reference import Criterion, assert_agree, pooled, value_and_gradient
 from tests.tolerances import SOLVER
 
 LOSS = SOLVER[torch.float32]

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossmaxpool import BootstrappedCrossEntropyLoss, MaxPoolingCrossEntropyLoss
-from tests.losses.inputs import IGNORE, labelled
-from tests.losses.oracle import assert_agree, assert_near, pooled, value_and_gradient
+from tests.cases import IGNORE, labelled
+from tests.reference import assert_agree, assert_near, pooled, value_and_gradient
 from tests.tolerances import SOLVER
 
 LOSS = SOLVER[torch.float32]

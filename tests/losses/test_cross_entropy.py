@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss
-from tests.cases import P_VALUES
-from tests.losses.inputs import IGNORE, labelled
-from tests.losses.oracle import (
+from tests.cases import IGNORE, P_VALUES, labelled
+from tests.reference import (
     Criterion,
     assert_agree,
     assert_near,

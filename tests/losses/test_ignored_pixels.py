@@ -15,8 +15,8 @@ from lossmaxpool import (
     MaxPoolingCrossEntropyLoss,
     MaxPoolingLoss,
 )
-from tests.losses.inputs import IGNORE, binary, labelled, padded
-from tests.losses.oracle import Criterion, assert_near, value_and_gradient
+from tests.cases import IGNORE, binary, labelled, padded
+from tests.reference import Criterion, assert_near, value_and_gradient
 from tests.tolerances import PADDING
 
 

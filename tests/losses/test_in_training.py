@@ -17,8 +17,8 @@ from lossmaxpool import (
     MaxPoolingCrossEntropyLoss,
     MaxPoolingLoss,
 )
-from tests.losses.inputs import IGNORE, binary, labelled
-from tests.losses.oracle import assert_agree, assert_near, pooled
+from tests.cases import IGNORE, binary, labelled
+from tests.reference import assert_agree, assert_near, pooled
 from tests.tolerances import FROM_LOGITS, SOLVER
 
 LOSS = SOLVER[torch.float32]

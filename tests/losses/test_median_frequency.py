@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss, median_frequency_weights
-from tests.losses.inputs import labelled
+from tests.cases import labelled
 
 
 def by_hand(counts: list[list[int]]) -> list[float]:

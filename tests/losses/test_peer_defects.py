@@ -23,9 +23,8 @@ from lossmaxpool import (
     loss_max_pool,
 )
 from lossmaxpool.paper import weighting_set
-from tests.cases import LOSS_FAMILIES, P_VALUES
-from tests.losses.inputs import IGNORE, labelled, padded
-from tests.losses.oracle import Criterion, assert_agree, assert_near, pooled, value_and_gradient
+from tests.cases import IGNORE, LOSS_FAMILIES, P_VALUES, labelled, padded
+from tests.reference import Criterion, assert_agree, assert_near, pooled, value_and_gradient
 from tests.tolerances import FEASIBLE, FROM_LOGITS, PADDING, SOLVER
 
 LOSS = SOLVER[torch.float32]

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss, MaxPoolingLoss
 from lossmaxpool.paper import weighting_set
-from tests.cases import LOSS_FAMILIES, P_VALUES
-from tests.losses.inputs import IGNORE
-from tests.losses.oracle import assert_near, value_and_gradient
+from tests.cases import IGNORE, LOSS_FAMILIES, P_VALUES
+from tests.reference import assert_near, value_and_gradient
 from tests.tolerances import FEASIBLE, SOLVER
 
 few = settings(max_examples=25)

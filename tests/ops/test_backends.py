@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossmaxpool import BootstrappedCrossEntropyLoss, MaxPoolingCrossEntropyLoss
+from lossmaxpool import BootstrappedCrossEntropyLoss, MaxPoolingCrossEntropyLoss, solve
 from lossmaxpool.ops.dispatch import absence
-from tests.cases import P_VALUES
-from tests.losses.inputs import IGNORE, labelled
-from tests.losses.oracle import assert_agree, assert_near, pooled, value_and_gradient
-from tests.tolerances import FROM_LOGITS
+from lossmaxpool.paper import theorems
+from tests.cases import IGNORE, P_VALUES, labelled
+from tests.reference import assert_agree, assert_near, pooled, value_and_gradient
+from tests.tolerances import FROM_LOGITS, SOLVER
 
 
 @pytest.fixture(params=["torch", "native"])
@@ -118,3 +118,25 @@ def test_too_large_is_an_error_of_torch(backend: str, low: int) -> None:
     target = torch.zeros(1, dtype=torch.uint8).expand(1, 1 << 20, 1 << 20)
     with pytest.raises(RuntimeError, match=r"allocate|memory"):
         MaxPoolingCrossEntropyLoss(backend=backend)(logits, target)
+
+
+@pytest.mark.parametrize("p", [10.0, 100.0, 1000.0])
+def test_losses_far_below_the_threshold_weigh_what_the_documentation_says(
+    backend: str, p: float
+) -> None:
+    """Ratios below the smallest normal number: exact in torch, bounded in the kernels."""
+    rng = torch.Generator().manual_seed(0)
+    losses = 1e5 * torch.rand(300, generator=rng)
+    losses[:5] = torch.tensor([1e-38, 1e-39, 1e-40, 1e-42, 1e-44])
+    found = solve(losses.unsqueeze(0), p=p, min_support=0.9, backend=backend)  # type: ignore[arg-type]
+    truth = theorems.solve(losses.double().numpy(), p, 270.0)
+    cap = found.weight_cap.item()
+    off = (found.weights[0].double() - torch.from_numpy(truth.weights)).abs() / cap
+    normal = losses >= 2.0**-126 * found.threshold
+    assert off[normal].max() <= SOLVER[torch.float32]
+    assert 0 < normal.sum() < 300
+    if backend == "torch":
+        assert off.max() <= SOLVER[torch.float32]
+    else:
+        largest = (2.0**-126) ** (1 / (p - 1)) * (1 + SOLVER[torch.float32])
+        assert bool((found.weights[0][~normal] / cap <= largest).all())

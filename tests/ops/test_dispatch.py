@@ -7,7 +7,7 @@ import torch
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss, explain_backend
 from lossmaxpool.ops.dispatch import absence
-from tests.losses.inputs import labelled
+from tests.cases import labelled
 
 NO_KERNEL = absence("native")
 needs_native = pytest.mark.skipif(NO_KERNEL is not None, reason=str(NO_KERNEL))

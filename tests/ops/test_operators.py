@@ -8,8 +8,8 @@ from torch import Tensor
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss
 from lossmaxpool.ops.cross_entropy import cross_entropy, cross_entropy_backward
-from tests.losses.inputs import IGNORE, labelled
-from tests.losses.oracle import assert_near
+from tests.cases import IGNORE, labelled
+from tests.reference import assert_near
 from tests.tolerances import FROM_LOGITS
 
 CHECKS = (
@@ -26,7 +26,7 @@ def arguments(
     logits, _ = labelled(2, 5, 4, 6)
     _, target = labelled(2, 5, 8, 12, ignored=0.2)
     leaf = logits.requires_grad_()
-    return (leaf, target, weight, IGNORE, 0.1, 1.7, 0.25, 1.0, pools, False, backend)
+    return (leaf, target, weight, IGNORE, 0.1, [1.7, 0.25, 1.0], pools, False, backend)
 
 
 # torch's own check looks at gradients of tensors that have none.
@@ -48,9 +48,7 @@ def test_torch_accepts_the_registration(pools: int, weight: Tensor | None, backe
         packed,
         IGNORE,
         0.1,
-        1.7,
-        0.25,
-        1.0,
+        [1.7, 0.25, 1.0],
     )
     torch.library.opcheck(
         cross_entropy_backward,
@@ -97,7 +95,7 @@ def test_what_vmap_cannot_do_is_refused() -> None:
 
     def weighted(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         value, _, _ = cross_entropy(
-            logits, target, weight, -100, 0.0, 1.3, 0.25, 1.0, 1, False, "auto"
+            logits, target, weight, -100, 0.0, [1.3, 0.25, 1.0], 1, False, "auto"
         )
         return value
 

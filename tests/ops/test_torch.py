@@ -12,9 +12,8 @@ from torch import Tensor
 from lossmaxpool.ops.backends import IGNORED
 from lossmaxpool.ops.backends import torch as portable
 from lossmaxpool.ops.weighting_set import WeightingSet
-from tests.losses.inputs import IGNORE, labelled
-from tests.losses.oracle import assert_near
-from tests.reference import reference_gradient, reference_losses
+from tests.cases import IGNORE, labelled
+from tests.reference import assert_near, reference_gradient, reference_losses
 from tests.tolerances import FROM_LOGITS, HALF_GRADIENT, SOLVER
 
 SHAPES = [

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 
+from lossmaxpool.runs.config import SAMPLED, MethodId
+from lossmaxpool.runs.record import RECORD, RunRecord
 from lossmaxpool.training import TrainConfig, TrainingError, compare
-from lossmaxpool.training.config import SAMPLED, MethodId
-from lossmaxpool.training.record import RECORD, RunRecord
 from tests.training.runs import assert_same_weights, tiny
 
 
@@ -25,6 +26,19 @@ def test_methods_start_from_the_same_weights_on_the_same_batches(tmp_path: Path)
     uniform = {start.cross_entropy for method, start in starts.items() if method not in SAMPLED}
     assert (len(sampled), len(uniform), len(sampled | uniform)) == (1, 1, 2)
     assert len({start.loss for start in starts.values()}) == len(runs)
+
+
+def test_a_comparison_says_which_run_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    compare(short(), ["base"], [0], out)
+    assert "run 1 of" not in capsys.readouterr().err, "there is only one"
+    assert yaml.safe_load((out / "compare.yaml").read_text())["methods"] == ["base"]
+    compare(short(), ["base", "loss-only", "bootstrap"], [0], out, resume=True)
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("run ")]
+    assert told[0] == "run 2 of 3: loss-only-seed0, 1 finished before"
+    assert told[1].startswith("run 3 of 3: bootstrap-seed0, about ")
 
 
 def test_an_interrupted_comparison_keeps_what_is_finished(tmp_path: Path) -> None:

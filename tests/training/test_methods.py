@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lossmaxpool.data import IGNORE_INDEX
-from lossmaxpool.training.config import LossConfig, MethodId
+from lossmaxpool.runs.config import LossConfig, MethodId
 from lossmaxpool.training.criteria import MeanCrossEntropyLoss
 from lossmaxpool.training.methods import METHODS
 

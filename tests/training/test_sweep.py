@@ -36,7 +36,7 @@ def test_every_setting_once_and_p_only_where_it_matters() -> None:
     ("axis", "message"),
     [
         ({"p": ()}, "p is .*expected at least one value"),
-        ({"seeds": (0, 0)}, "seeds is .*each once"),
+        ({"seeds": (0, 0)}, "seeds are .*each once"),
         ({"p": (0.5,)}, r"p must be a norm exponent in \[1, inf\], got 0.5"),
         ({"min_support": (0.0,)}, "min_support must be a share"),
     ],

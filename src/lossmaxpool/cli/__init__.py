@@ -101,7 +101,7 @@ def _run(name: str, words: list[str]) -> int:
         sys.stderr.write("stopped\n")
         return INTERRUPTED
     except Exception as error:
-        from lossmaxpool.training.errors import RunInterruptedError
+        from lossmaxpool.runs.errors import RunInterruptedError
 
         if isinstance(error, RunInterruptedError):
             sys.stderr.write(f"{error}\n")
@@ -117,7 +117,7 @@ def _run(name: str, words: list[str]) -> int:
 def _for_people(error: Exception) -> str | None:
     """What an error says, or None where it is a fault of the code, which its trace shows best."""
     from lossmaxpool.data import DataError
-    from lossmaxpool.training.errors import TrainingError
+    from lossmaxpool.runs.errors import TrainingError
 
     if isinstance(error, TrainingError):
         return str(error)

@@ -5,27 +5,47 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from jsonargparse import Namespace
+from jsonargparse.typing import PositiveInt
 
 from lossmaxpool.cli.parser import CommandParser
-from lossmaxpool.cli.several import add_runs, shared_config, shared_options
-from lossmaxpool.report import format_table, write_report
-from lossmaxpool.training import TrainConfig
-from lossmaxpool.training.compare import plan_comparison
-from lossmaxpool.training.config import MethodId
-from lossmaxpool.training.folder import Resume, claimed_output
-from lossmaxpool.training.many import train_all
+from lossmaxpool.runs.config import MethodId, TrainConfig
+from lossmaxpool.runs.folder import Resume
 
-SAVED = "compare.yaml"
+# The options in which the runs differ.
+_OWN = {"method", "seed"}
 
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the options of the command."""
     parser.add_recipe()
     parser.add_config_file()
-    parser.add_output("the folder of the runs and the report", SAVED)
+    parser.add_output("the folder of the runs and the report", "compare.yaml")
     add_runs(parser, methods=("base", "loss-only"), seeds=(0, 1))
+
+
+def add_runs(parser: CommandParser, methods: Sequence[MethodId], seeds: Sequence[int]) -> None:
+    """Add the methods and seeds, by default these, and everything that the runs share."""
+    parser.add_argument(
+        "--methods",
+        type=list[MethodId],
+        default=list(methods),
+        help=", ".join(get_args(MethodId)),
+    )
+    parser.add_argument("--seeds", type=list[int], default=list(seeds), help="one run each")
+    parser.add_argument("--jobs", type=PositiveInt, default=1, help="runs at the same time")
+    parser.add_class_arguments(TrainConfig, as_group=False, skip=_OWN)
+    parser.set_defaults({"data.name": None})
+    parser.refuse("method", "give --methods")
+    parser.refuse("seed", "give --seeds")
+
+
+def shared_config(options: Namespace) -> TrainConfig:
+    """Return what the runs share; its method and seed mean nothing."""
+    shared = TrainConfig.__dataclass_fields__.keys() - _OWN
+    return TrainConfig(**{key: options[key] for key in shared})
 
 
 def run(options: Namespace) -> None:
@@ -62,10 +82,10 @@ def compare_and_report(
     Raises:
         TrainingError: ``out`` cannot be used, or a run stopped.
     """
-    runs = plan_comparison(config, methods, seeds, out)
-    saved = {"methods": list(methods), "seeds": list(seeds), **shared_options(config)}
-    with claimed_output(out, {SAVED: saved}, runs, resume=resume):
-        train_all(runs, jobs=jobs)
-    folders = [folder for _, folder in runs]
+    # Imported here: help and errors need none of the training libraries.
+    from lossmaxpool.report import format_table, write_report
+    from lossmaxpool.training import compare
+
+    folders = compare(config, methods, seeds, out, jobs=jobs, resume=resume)
     report = write_report(folders, out)
     sys.stdout.write(f"\n{format_table(folders)}\n\n{report}\n")

@@ -15,8 +15,12 @@ from lossmaxpool.cli.compare import compare_and_report
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.data import DataConfig
 from lossmaxpool.models import ModelConfig
-from lossmaxpool.training import TrainConfig
-from lossmaxpool.training.config import HardwareConfig, OptimizationConfig, ReportingConfig
+from lossmaxpool.runs.config import (
+    HardwareConfig,
+    OptimizationConfig,
+    ReportingConfig,
+    TrainConfig,
+)
 
 REPORT = "report.html"
 

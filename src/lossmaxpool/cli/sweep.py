@@ -7,24 +7,16 @@ import sys
 
 from jsonargparse import Namespace
 
+from lossmaxpool.cli.compare import add_runs, shared_config
 from lossmaxpool.cli.parser import CommandParser
-from lossmaxpool.cli.several import add_runs, shared_config, shared_options
-from lossmaxpool.report.sweep import sweep_table, write_sweep
-from lossmaxpool.runs.config import MAX_POOLED
-from lossmaxpool.runs.folder import claimed_output
-from lossmaxpool.training import TrainConfig
-from lossmaxpool.training.many import train_all
-from lossmaxpool.training.sweep import Grid, plan
-
-SAVED = "sweep.yaml"
-SHARED = "shared.yaml"
+from lossmaxpool.runs.config import MAX_POOLED, TrainConfig
 
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the options of the command."""
     parser.add_recipe()
     parser.add_config_file()
-    parser.add_output("the folder of the runs, the table and the plot", SAVED)
+    parser.add_output("the folder of the runs, the table and the plot", "sweep.yaml")
     parser.add_argument(
         "--p", type=list[float] | None, default=None, help="norm exponents, 1.3 if not given"
     )
@@ -47,30 +39,30 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(options: Namespace) -> None:
     """Train what is not yet trained, then write and print what came out."""
-    config = shared_config(options)
+    # Imported here: help and errors need none of the training libraries.
+    from lossmaxpool.report.sweep import sweep_table, write_sweep
+    from lossmaxpool.training.sweep import Grid, plan, sweep
+
+    config, out = shared_config(options), options.out
     grid = Grid(
         options.methods,
         [config.loss.p] if options.p is None else options.p,
         [config.loss.min_support] if options.min_support is None else options.min_support,
         options.seeds,
     )
-    runs = plan(config, grid, options.out)
-    common = shared_options(config)
-    axes = {name: list(getattr(grid, name)) for name in Grid.__dataclass_fields__}
-    saved = {SHARED: common, SAVED: axes | common}
-    with claimed_output(options.out, saved, runs, resume=options.resume):
-        if options.dry_run:
-            sys.stdout.writelines(f"{command(*each, options)}\n" for each in runs)
-            return
-        train_all(runs, jobs=options.jobs)
-    folders = [folder for _, folder in runs]
-    write_sweep(folders, options.out)
-    sys.stdout.write(f"\n{sweep_table(folders)}\n\n{options.out}\n")
+    folders = sweep(
+        config, grid, out, jobs=options.jobs, resume=options.resume, dry_run=options.dry_run
+    )
+    if options.dry_run:
+        sys.stdout.writelines(f"{command(*each, options)}\n" for each in plan(config, grid, out))
+        return
+    write_sweep(folders, out)
+    sys.stdout.write(f"\n{sweep_table(folders)}\n\n{out}\n")
 
 
 def command(config: TrainConfig, folder: object, options: Namespace) -> str:
-    """The words that train one run by itself, whoever runs them; they may be run again."""
-    words = ["lossmaxpool", "train", "--config", str(options.out / SHARED)]
+    """Return the words that train one run by itself; they may be run again."""
+    words = ["lossmaxpool", "train", "--config", str(options.out / "shared.yaml")]
     words += ["--method", config.method, "--seed", str(config.seed)]
     if config.method in MAX_POOLED:
         words += ["--loss.p", f"{config.loss.p!r}"]

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import get_args
 
 from jsonargparse import Namespace
-from lightning.pytorch.utilities import rank_zero_only
 
 from lossmaxpool.cli.parser import CommandParser
-from lossmaxpool.report import format_table
-from lossmaxpool.training import TrainConfig, TrainingError, train
-from lossmaxpool.training.config import MethodId
-from lossmaxpool.training.folder import CONFIG
+from lossmaxpool.runs.config import MethodId, TrainConfig
+from lossmaxpool.runs.errors import TrainingError
+from lossmaxpool.runs.folder import CONFIG
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -33,11 +31,17 @@ def run(options: Namespace) -> None:
             f"no method: give --method, one of {', '.join(get_args(MethodId))}; "
             "lossmaxpool compare trains several"
         )
+    # Imported here: help and errors need none of the training libraries.
+    from lightning.pytorch.utilities import rank_zero_only
+
+    from lossmaxpool.training import train
+
     config = TrainConfig(**{key: options[key] for key in TrainConfig.__dataclass_fields__})
     train(config, options.out, resume=options.resume)
-    _show(options.out)
+    rank_zero_only(_show)(options.out)
 
 
-@rank_zero_only
 def _show(out: Path) -> None:
+    from lossmaxpool.report import format_table
+
     sys.stdout.write(f"\n{format_table([out])}\n\n{out}\n")

@@ -13,7 +13,6 @@ from lossmaxpool.functional import (
     Pool,
     Reduction,
     loss_max_pool,
-    max_pooling_cross_entropy,
     weighting_set,
 )
 from lossmaxpool.losses.options import LabeledLoss, PooledLoss, Weight
@@ -190,18 +189,7 @@ class MaxPoolingCrossEntropyLoss(LabeledLoss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the pooled cross-entropy of logits (B, C, ...) and target (B, ...)."""
-        return max_pooling_cross_entropy(
-            input,
-            target,
-            p=self.p,
-            min_support=self.min_support,
-            weight=self.weight,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-            pool=self.pool,
-            reduction=self.reduction,
-            backend=self.backend,
-        )
+        return self._cross_entropy(input, target, weighting_set(self.p, self.min_support))
 
 
 def _is_number(value: object) -> bool:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from lossmaxpool.checks import check_choice
-from lossmaxpool.functional import Pool, Reduction, check_cross_entropy
+from lossmaxpool.functional import Pool, Reduction, check_cross_entropy, pool_cross_entropy
 from lossmaxpool.ops.dispatch import Backend, check_backend
+from lossmaxpool.ops.weighting_set import WeightingSet
 
 Weight = Tensor | Sequence[float] | None
 
@@ -55,6 +56,19 @@ class LabeledLoss(PooledLoss):
         self.register_buffer("weight", as_weight("weight", weight))
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
+
+    def _cross_entropy(self, input: Tensor, target: Tensor, weighting: WeightingSet) -> Tensor:
+        return pool_cross_entropy(
+            input,
+            target,
+            weighting,
+            weight=self.weight,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            pool=self.pool,
+            reduction=self.reduction,
+            backend=self.backend,
+        )
 
 
 def as_weight(name: str, weight: Weight) -> Tensor | None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossmaxpool.functional import Pool, Reduction, pool_cross_entropy
+from lossmaxpool.functional import Pool, Reduction
 from lossmaxpool.losses.options import LabeledLoss, Weight
 from lossmaxpool.ops.dispatch import Backend
 from lossmaxpool.ops.weighting_set import WeightingSet
@@ -62,17 +62,7 @@ class BootstrappedCrossEntropyLoss(LabeledLoss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the bootstrapped loss of logits (B, C, ...) and target (B, ...)."""
-        return pool_cross_entropy(
-            input,
-            target,
-            WeightingSet.top_k(self.k),
-            weight=self.weight,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-            pool=self.pool,
-            reduction=self.reduction,
-            backend=self.backend,
-        )
+        return self._cross_entropy(input, target, WeightingSet.top_k(self.k))
 
     def _shown(self) -> tuple[str, ...]:
         return ("k",)

@@ -13,12 +13,13 @@ direct path around them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lossmaxpool.ops.backends import Kernels, as_pools, wide_float
+from lossmaxpool.ops.backends import as_pools, wide_float
 from lossmaxpool.ops.backends.threshold import packed_like
 from lossmaxpool.ops.dispatch import choose, kernels
 from lossmaxpool.ops.inputs import refuse_unknown_labels
@@ -27,6 +28,7 @@ from lossmaxpool.ops.max_pool import (
     WORLD_UNDER_VMAP,
     fold,
     fold_columns,
+    holds_nan,
     runs_directly,
     solve_pools,
 )
@@ -64,9 +66,8 @@ def max_pooling_cross_entropy(
         ValueError: on the CPU, class ids outside [0, C).
     """
     function = _Direct if runs_directly(logits) else _PooledCrossEntropy
-    value, packed, _ = function.apply(
-        logits, target, weight, ignore_index, label_smoothing, *weighting, pools, world, backend
-    )
+    options = (ignore_index, label_smoothing, list(weighting), pools, world, backend)
+    value, packed, _ = function.apply(logits, target, weight, *options)
     return value, packed
 
 
@@ -76,38 +77,20 @@ def _forward(
     weight: Tensor | None,
     ignore_index: int,
     label_smoothing: float,
-    p: float,
-    fraction: float,
-    least: float,
+    weighting: Sequence[float],
     pools: int,
     world: bool,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(R,) values, (6, R) thresholds, (B, *spatial) pixel losses: only the first has a gradient."""
-    weighting = WeightingSet(p, fraction, least)
     run = kernels(choose(logits, target, backend))
-    return _values(
-        run, logits, target, weight, ignore_index, label_smoothing, weighting, pools, world
-    )
-
-
-def _values(
-    run: Kernels,
-    logits: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    ignore_index: int,
-    label_smoothing: float,
-    weighting: WeightingSet,
-    pools: int,
-    world: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
     losses = run.pixel_losses(logits, target, weight, ignore_index, label_smoothing)
-    packed = solve_pools(run, as_pools(losses, pools), None, weighting, world=world, marked=True)
+    pixels = as_pools(losses, pools)
+    packed = solve_pools(run, pixels, None, WeightingSet(*weighting), world=world, marked=True)
     value = packed[0].to(losses.dtype, copy=True)
     # A wrong label made its pool NaN: only then is it worth looking for, and only where looking
     # does not make the host wait for a device.
-    if value.device.type == "cpu" and bool(value.isnan().any()):
+    if value.device.type == "cpu" and holds_nan(value):
         refuse_unknown_labels(target, logits.shape[1], ignore_index)
     return value, packed, losses
 
@@ -121,9 +104,7 @@ def _backward(
     packed: Tensor,
     ignore_index: int,
     label_smoothing: float,
-    p: float,
-    fraction: float,
-    least: float,
+    weighting: Sequence[float],
     backend: str,
 ) -> Tensor:
     """(R,) gradient of the values -> gradient of the logits, in their shape, dtype and layout."""
@@ -136,7 +117,7 @@ def _backward(
         packed,
         ignore_index,
         label_smoothing,
-        WeightingSet(p, fraction, least),
+        WeightingSet(*weighting),
     )
 
 
@@ -170,7 +151,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tenso
 
 def _differentiate(ctx: Any, grad_value: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
     scaled = grad_value if ctx.scale == 1 else grad_value * ctx.scale
-    return _Gradient.apply(scaled, *ctx.saved_tensors, *ctx.options), *[None] * 10
+    return _Gradient.apply(scaled, *ctx.saved_tensors, *ctx.options), *[None] * 8
 
 
 def _refuse(ctx: Any, grad: Tensor) -> None:
@@ -200,20 +181,8 @@ class _Direct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-        logits, target, weight, ignored, smoothing, *numbers, pools, world, backend = arguments
-        chosen = choose(logits, target, backend)
-        output = _values(
-            kernels(chosen),
-            logits,
-            target,
-            weight,
-            ignored,
-            smoothing,
-            WeightingSet(*numbers),
-            pools,
-            world,
-        )
-        _keep(ctx, (*arguments[:-1], chosen), output)
+        output = _forward(*arguments)
+        _keep(ctx, arguments, output)
         return output
 
     @staticmethod
@@ -221,13 +190,7 @@ class _Direct(torch.autograd.Function):
         if torch.is_grad_enabled():  # create_graph=True: the operator refuses to go further
             return _differentiate(ctx, grad_value)
         scaled = grad_value if ctx.scale == 1 else grad_value * ctx.scale
-        logits, target, weight, losses, packed = ctx.saved_tensors
-        ignored, smoothing, *numbers, chosen = ctx.options
-        weighting = WeightingSet(*numbers)
-        grad = kernels(chosen).gradient(
-            scaled, logits, target, weight, losses, packed, ignored, smoothing, weighting
-        )
-        return grad, *[None] * 10
+        return _backward(scaled, *ctx.saved_tensors, *ctx.options), *[None] * 8
 
 
 class _Gradient(torch.autograd.Function):
@@ -246,9 +209,7 @@ class _Gradient(torch.autograd.Function):
         packed: Tensor,
         ignore_index: int,
         label_smoothing: float,
-        p: float,
-        fraction: float,
-        least: float,
+        weighting: Sequence[float],
         backend: str,
     ) -> Tensor:
         grad: Tensor = cross_entropy_backward(
@@ -260,9 +221,7 @@ class _Gradient(torch.autograd.Function):
             packed,
             ignore_index,
             label_smoothing,
-            p,
-            fraction,
-            least,
+            weighting,
             backend,
         )
         return grad

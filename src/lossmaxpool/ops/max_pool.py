@@ -11,7 +11,7 @@ for small tensors the dispatch of an operator costs more than its work.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -53,7 +53,7 @@ def max_pool(
         ValueError: negative losses on the CPU.
     """
     function = _DirectPool if runs_directly(losses) else _Pool
-    value, packed = function.apply(losses, valid, *weighting, world, backend)
+    value, packed = function.apply(losses, valid, list(weighting), world, backend)
     return value, packed
 
 
@@ -76,6 +76,11 @@ def solve_pools(
     if marked:
         valid = ~(losses < 0)  # a NaN exists
     return find_threshold(losses, valid, weighting, over)
+
+
+def holds_nan(value: Tensor) -> bool:
+    """Whether one of a few numbers on the CPU is NaN; cheaper than three operations of torch."""
+    return any(number != number for number in value.tolist())
 
 
 def runs_directly(tensor: Tensor) -> bool:
@@ -101,19 +106,17 @@ _modes_active: Callable[[], bool] = getattr(torch._C, "_len_torch_dispatch_stack
 def _pool(
     losses: Tensor,
     valid: Tensor | None,
-    p: float,
-    fraction: float,
-    least: float,
+    weighting: Sequence[float],
     world: bool,
     backend: str,
 ) -> tuple[Tensor, Tensor]:
     """(R, N) losses -> (R,) values in their dtype, (6, R) thresholds."""
     run = kernels(choose_solver(losses, backend))
-    packed = solve_pools(run, losses, valid, WeightingSet(p, fraction, least), world=world)
+    packed = solve_pools(run, losses, valid, WeightingSet(*weighting), world=world)
     value = packed[0].to(losses.dtype, copy=True)
     # A negative loss made its pool NaN: only then is it worth looking for. On a GPU the look would
     # synchronise; in the world it would leave the other ranks waiting.
-    if losses.device.type == "cpu" and not world and bool(value.isnan().any()):
+    if losses.device.type == "cpu" and not world and holds_nan(value):
         refuse_negative(losses, valid)
     return value, packed
 
@@ -122,14 +125,12 @@ def _weigh(
     losses: Tensor,
     valid: Tensor | None,
     packed: Tensor,
-    p: float,
-    fraction: float,
-    least: float,
+    weighting: Sequence[float],
     backend: str,
 ) -> Tensor:
     """(R, N) losses and their thresholds -> (R, N) weights w*."""
-    weighting = WeightingSet(p, fraction, least)
-    return kernels(choose_solver(losses, backend)).weigh(losses, valid, packed, weighting)
+    run = kernels(choose_solver(losses, backend))
+    return run.weigh(losses, valid, packed, WeightingSet(*weighting))
 
 
 pool = torch.library.custom_op("lossmaxpool::pool", _pool, mutates_args=())
@@ -153,9 +154,7 @@ def _(
     in_dims: tuple[int | None, ...],
     losses: Tensor,
     valid: Tensor | None,
-    p: float,
-    fraction: float,
-    least: float,
+    weighting: Sequence[float],
     world: bool,
     backend: str,
 ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
@@ -163,7 +162,7 @@ def _(
         raise NotImplementedError(WORLD_UNDER_VMAP)
     size = info.batch_size
     rows, mask = fold(losses, in_dims[0], size), _fold_mask(valid, in_dims[1], size)
-    value, packed = pool(rows, mask, p, fraction, least, world, backend)
+    value, packed = pool(rows, mask, weighting, world, backend)
     return (value.unflatten(0, (size, -1)), packed.unflatten(1, (size, -1))), (0, 1)
 
 
@@ -213,18 +212,18 @@ class _Pool(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        losses, valid, p, fraction, least, world, backend = inputs
+        losses, valid, weighting, world, backend = inputs
         packed = output[1]
         ctx.mark_non_differentiable(packed)
         ctx.save_for_backward(losses, valid, packed)
-        ctx.options = (p, fraction, least, backend)
+        ctx.options = (weighting, backend)
         # Gradients are averaged over ranks afterwards: the sum over ranks is the true one.
         ctx.scale = ranks(world).size
 
     @staticmethod
     def backward(ctx: Any, grad_value: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         weights = _Weights.apply(*ctx.saved_tensors, *ctx.options)
-        return weights * (grad_value * ctx.scale).unsqueeze(1), *[None] * 6
+        return weights * (grad_value * ctx.scale).unsqueeze(1), *[None] * 4
 
 
 class _DirectPool(torch.autograd.Function):
@@ -241,7 +240,7 @@ class _DirectPool(torch.autograd.Function):
         if torch.is_grad_enabled():  # create_graph=True: the operator refuses to go further
             return _Pool.backward(ctx, grad_value, _)
         weights = _weigh(*ctx.saved_tensors, *ctx.options)
-        return weights.mul_((grad_value * ctx.scale).unsqueeze(1)), *[None] * 6
+        return weights.mul_((grad_value * ctx.scale).unsqueeze(1)), *[None] * 4
 
 
 class _Weights(torch.autograd.Function):
@@ -255,12 +254,10 @@ class _Weights(torch.autograd.Function):
         losses: Tensor,
         valid: Tensor | None,
         packed: Tensor,
-        p: float,
-        fraction: float,
-        least: float,
+        weighting: Sequence[float],
         backend: str,
     ) -> Tensor:
-        weights: Tensor = weigh(losses, valid, packed, p, fraction, least, backend)
+        weights: Tensor = weigh(losses, valid, packed, weighting, backend)
         return weights
 
     @staticmethod

@@ -1,1 +1,1 @@
-"""The folder of a run: configuration, record and files; written by training, read by all."""
+"""The folder of a run: configuration, record, files. Training writes it, all others read it."""

@@ -394,7 +394,7 @@ _KINDS = {
 
 
 def _sentence(error: ErrorDetails) -> str:
-    """Say which field of a record is wrong: ``curve[3]: loss is 'low', expected a number``."""
+    """Say which field is wrong, such as ``curve[3]: loss is 'low', expected a number``."""
     where = ""
     *parents, last = error["loc"] or ("",)
     for part in parents:

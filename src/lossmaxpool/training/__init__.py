@@ -1,9 +1,9 @@
 """Training: a configuration in, a run folder out."""
 
-from lossmaxpool.training.compare import compare
-from lossmaxpool.training.config import TrainConfig
-from lossmaxpool.training.errors import TrainingError
-from lossmaxpool.training.record import RunRecord
+from lossmaxpool.runs.config import TrainConfig
+from lossmaxpool.runs.errors import TrainingError
+from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training.run import train
+from lossmaxpool.training.sweep import compare
 
 __all__ = ["RunRecord", "TrainConfig", "TrainingError", "compare", "train"]

@@ -16,7 +16,7 @@ from lossmaxpool.losses import (
     MaxPoolingCrossEntropyLoss,
     median_frequency_weights,
 )
-from lossmaxpool.training.config import LossConfig
+from lossmaxpool.runs.config import LossConfig
 from lossmaxpool.training.criteria import ImageMeanLoss, MeanCrossEntropyLoss
 
 

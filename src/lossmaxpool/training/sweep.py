@@ -1,25 +1,45 @@
-"""A grid of runs over methods, exponents, supports and seeds, one run folder each."""
+"""Several runs: a grid of methods, exponents, supports and seeds, one run folder each.
+
+A comparison is the sweep whose p and min_support are those of the configuration.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import multiprocessing
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from lossmaxpool.checks import check_norm, check_share
-from lossmaxpool.training.config import MAX_POOLED, MethodId, TrainConfig
-from lossmaxpool.training.many import Planned
+from lossmaxpool.processes import end_with_parent
+from lossmaxpool.runs.config import MAX_POOLED, HardwareConfig, MethodId, TrainConfig
+from lossmaxpool.runs.folder import CONFIG, Resume, check_same_run, claimed_output, is_unused
+from lossmaxpool.runs.record import RECORD, RunRecord
+from lossmaxpool.training.run import train
+
+# The files of options: of a comparison, of a sweep, and what the runs of a sweep share.
+COMPARE = "compare.yaml"
+SWEEP = "sweep.yaml"
+SHARED = "shared.yaml"
+# A configuration, and the folder for its run.
+Planned = tuple[TrainConfig, Path]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is swept over.
+    """The axes of a sweep.
 
     Args:
         methods: The methods; those without a weighting set are run once per seed.
-        p: Norm exponents in [1, inf].
-        min_support: m / n in (0, 1].
+        p: Norm exponents in [1, inf]; None takes that of the configuration.
+        min_support: m / n in (0, 1]; None takes that of the configuration.
         seeds: The seeds.
 
     Raises:
@@ -27,19 +47,24 @@ class Grid:
     """
 
     methods: Sequence[MethodId] = ("lmp",)
-    p: Sequence[float] = (1.3,)
-    min_support: Sequence[float] = (0.25,)
+    p: Sequence[float] | None = (1.3,)
+    min_support: Sequence[float] | None = (0.25,)
     seeds: Sequence[int] = (0,)
 
     def __post_init__(self) -> None:
-        for axis in ("methods", "p", "min_support", "seeds"):
-            values = list(getattr(self, axis))
+        for axis, values in self.axes().items():
             if not values or len(set(values)) < len(values):
-                raise ValueError(f"{axis} is {values}: expected at least one value, each once")
-        for p in self.p:
+                verb = "are" if axis.endswith("s") else "is"
+                raise ValueError(f"{axis} {verb} {values}: expected at least one value, each once")
+        for p in self.p or ():
             check_norm(p)
-        for share in self.min_support:
+        for share in self.min_support or ():
             check_share("min_support", share)
+
+    def axes(self) -> dict[str, list[Any]]:
+        """Return the values of every axis that is not left to the configuration."""
+        found = {name: getattr(self, name) for name in ("methods", "p", "min_support", "seeds")}
+        return {name: list(values) for name, values in found.items() if values is not None}
 
 
 def plan(config: TrainConfig, grid: Grid, out: Path) -> list[Planned]:
@@ -48,8 +73,9 @@ def plan(config: TrainConfig, grid: Grid, out: Path) -> list[Planned]:
     Runs of one seed follow one another, so that an interrupted sweep has compared something.
 
     Args:
-        config: What the runs share; its method, seed, p and min_support are not looked at.
-        grid: What they do not.
+        config: The options that the runs share; its method and seed are not used, nor are p and
+            min_support where the grid has them.
+        grid: The options in which they differ.
         out: The folder that will hold the run folders.
 
     Returns:
@@ -63,11 +89,161 @@ def plan(config: TrainConfig, grid: Grid, out: Path) -> list[Planned]:
     runs = []
     for seed, method in product(grid.seeds, grid.methods):
         own = replace(config, method=method, seed=seed)
-        if method not in MAX_POOLED:
+        if method not in MAX_POOLED or grid.p is grid.min_support is None:
             runs.append((own, out / f"{method}-seed{seed}"))
             continue
-        for share, p in product(grid.min_support, grid.p):
+        shares = grid.min_support or (config.loss.min_support,)
+        for share, p in product(shares, grid.p or (config.loss.p,)):
             loss = replace(config.loss, p=p, min_support=share)
             name = f"{method}-p{p:g}-m{share:g}-seed{seed}"
             runs.append((replace(own, loss=loss), out / name))
     return runs
+
+
+def compare(
+    config: TrainConfig,
+    methods: Sequence[MethodId],
+    seeds: Sequence[int],
+    out: Path,
+    *,
+    jobs: int = 1,
+    resume: Resume = False,
+) -> list[Path]:
+    """Train every method with every seed, one run folder each.
+
+    Args:
+        config: The options that the runs share; its method and seed are not used.
+        methods: The methods.
+        seeds: The seeds.
+        out: The folder that will hold the run folders and compare.yaml; new or empty, unless
+            resuming.
+        jobs: Runs at the same time, each in a process with its share of the threads.
+        resume: Keep the finished runs in ``out`` and go on with the rest; "auto" also begins where
+            there is nothing yet.
+
+    Returns:
+        The run folders, ``<out>/<method>-seed<seed>``.
+
+    Raises:
+        TrainingError: ``out`` is not empty and nobody asked to resume, there is nothing to resume,
+            it holds runs of another configuration, or a run stopped.
+        ValueError: No method, no seed, or one of them twice; several devices per run.
+    """
+    grid = Grid(methods, None, None, seeds)
+    return sweep(config, grid, out, jobs=jobs, resume=resume, saved=COMPARE)
+
+
+def sweep(
+    config: TrainConfig,
+    grid: Grid,
+    out: Path,
+    *,
+    jobs: int = 1,
+    resume: Resume = False,
+    saved: str = SWEEP,
+    dry_run: bool = False,
+) -> list[Path]:
+    """Train a grid of runs: those that are not finished, from where they were.
+
+    Args:
+        config: The options that the runs share.
+        grid: The options in which they differ.
+        out: The folder that will hold the run folders and their options; new or empty, unless
+            resuming.
+        jobs: Runs at the same time, each in a process with its share of the threads.
+        resume: As for :func:`compare`.
+        saved: The name of the file of options in ``out``.
+        dry_run: Claim the folder and train nothing.
+
+    Returns:
+        The run folders, in the order of :func:`plan`.
+
+    Raises:
+        TrainingError: As for :func:`compare`.
+        ValueError: Likewise.
+    """
+    runs = plan(config, grid, out)
+    common = {k: v for k, v in config.to_dict().items() if k not in ("method", "seed")}
+    files = {saved: grid.axes() | common}
+    if saved == SWEEP:
+        files[SHARED] = common
+    with claimed_output(out, files, runs, resume=resume):
+        if not dry_run:
+            train_all(runs, jobs=jobs)
+    return [folder for _, folder in runs]
+
+
+def train_all(runs: Sequence[Planned], *, jobs: int = 1) -> None:
+    """Train the runs that are not finished, resume those that have begun.
+
+    Args:
+        runs: Configurations and their run folders.
+        jobs: Runs at the same time, each in a process with its share of the threads.
+
+    Raises:
+        TrainingError: A folder holds a run of another configuration, or a run stopped.
+        ValueError: Less than one job, or several devices per run.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}: expected at least 1")
+    shared = [
+        (replace(config, hardware=_share(config.hardware, jobs)), folder) for config, folder in runs
+    ]
+    announced = _announced(shared, jobs)
+    if jobs == 1:
+        for config, folder in announced:
+            train_unless_finished(config, folder)
+        return
+    # Fresh interpreters: a forked one would inherit the threads' locks.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
+        # A run is handed over when a process is free for it: what the pool holds it will begin.
+        # After a failure or Ctrl-C, no further one begins.
+        active = {pool.submit(train_unless_finished, *run) for run in islice(announced, jobs)}
+        while active:
+            done, active = wait(active, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            further = islice(announced, len(done))
+            active |= {pool.submit(train_unless_finished, *run) for run in further}
+
+
+def _announced(runs: Sequence[Planned], jobs: int) -> Iterator[Planned]:
+    """Say which run begins, and how long the ones that are left take if they take as long."""
+    left = [run for run in runs if not _is_finished(run[1])]
+    kept = len(runs) - len(left)
+    started = time.monotonic()
+    for number, run in enumerate(runs, 1):
+        if len(runs) > 1 and run in left:
+            begun, ended = left.index(run), max(0, left.index(run) - jobs + 1)
+            seconds = (time.monotonic() - started) / ended * (len(left) - begun) if ended else 0
+            about = f", about {max(1, round(seconds / 60))} min left" if ended else ""
+            finished = f", {kept} finished before" if kept and not begun else ""
+            sys.stderr.write(f"run {number} of {len(runs)}: {run[1].name}{about}{finished}\n")
+        yield run
+
+
+def _share(hardware: HardwareConfig, jobs: int) -> HardwareConfig:
+    """One device, and a share of the threads, for each run."""
+    if hardware.devices not in ("auto", 1) or hardware.num_nodes > 1:
+        raise ValueError(
+            f"hardware.devices is {hardware.devices} on {hardware.num_nodes} nodes: a comparison "
+            "trains each run on one device; set 1 and raise jobs, or train the runs one by one"
+        )
+    threads = hardware.threads
+    if jobs > 1:
+        threads = max(1, (threads or torch.get_num_threads()) // jobs)
+    return replace(hardware, devices=1, threads=threads)
+
+
+def _is_finished(folder: Path) -> bool:
+    has_run = (folder / CONFIG).is_file() and (folder / RECORD).is_file() and not is_unused(folder)
+    return has_run and RunRecord.read(folder).finished
+
+
+def train_unless_finished(config: TrainConfig, folder: Path) -> None:
+    """Train, resume or keep the run in a folder, whichever is left to do."""
+    if _is_finished(folder):
+        check_same_run(config, folder)
+    else:
+        train(config, folder, resume=(folder / CONFIG).is_file() and not is_unused(folder))

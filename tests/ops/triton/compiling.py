@@ -132,7 +132,7 @@ SHAPES = (
 
 
 def call(case: Case) -> None:
-    """The three stages, as the loss calls them."""
+    """All stages, as the losses call them."""
     logits, target = case.tensors()
     weight = torch.ones(case.classes) if case.weighted else None
     pools = case.batch if case.pools is None else case.pools
@@ -144,7 +144,8 @@ def call(case: Case) -> None:
     outer = torch.empty(pools)
     kernels.gradient(
         outer, logits, target, weight, losses, packed, IGNORE, case.smoothing, weighting
-    )  # fmt: skip
+    )
+    kernels.weigh(rows, valid, packed, weighting)
 
 
 def resources(binary: bytes) -> dict[str, int]:

@@ -36,8 +36,14 @@ REGISTERS = {
     "upsampled_losses_kernel": 144,
     "cells_kernel": 232,  # 128 threads: 2 programs
     "gather_kernel": 96,
+    "count_kernel": 128,  # 256 threads: 2 programs
+    "split_kernel": 160,
+    "finish_kernel": 160,
+    "weigh_kernel": 96,
 }
-# Bytes a thread outside the loops. Kernels of the table above have none in the hot cases.
+# From logits to the value: the pixel losses, two counts, the split and the finish.
+FORWARD = 5
+# Bytes of stack a thread, for kernels and cases where time is not lost by them.
 A_FEW_NUMBERS = 32
 
 
@@ -66,11 +72,14 @@ def launches(group: str, capability: int, cache: Path) -> dict[str, list[dict[st
 @pytest.mark.parametrize("capability", CAPABILITIES, ids=CAPABILITIES.get)
 def test_hot_kernels_do_not_spill_and_read_wide(capability: int, tmp_path: Path) -> None:
     for case, found in launches("hot", capability, tmp_path).items():
-        assert all(one["stack"] <= A_FEW_NUMBERS for one in found), (case, found)
+        names = [one["kernel"] for one in found]
+        if "bf16" not in case:  # those have other exponents: p = 1 takes two more counts
+            assert names.index("finish_kernel") + 1 == FORWARD, names
         for one in found:
-            if one["kernel"] in REGISTERS:
-                assert one["registers"] <= REGISTERS[one["kernel"]], (case, one)
-                assert one["stack"] == 0, (case, one)
+            assert one["registers"] <= REGISTERS[one["kernel"]], (case, one)
+            # The finish is one program a row; Triton 3.6 keeps four numbers of a count there.
+            few = A_FEW_NUMBERS if one["kernel"] in ("count_kernel", "finish_kernel") else 0
+            assert one["stack"] <= few, (case, one)
             if one["kernel"] in ("dense_losses_kernel", "dense_gradient_kernel"):
                 # 550 x 550 pixels of 2 bytes would be units of 4: 64 bits.
                 assert one["load"] >= 128, (case, one)

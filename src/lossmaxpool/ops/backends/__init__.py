@@ -40,7 +40,19 @@ class Kernels(Protocol):
         ignore_index: int,
         label_smoothing: float,
     ) -> Tensor:
-        """(B, C, *low) logits, (B, *spatial) class ids -> (B, *spatial) cross-entropies."""
+        """Cross-entropy of every pixel, upsampling the logits inside where the target is larger.
+
+        Args:
+            logits: (B, C, *low).
+            target: (B, *spatial) class ids.
+            weight: (C,) class weights, or None.
+            ignore_index: the id of pixels that do not exist.
+            label_smoothing: in [0, 1].
+
+        Returns:
+            (B, *spatial) losses >= 0, float64 for float64 logits and else float32: ``IGNORED``
+            where the target is ``ignore_index``, NaN where it is no class.
+        """
 
     def solve(
         self, losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked: bool

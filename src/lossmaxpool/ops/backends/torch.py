@@ -1,4 +1,4 @@
-"""The stages of the operator in plain torch: every device, every floating dtype.
+"""The stages of the operator (``ops.backends.Kernels``) in plain torch, for every device.
 
 The cross-entropy works on a cache-sized strip of scores at a time. Scores of low-resolution logits
 exist for one strip only, and again in the backward pass; nothing of the size of all scores is ever
@@ -46,19 +46,7 @@ def pixel_losses(
     ignore_index: int,
     label_smoothing: float,
 ) -> Tensor:
-    """Cross-entropy of every pixel; the formula is in :mod:`lossmaxpool.ops.cross_entropy`.
-
-    Args:
-        logits: (B, C, *low), any floating dtype and strides.
-        target: (B, *spatial) class ids.
-        weight: (C,) class weights, or None.
-        ignore_index: the id of pixels that do not exist.
-        label_smoothing: in [0, 1].
-
-    Returns:
-        (B, *spatial) float32, float64 for float64 logits: losses >= 0, ``IGNORED`` where the target
-        is ``ignore_index``, NaN where it is no class.
-    """
+    """(B, *spatial) losses in at least float32; any floating dtype and strides of the logits."""
     loss = _PixelLoss(weight, ignore_index, label_smoothing)
     logits, spatial = _with_rows(logits, target)
     losses = torch.empty(spatial, dtype=wide_float(logits.dtype), device=logits.device)
@@ -95,22 +83,7 @@ def gradient(
     label_smoothing: float,
     weighting: WeightingSet,
 ) -> Tensor:
-    """The gradient of ``sum(grad_value * value)`` with respect to the logits.
-
-    Args:
-        grad_value: (R,) one number per pool, R = B or 1.
-        logits: as in :func:`pixel_losses`.
-        target: as in :func:`pixel_losses`.
-        weight: as in :func:`pixel_losses`.
-        losses: what :func:`pixel_losses` returned.
-        packed: (6, R) the threshold of each pool.
-        ignore_index: as in :func:`pixel_losses`.
-        label_smoothing: as in :func:`pixel_losses`.
-        weighting: the weighting set.
-
-    Returns:
-        In shape, dtype and memory format of the logits; 0 at ignored pixels.
-    """
+    """In shape, dtype and memory format of the logits; 0 at ignored pixels."""
     loss = _PixelLoss(weight, ignore_index, label_smoothing)
     shape = logits.shape
     logits, spatial = _with_rows(logits, target)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lossmaxpool.ops.backends.triton import kernels
 from lossmaxpool.ops.weighting_set import WeightingSet
-from tests.losses.oracle import pooled
+from tests.reference import pooled, reference_losses
 from tests.tolerances import FROM_LOGITS
 
 IGNORE = 255
@@ -18,7 +17,6 @@ IGNORE = 255
 ROUNDING = {torch.float32: 0.0, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
 # The float32 logarithm of a sum just above 1, for torch's own loss as for ours.
 CONFIDENT = 2e-7
-MODES = {1: "linear", 2: "bilinear"}
 
 
 class Problem(NamedTuple):
@@ -51,17 +49,7 @@ def problem(
 
 def true_losses(x: Tensor, case: Problem) -> Tensor:
     """(B, *spatial) float64 losses of float64 logits ``x``, 0 where a pixel is ignored."""
-    spatial = case.target.shape[1:]
-    if x.shape[2:] != spatial:
-        x = F.interpolate(x, size=spatial, mode=MODES[len(spatial)], align_corners=False)
-    return F.cross_entropy(
-        x,
-        case.target,
-        weight=None if case.weight is None else case.weight.double(),
-        ignore_index=IGNORE,
-        reduction="none",
-        label_smoothing=case.smoothing,
-    )
+    return reference_losses(x, case.target, case.weight, IGNORE, case.smoothing)
 
 
 def run(

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from lossmaxpool import BootstrappedCrossEntropyLoss, MaxPoolingCrossEntropyLoss
-from tests.losses.inputs import IGNORE, labelled
-from tests.losses.oracle import assert_near, value_and_gradient
+from tests.cases import IGNORE, labelled
+from tests.reference import assert_near, value_and_gradient
 from tests.tolerances import FROM_LOGITS
 
 CRITERIA = {

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossmaxpool.ops.backends.triton import kernels
+from lossmaxpool.ops.backends.triton import kernels, solver
 from lossmaxpool.ops.weighting_set import WeightingSet
 from lossmaxpool.paper import theorems
 from tests.cases import LOSS_FAMILIES, P_VALUES
-from tests.tolerances import SOLVER
+from tests.tolerances import LAST_PLACES, SOLVER
 
 TOLERANCE = SOLVER[torch.float32]
 
@@ -59,6 +59,28 @@ def check(losses: Tensor, p: float, fraction: float, device: torch.device) -> No
         torch.testing.assert_close(w.double(), expected, rtol=0, atol=TOLERANCE * cap)
 
 
+def test_weights_of_losses_and_of_logits_agree(device: torch.device) -> None:
+    losses = draw(200).to(device)
+    valid = torch.rand(losses.shape, generator=torch.Generator().manual_seed(0)) < 0.7
+    for p in (1.0, 1.0001, 1.3, float("inf")):
+        packed = kernels.solve(losses, valid.to(device), WeightingSet(p, 0.25), False)
+        ours = kernels.weigh(losses, valid.to(device), packed, WeightingSet(p, 0.25)).cpu()
+        assert (ours[~valid] == 0).all()
+        expected = weights(losses, packed, p).cpu()[valid]
+        tiny = torch.finfo(torch.float32).tiny  # half of a subnormal weight is rounded
+        torch.testing.assert_close(ours[valid], expected, rtol=LAST_PLACES, atol=tiny)
+
+
+def test_weights_of_an_unsound_row_are_nan(device: torch.device) -> None:
+    losses = draw(50, ("lognormal", "lognormal"))
+    losses[1, 17] = math.nan
+    for p in (1.0, 1.3, float("inf")):
+        packed = kernels.solve(losses.to(device), None, WeightingSet(p, 0.25), False)
+        ours = kernels.weigh(losses.to(device), None, packed, WeightingSet(p, 0.25)).cpu()
+        assert ours[0].isfinite().all()
+        assert ours[1].isnan().all()
+
+
 @pytest.mark.parametrize("p", P_VALUES)
 def test_against_the_oracle(p: float, device: torch.device) -> None:
     check(draw(700), p, 0.25, device)
@@ -71,8 +93,12 @@ def test_any_support(fraction: float, p: float, device: torch.device) -> None:
 
 
 @pytest.mark.parametrize("p", [1.0, 1.0001, 1.3])
-def test_several_programs_a_row(p: float, device: torch.device) -> None:
+def test_several_programs_a_row(
+    p: float, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
     check(draw(9001, ("trained_ce",)), p, 0.25, device)
+    monkeypatch.setattr(solver, "_PER_ROW", 2)  # as millions of losses: several blocks a program
+    check(draw(9001, ("overfit_ce", "constant")), p, 0.25, device)
 
 
 @pytest.mark.parametrize("p", [1.0, 1.3])

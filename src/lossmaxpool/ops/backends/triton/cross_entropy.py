@@ -1,14 +1,73 @@
-"""One pixel's cross-entropy and its derivative: what dense and upsampled kernels share."""
+"""The cross-entropy of one pixel and its derivative, for dense and for upsampled logits.
+
+With class weights v and label smoothing s, of the C logits x of a pixel of class y:
+
+    l = (1 - s) v[y] (lse - x[y]) + s / C * sum_c v[c] (lse - x[c]),   lse = logsumexp(x)
+"""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+import torch
 import triton
 import triton.language as tl
+from torch import Tensor
+
+IGNORED = tl.constexpr(-1.0)  # marks a pixel that does not exist: no pixel loss is negative
+
+
+class Terms(NamedTuple):
+    """The terms of the loss that are there.
+
+    A term without weight is skipped, not multiplied by 0: logits of -inf are legal in it.
+    """
+
+    hard: bool
+    smooth: bool
+    weight: Tensor | None  # (C,) float32 class weights
+    keep: float  # 1 - s
+    spread: float  # s / C
+    weight_sum: Tensor | None  # () the sum of the class weights, if a term needs it
+
+    @property
+    def weighted(self) -> bool:
+        return self.weight is not None
+
+    @property
+    def plain(self) -> bool:
+        """The loss is ``lse - x[y]``, so that lse need not be computed again."""
+        return not (self.smooth or self.weighted)
+
+
+def terms(label_smoothing: float, classes: int, weight: Tensor | None) -> Terms:
+    """Args: s, C, and the (C,) class weights of any float dtype."""
+    smooth = label_smoothing != 0
+    weight = None if weight is None else weight.float().contiguous()
+    return Terms(
+        hard=label_smoothing != 1,
+        smooth=smooth,
+        weight=weight,
+        keep=1 - label_smoothing,
+        spread=label_smoothing / classes,
+        weight_sum=weight.sum() if smooth and weight is not None else None,
+    )
+
+
+def on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
+    """Makes the device of ``tensor`` the current one, where kernels are launched."""
+    if tensor.device.type == "cpu":  # the interpreter
+        return nullcontext()
+    guard: AbstractContextManager[object] = torch.get_device_module(tensor.device).device(
+        tensor.device
+    )
+    return guard
 
 
 @triton.jit
 def load_label(target, place, inside, ignore_index, C: tl.constexpr):
-    """The pixel's label, safe to index with, whether the pixel exists, and whether C knows it.
+    """The pixel's label, safe to index with; whether the pixel exists; whether it has a class.
 
     Compared in 64 bits: in uint8, -100 would be 156.
     """
@@ -21,7 +80,7 @@ def load_label(target, place, inside, ignore_index, C: tl.constexpr):
 def absorb(x, peak, total):
     """A block of logits (classes, pixels) enters the running maximum and sum of exponentials."""
     top = tl.maximum(peak, tl.max(x, 0))
-    # From logits that are all -inf so far nothing may be subtracted: -inf - -inf is NaN.
+    # If all logits so far are -inf, subtract 0: -inf - -inf is NaN.
     shift = tl.where(top == float("-inf"), 0.0, top)
     total = total * tl.exp(peak - shift) + tl.sum(tl.exp(x - shift[None, :]), 0)
     return top, total
@@ -43,34 +102,69 @@ def class_weights(weight, classes, known, WEIGHTED: tl.constexpr):
 
 @triton.jit
 def reference(own):
-    """What smoothing measures the logits from: a common offset then costs no precision."""
+    """Smoothing measures the logits from here: a common offset then costs no precision."""
     return tl.where(own == float("-inf"), 0.0, own)
 
 
 @triton.jit
 def spread_sum(x, known, weights, own):
-    """``sum_c w_c (x_c - reference)`` over a block of logits (classes, pixels)."""
+    """``sum_c v_c (x_c - reference)`` over a block of logits (classes, pixels)."""
     distance = x - reference(own)[None, :]
     return tl.sum(tl.where(known[:, None], weights[:, None] * distance, 0.0), 0)
 
 
 @triton.jit
-def total_weight(weight_sum, C: tl.constexpr, WEIGHTED: tl.constexpr):
-    """``sum_c w_c``."""
+def slopes(
+    weight, weight_sum, label, keep, spread, C: tl.constexpr,
+    HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
+):  # fmt: skip
+    """``(1 - s) v[y]``, and the factor of the softmax in the derivative, for every pixel."""
+    own = tl.zeros_like(label).to(tl.float32)
+    if HARD:
+        own += keep
     if WEIGHTED:
-        return tl.load(weight_sum)
-    return C * 1.0
+        own *= tl.load(weight + label)
+    factor = own
+    if SMOOTH:
+        if WEIGHTED:
+            factor += spread * tl.load(weight_sum)
+        else:
+            factor += spread * C
+    return own, factor
 
 
 @triton.jit
 def pixel_loss(
-    peak, total, own, own_weight, smoothed, all_weights, keep, spread,
-    HARD: tl.constexpr, SMOOTH: tl.constexpr,
+    peak, total, own, smoothed, weight, weight_sum, label, keep, spread, C: tl.constexpr,
+    HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
 ):  # fmt: skip
     """The loss from its sums, never -0.0: the solver orders losses by their bits."""
     loss = tl.zeros_like(own)
     if HARD:
-        loss = keep * own_weight * margin(peak, total, own)
+        loss = keep * margin(peak, total, own)
+        if WEIGHTED:
+            loss *= tl.load(weight + label)
     if SMOOTH:
+        all_weights = C * 1.0
+        if WEIGHTED:
+            all_weights = tl.load(weight_sum)
         loss += spread * (all_weights * margin(peak, total, reference(own)) - smoothed)
     return tl.where(loss <= 0, 0.0, loss)  # NaN stays
+
+
+@triton.jit
+def class_derivative(
+    x, own, gap, label, classes, weights, keep_own, factor, spread,
+    HARD: tl.constexpr, SMOOTH: tl.constexpr,
+):  # fmt: skip
+    """D loss / d x for a block (classes, pixels).
+
+    ``softmax (keep_own + spread sum_c v_c) - keep_own [c == y] - spread v_c``; the bracket is
+    ``factor``, and ``gap`` is ``lse - x[y]``.
+    """
+    slope = tl.exp((x - own[None, :]) - gap[None, :]) * factor[None, :]
+    if HARD:
+        slope -= tl.where(classes[:, None] == label[None, :], keep_own[None, :], 0.0)
+    if SMOOTH:
+        slope -= spread * weights[:, None]
+    return slope

@@ -1,18 +1,14 @@
-"""The three stages of the fused loss: pixel losses, threshold, gradient."""
+"""The stages of the fused loss as a backend has them: see ``lossmaxpool.ops.backends.Kernels``."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from lossmaxpool.ops.backends.planes import merged_planes, own_planes
-from lossmaxpool.ops.backends.threshold import optimal_weights
-from lossmaxpool.ops.backends.triton.dense_gradient import dense_gradient
-from lossmaxpool.ops.backends.triton.dense_losses import dense_losses
-from lossmaxpool.ops.backends.triton.pool_weight import norm
-from lossmaxpool.ops.backends.triton.smoothing import terms
-from lossmaxpool.ops.backends.triton.threshold import find_threshold
-from lossmaxpool.ops.backends.triton.upsampled_gradient import upsampled_gradient
-from lossmaxpool.ops.backends.triton.upsampled_losses import upsampled_losses
+from lossmaxpool.ops.backends.triton import weights
+from lossmaxpool.ops.backends.triton.cross_entropy import terms
+from lossmaxpool.ops.backends.triton.dense import dense_gradient, dense_losses
+from lossmaxpool.ops.backends.triton.solver import find_threshold
+from lossmaxpool.ops.backends.triton.upsampling import upsampled_gradient, upsampled_losses
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 
@@ -36,25 +32,12 @@ def pixel_losses(
         (B, *spatial) float32, at least 0 where a pixel exists. NaN where its label is no class.
     """
     target = target.contiguous()
-    weight = None if weight is None else weight.float().contiguous()
-    loss_terms = terms(label_smoothing, logits.shape[1], weight)
-    if logits.shape[2:] != target.shape[1:]:
-        return upsampled_losses(
-            logits, target, weight, ignore_index, loss_terms, own_planes(logits),
-            own_planes(target.unsqueeze(1)),
-        )  # fmt: skip
-    view = merged_planes(logits)
-    if view is None:
-        raise ValueError(f"strides {logits.stride()} do not merge into two spatial dimensions.")
-    return dense_losses(logits, target, weight, ignore_index, loss_terms, view)
+    loss = terms(label_smoothing, logits.shape[1], weight)
+    run = dense_losses if logits.shape[2:] == target.shape[1:] else upsampled_losses
+    return run(logits, target, ignore_index, loss)
 
 
-def solve(
-    losses: Tensor,
-    valid: Tensor | None,
-    weighting: WeightingSet,
-    marked: bool,
-) -> Tensor:
+def solve(losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked: bool) -> Tensor:
     """The threshold and value of loss max-pooling, for every row.
 
     Args:
@@ -68,12 +51,23 @@ def solve(
         (6, R) float64: value, alpha, cap, tie, num_valid, support.
     """
     mask = None if valid is None else valid.contiguous()
-    return find_threshold(losses.contiguous(), mask, *weighting, marked)
+    return find_threshold(losses.contiguous(), mask, weighting, marked)
 
 
 def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, weighting: WeightingSet) -> Tensor:
-    """(R, N) losses, (R, N) mask and their (6, R) thresholds -> (R, N) weights w*."""
-    return optimal_weights(losses, valid, packed, weighting)
+    """The weights w* of losses, once their thresholds are known.
+
+    Args:
+        losses: (R, N) float32, as given to :func:`solve`.
+        valid: (R, N) bool, likewise.
+        packed: (6, R) what it returned.
+        weighting: the weighting set.
+
+    Returns:
+        (R, N) float32, 0 where a pixel is not valid. NaN in rows whose value is NaN.
+    """
+    mask = None if valid is None else valid.contiguous()
+    return weights.weigh(losses.contiguous(), mask, packed.contiguous(), weights.norm(weighting))
 
 
 def gradient(
@@ -105,13 +99,9 @@ def gradient(
         The gradient in the shape, dtype and memory format of the logits.
     """
     target = target.contiguous()
-    weight = None if weight is None else weight.float().contiguous()
-    loss_terms = terms(label_smoothing, logits.shape[1], weight)
-    grad_value = grad_value.float().contiguous()
-    shared = (
-        grad_value, logits, target, weight, losses, packed, ignore_index, loss_terms,
-        norm(weighting.p),
+    loss = terms(label_smoothing, logits.shape[1], weight)
+    run = dense_gradient if logits.shape[2:] == target.shape[1:] else upsampled_gradient
+    return run(
+        grad_value.float().contiguous(), logits, target, losses, packed, ignore_index, loss,
+        weights.norm(weighting),
     )  # fmt: skip
-    if logits.shape[2:] != target.shape[1:]:
-        return upsampled_gradient(*shared, own_planes(target.unsqueeze(1)))
-    return dense_gradient(*shared)

@@ -11,10 +11,10 @@ import yaml
 from lossmaxpool.cli.compare import add_arguments as add_compare
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.cli.train import add_arguments as add_train
+from lossmaxpool.runs.config import MethodId, OptimizationConfig, SamplingConfig
+from lossmaxpool.runs.recipes import RECIPES, recipe_file
 from lossmaxpool.training import TrainConfig
-from lossmaxpool.training.config import MethodId, OptimizationConfig, SamplingConfig
 from lossmaxpool.training.methods import METHODS
-from lossmaxpool.training.recipes import RECIPES, recipe_file
 
 
 def content(name: str) -> dict[str, dict[str, Any]]:
@@ -25,7 +25,8 @@ def content(name: str) -> dict[str, dict[str, Any]]:
 def parsed(*words: str) -> TrainConfig:
     parser = CommandParser(prog="lossmaxpool train")
     add_train(parser)
-    options = parser.parse(["--out", "out", *words])
+    method = [] if "--method" in words else ["--method", "base"]
+    options = parser.parse(["--out", "out", *method, *words])
     return TrainConfig(**{key: options[key] for key in TrainConfig.__dataclass_fields__})
 
 

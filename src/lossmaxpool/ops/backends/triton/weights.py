@@ -1,29 +1,54 @@
-"""w*, elementwise, from a loss and the six numbers of its pool."""
+"""w*, elementwise, from a loss and the six numbers of its pool.
+
+Theorems 1 and 2: ``tau`` above alpha*, ``tau (l / alpha*)^(q - 1)`` up to it; for p = 1 the ties
+at alpha* share what is left. Rota Bulò et al. 2017.
+"""
 
 from __future__ import annotations
 
-import math
+from ctypes import c_float
 from typing import NamedTuple
 
+import torch
 import triton
 import triton.language as tl
+from torch import Tensor
+
+from lossmaxpool.ops.backends.triton.cross_entropy import on_device_of
+from lossmaxpool.ops.weighting_set import WeightingSet
 
 UNIFORM, POWER, TIES = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
+BLOCK = 1024
 
 
 class Norm(NamedTuple):
     """How the norm exponent p shapes the weights below the threshold."""
 
     kind: int  # UNIFORM for p = inf, TIES for p = 1, else POWER
-    exponent: float  # q - 1 = 1 / (p - 1); 0 where it is not used
+    exponent: float  # q - 1; 0 where it is not used
 
 
-def norm(p: float) -> Norm:
-    if math.isinf(p):
+def norm(weighting: WeightingSet) -> Norm:
+    if weighting.is_mean:
         return Norm(UNIFORM.value, 0.0)
-    if p == 1:
+    if weighting.is_top_k:
         return Norm(TIES.value, 0.0)
-    return Norm(POWER.value, 1 / (p - 1))
+    return Norm(POWER.value, weighting.exponent)
+
+
+def split(x: float) -> tuple[float, float]:
+    """Two float32 numbers that add up to ``x`` in float64, to 48 bits.
+
+    A kernel takes Python floats in float32 only; :func:`joined` puts them together there.
+    """
+    high = c_float(x).value
+    return high, x - high
+
+
+@triton.jit
+def joined(high, low):
+    """The float64 number that was split."""
+    return tl.full([], high, tl.float64) + low
 
 
 @triton.jit
@@ -62,7 +87,7 @@ def log_ratio(x, anchor):
 
 @triton.jit
 def load_pool(packed, pool, pools, EXPONENT, NORM: tl.constexpr):
-    """Threshold (rounded down), cap, and the weight that the rows below the cap are scaled by.
+    """Threshold (rounded down), cap, and the factor of the weights below the cap.
 
     Packed is (6, R) float64: value, alpha, cap, tie, num_valid, support.
     """
@@ -92,3 +117,36 @@ def pool_weight(loss, threshold, cap, scale, EXPONENT, NORM: tl.constexpr):
     anchor = tl.where(threshold > 0, threshold, 1.0)
     below = tl.minimum(loss, anchor)
     return tl.where(loss > threshold, cap, scale * tl.exp(EXPONENT * log_ratio(below, anchor)))
+
+
+@triton.jit(do_not_specialize=["rows", "tiles"])
+def weigh_kernel(
+    losses, valid, packed, weights, rows, pixels, tiles, exponent,
+    NORM: tl.constexpr, MASKED: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Program: one tile of one row of losses (R, N)."""
+    row = (tl.program_id(0) // tiles).to(tl.int64)
+    n = (tl.program_id(0) % tiles).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = n < pixels
+    loss = tl.load(losses + row * pixels + n, mask=inside, other=0.0)
+    threshold, cap, scale = load_pool(packed, row, rows, exponent, NORM)
+    weight = pool_weight(loss, threshold, cap, scale, exponent, NORM)
+    if MASKED:
+        exists = tl.load(valid + row * pixels + n, mask=inside, other=0) != 0
+        weight = tl.where(exists, weight, 0.0)
+    tl.store(weights + row * pixels + n, weight, mask=inside)
+
+
+def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, shape: Norm) -> Tensor:
+    """(R, N) contiguous losses and mask, (6, R) thresholds -> (R, N) float32 weights."""
+    weights = torch.empty_like(losses)
+    if losses.numel() == 0:
+        return weights
+    rows, pixels = losses.shape
+    tiles = triton.cdiv(pixels, BLOCK)
+    with on_device_of(losses):
+        weigh_kernel[(tiles * rows,)](
+            losses, valid, packed, weights, rows, pixels, tiles, shape.exponent,
+            NORM=shape.kind, MASKED=valid is not None, BLOCK=BLOCK, num_warps=4,
+        )  # fmt: skip
+    return weights

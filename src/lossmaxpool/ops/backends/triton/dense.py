@@ -1,0 +1,282 @@
+"""Logits of the target's size: each is read once forward, and read and written once backward."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from lossmaxpool.ops.backends.planes import Planes, merged_planes
+from lossmaxpool.ops.backends.triton.cross_entropy import (
+    IGNORED,
+    Terms,
+    absorb,
+    class_derivative,
+    class_weights,
+    load_label,
+    margin,
+    on_device_of,
+    pixel_loss,
+    slopes,
+    spread_sum,
+)
+from lossmaxpool.ops.backends.triton.weights import Norm, load_pool, pool_weight
+
+
+class Tile(NamedTuple):
+    """A block of classes by pixels, and the warps that share it."""
+
+    classes: int  # a power of two
+    full: int  # the classes that blocks of `classes` cover; the rest is the tail
+    tail: int  # a power of two >= C - full, or 0
+    pixels: int
+    warps: int
+
+    @property
+    def options(self) -> dict[str, int]:
+        """The tile as a kernel's constants."""
+        return {"BLOCK_C": self.classes, "FULL": self.full, "TAIL": self.tail,
+                "BLOCK_N": self.pixels, "num_warps": self.warps}  # fmt: skip
+
+
+def unit_of(view: Planes) -> int:
+    """The largest power of two up to 16 that divides every plane's size and place.
+
+    The compiler knows of an argument only whether 16 divides it. Planes of 550 x 550 pixels start
+    at multiples of 4: with their sizes counted in units, it may read 4 at a time.
+    """
+    if not view.flat or any(s.column != 1 for s in view.strides):
+        return 1
+    places = (size for s in view.strides for size in (s.image, s.channel))
+    return math.gcd(16, view.width, *places)
+
+
+def tile_of(classes: int, dtype: torch.dtype, unit: int) -> Tile:
+    """The tile of the kernels that stream dense logits, a function of (C, dtype, unit) alone.
+
+    A thread reads up to 16 bytes along the pixels and keeps all classes of a block for them, so
+    that no maximum or sum leaves it: pixels = 32 lanes x pixels a thread x warps. The block is as
+    many classes as keep up to 64 numbers a thread in flight. The classes left of C are a smaller
+    block: C = 19 costs 16 + 4 rows of arithmetic, not 32.
+
+    Args:
+        classes: C.
+        dtype: of the logits.
+        unit: how many neighboring pixels the layout lets a thread read at once.
+    """
+    vector = min(16 // dtype.itemsize, unit)
+    warps = 4 if vector <= 4 else 2
+    block = min(16, 64 // vector, triton.next_power_of_2(classes))
+    full = classes // block * block
+    tail = triton.next_power_of_2(classes - full) if classes > full else 0
+    return Tile(block, full, tail, 32 * vector * warps, warps)
+
+
+@triton.jit
+def pixel_places(
+    tile, stride_h, stride_w, width, height,
+    UNIT: tl.constexpr, FLAT: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """The tile's pixels: their numbers in the image, places in a plane, and which are inside."""
+    n = tile.to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
+    if FLAT:
+        return n, n * stride_w, n < width * UNIT
+    return n, (n // width) * stride_h + (n % width) * stride_w, n < height * width
+
+
+@triton.jit
+def load_block(pixels, first, stride_c, inside, C: tl.constexpr, BLOCK_C: tl.constexpr):
+    """Logits (classes, pixels) in float32 from class ``first`` on, -inf beyond C."""
+    classes = first + tl.arange(0, BLOCK_C)
+    known = classes < C
+    places = pixels[None, :] + (classes.to(tl.int64) * stride_c)[:, None]
+    x = tl.load(places, mask=known[:, None] & inside[None, :], other=float("-inf"))
+    return x.to(tl.float32), classes, known
+
+
+@triton.jit
+def class_sums(
+    pixels, weight, own, stride_c, inside,
+    C: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
+    BLOCK_C: tl.constexpr, FULL: tl.constexpr, TAIL: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """Maximum and sum of exponentials of each pixel's logits, and the sum that smoothing needs."""
+    peak = tl.full([BLOCK_N], float("-inf"), tl.float32)
+    total = tl.zeros([BLOCK_N], tl.float32)
+    smoothed = tl.zeros([BLOCK_N], tl.float32)
+    for first in range(0, FULL, BLOCK_C):
+        x, classes, known = load_block(pixels, first, stride_c, inside, FULL, BLOCK_C)
+        peak, total = absorb(x, peak, total)
+        if SMOOTH:
+            weights = class_weights(weight, classes, known, WEIGHTED)
+            smoothed += spread_sum(x, known, weights, own)
+    if TAIL > 0:
+        rest, classes_left, known_left = load_block(pixels, FULL, stride_c, inside, C, TAIL)
+        peak, total = absorb(rest, peak, total)
+        if SMOOTH:
+            weights_left = class_weights(weight, classes_left, known_left, WEIGHTED)
+            smoothed += spread_sum(rest, known_left, weights_left, own)
+    return peak, total, smoothed
+
+
+@triton.jit(do_not_specialize=["ignore_index", "tiles"])
+def dense_losses_kernel(
+    logits, target, weight, weight_sum, losses,  # (B, C, H, W), (B, N), (C,), (), (B, N)
+    ignore_index, keep, spread,
+    stride_b, stride_c, stride_h, stride_w, width, height, tiles,
+    C: tl.constexpr, UNIT: tl.constexpr, FLAT: tl.constexpr,
+    HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
+    BLOCK_C: tl.constexpr, FULL: tl.constexpr, TAIL: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """Program: one tile of one image's pixels. Sizes along a flat plane are in UNITs."""
+    program = tl.program_id(0)
+    image = (program // tiles).to(tl.int64)
+    n, place, inside = pixel_places(
+        program % tiles, stride_h, stride_w, width, height, UNIT, FLAT, BLOCK_N
+    )
+    row = image * (width * height) * UNIT
+    label, exists, known_label = load_label(target + row, n, inside, ignore_index, C)
+    # tl.full: an argument of 1 is specialized to a Python integer, which has no `to`.
+    stride = tl.full([], stride_c, tl.int64) * UNIT
+    pixels = logits + image * stride_b * UNIT + place
+    own = tl.load(pixels + label * stride, mask=inside, other=0.0).to(tl.float32)
+    peak, total, smoothed = class_sums(
+        pixels, weight, own, stride, inside, C, SMOOTH, WEIGHTED, BLOCK_C, FULL, TAIL, BLOCK_N
+    )
+    loss = pixel_loss(
+        peak, total, own, smoothed, weight, weight_sum, label, keep, spread, C,
+        HARD, SMOOTH, WEIGHTED,
+    )  # fmt: skip
+    loss = tl.where(known_label, loss, float("nan"))
+    tl.store(losses + row + n, tl.where(exists, loss, IGNORED), mask=inside)
+
+
+def dense_losses(logits: Tensor, target: Tensor, ignore_index: int, loss: Terms) -> Tensor:
+    """(B, C, *spatial) logits, contiguous (B, *spatial) target -> (B, *spatial) float32 losses."""
+    losses = torch.empty(target.shape, dtype=torch.float32, device=logits.device)
+    if losses.numel() == 0:
+        return losses
+    view = _planes(logits)
+    classes, (strides,), unit = logits.shape[1], view.strides, unit_of(view)
+    tile = tile_of(classes, logits.dtype, unit)
+    tiles = triton.cdiv(view.height * view.width, tile.pixels)
+    with on_device_of(logits):
+        dense_losses_kernel[(tiles * logits.shape[0],)](
+            logits, target, loss.weight, loss.weight_sum, losses,
+            ignore_index, loss.keep, loss.spread,
+            strides.image // unit, strides.channel // unit, strides.row, strides.column,
+            view.width // unit, view.height, tiles,
+            C=classes, UNIT=unit, FLAT=view.flat,
+            HARD=loss.hard, SMOOTH=loss.smooth, WEIGHTED=loss.weighted, **tile.options,
+        )  # fmt: skip
+    return losses
+
+
+@triton.jit
+def store_block(outputs, slope, share, exists, classes, known, stride_c, inside):
+    """Write a block (classes, pixels); selected, not multiplied, so that NaN * 0 is 0."""
+    slope = tl.where(exists[None, :], share[None, :] * slope, 0.0)
+    places = outputs[None, :] + (classes.to(tl.int64) * stride_c)[:, None]
+    mask = known[:, None] & inside[None, :]
+    tl.store(places, slope.to(outputs.dtype.element_ty), mask=mask)
+
+
+@triton.jit(do_not_specialize=["ignore_index", "tiles", "pools", "images_per_pool"])
+def dense_gradient_kernel(
+    grad_value, packed, logits, target, weight, weight_sum, losses, gradient,
+    ignore_index, keep, spread, exponent, pools, images_per_pool,
+    stride_b, stride_c, stride_h, stride_w, out_b, out_c, out_h, out_w, width, height, tiles,
+    C: tl.constexpr, UNIT: tl.constexpr, FLAT: tl.constexpr, NORM: tl.constexpr,
+    HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
+    BLOCK_C: tl.constexpr, FULL: tl.constexpr, TAIL: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """Program: one tile of one image's pixels. Sizes along a flat plane are in UNITs."""
+    program = tl.program_id(0)
+    image = (program // tiles).to(tl.int64)
+    n, place, inside = pixel_places(
+        program % tiles, stride_h, stride_w, width, height, UNIT, FLAT, BLOCK_N
+    )
+    n, out_place, inside = pixel_places(
+        program % tiles, out_h, out_w, width, height, UNIT, FLAT, BLOCK_N
+    )
+    row = image * (width * height) * UNIT
+    label, exists, _ = load_label(target + row, n, inside, ignore_index, C)
+    stride = tl.full([], stride_c, tl.int64) * UNIT
+    out_stride = tl.full([], out_c, tl.int64) * UNIT
+    pixels = logits + image * stride_b * UNIT + place
+    outputs = gradient + image * out_b * UNIT + out_place
+
+    pool = image // images_per_pool
+    threshold, cap, scale = load_pool(packed, pool, pools, exponent, NORM)
+    loss = tl.load(losses + row + n, mask=inside, other=0.0)
+    share = tl.load(grad_value + pool) * pool_weight(loss, threshold, cap, scale, exponent, NORM)
+
+    own = tl.load(pixels + label * stride, mask=inside, other=0.0).to(tl.float32)
+    if SMOOTH or WEIGHTED:
+        peak, total, _ = class_sums(
+            pixels, weight, own, stride, inside, C, False, False, BLOCK_C, FULL, TAIL, BLOCK_N
+        )
+        gap = margin(peak, total, own)
+    else:
+        gap = loss
+    keep_own, factor = slopes(weight, weight_sum, label, keep, spread, C, HARD, SMOOTH, WEIGHTED)
+    for first in range(0, FULL, BLOCK_C):
+        x, classes, known = load_block(pixels, first, stride, inside, FULL, BLOCK_C)
+        weights = class_weights(weight, classes, known, WEIGHTED)
+        slope = class_derivative(
+            x, own, gap, label, classes, weights, keep_own, factor, spread, HARD, SMOOTH
+        )
+        store_block(outputs, slope, share, exists, classes, known, out_stride, inside)
+    if TAIL > 0:
+        rest, classes_left, known_left = load_block(pixels, FULL, stride, inside, C, TAIL)
+        weights_left = class_weights(weight, classes_left, known_left, WEIGHTED)
+        slope_left = class_derivative(
+            rest, own, gap, label, classes_left, weights_left, keep_own, factor, spread,
+            HARD, SMOOTH,
+        )  # fmt: skip
+        store_block(
+            outputs, slope_left, share, exists, classes_left, known_left, out_stride, inside
+        )
+
+
+def dense_gradient(
+    grad_value: Tensor,
+    logits: Tensor,
+    target: Tensor,
+    losses: Tensor,
+    packed: Tensor,
+    ignore_index: int,
+    loss: Terms,
+    shape: Norm,
+) -> Tensor:
+    """D value / d logits in their shape, dtype and memory format; target, losses contiguous."""
+    gradient = torch.empty_like(logits)
+    if gradient.numel() == 0:
+        return gradient
+    view = _planes(logits, gradient)
+    classes, (source, out), unit = logits.shape[1], view.strides, unit_of(view)
+    tile = tile_of(classes, logits.dtype, unit)
+    tiles = triton.cdiv(view.height * view.width, tile.pixels)
+    with on_device_of(logits):
+        dense_gradient_kernel[(tiles * logits.shape[0],)](
+            grad_value, packed, logits, target, loss.weight, loss.weight_sum, losses, gradient,
+            ignore_index, loss.keep, loss.spread, shape.exponent,
+            packed.shape[1], logits.shape[0] // packed.shape[1],
+            source.image // unit, source.channel // unit, source.row, source.column,
+            out.image // unit, out.channel // unit, out.row, out.column,
+            view.width // unit, view.height, tiles,
+            C=classes, UNIT=unit, FLAT=view.flat, NORM=shape.kind,
+            HARD=loss.hard, SMOOTH=loss.smooth, WEIGHTED=loss.weighted, **tile.options,
+        )  # fmt: skip
+    return gradient
+
+
+def _planes(*tensors: Tensor) -> Planes:
+    view = merged_planes(*tensors)
+    if view is None:
+        raise ValueError(f"strides {tensors[0].stride()} do not merge into two spatial dimensions.")
+    return view

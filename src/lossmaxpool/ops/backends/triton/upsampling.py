@@ -1,0 +1,355 @@
+"""Logits smaller than the target: upsampled in registers, never in memory.
+
+``align_corners=False`` puts pixel o of ``out`` at ``(2 o + 1) in / (2 out) - 1 / 2`` of ``in``.
+The numerator is exact, so that cells have sharp borders and the fraction is off by one rounding.
+Cell j holds the pixels between low-resolution pixels j - 1 and j, for j = 0, ..., in; at both ends
+the missing neighbor is the border itself. For an integer scale s, an inner cell is s x s pixels.
+
+The gradient has no atomics: a program takes cells and a block of classes, one cell a thread. The
+four corner logits stay in registers while it walks over the cell's pixels, and so do the four sums
+that the pixels give to the corners. A low-resolution pixel then gathers from its four cells.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from lossmaxpool.ops.backends.planes import own_planes
+from lossmaxpool.ops.backends.triton.cross_entropy import (
+    IGNORED,
+    Terms,
+    absorb,
+    class_derivative,
+    class_weights,
+    load_label,
+    margin,
+    on_device_of,
+    pixel_loss,
+    slopes,
+    spread_sum,
+)
+from lossmaxpool.ops.backends.triton.weights import Norm, load_pool, pool_weight
+
+
+class Block(NamedTuple):
+    """A block of classes by pixels or cells."""
+
+    classes: int
+    pixels: int
+    warps: int
+
+
+# A pixel a thread, 8 interpolated classes in flight: 96 registers, where two pixels take 174.
+UPSAMPLED = Block(8, 128, 4)
+# A cell a thread, 8 classes with four corner logits and four corner sums each: 178 registers. With
+# 16 they spill.
+CELLS = Block(8, 128, 4)
+
+# Up to Triton 3.6, of two axes that are equally contiguous the first, the classes, gets the lanes.
+_LANES_ALONG_CLASSES = tuple(int(part) for part in version("triton").split(".")[:2]) < (3, 7)
+HINT_LANES = tl.constexpr(_LANES_ALONG_CLASSES)
+
+
+@triton.jit
+def load_corner(corner, places, mask):
+    """A corner's logits in float32, of pixels or of (classes, pixels); 0 where masked.
+
+    The hint puts the lanes along the pixels. It claims two neighbors where there may be none,
+    so the strides along the image must not be specialized: a load could widen only if the
+    compiler knew what divides its offset.
+    """
+    pointers = corner + places
+    if HINT_LANES and len(mask.shape) == 2:
+        pointers = tl.max_contiguous(pointers, [1, 2])
+    return tl.load(pointers, mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def axis_cell(o, size, out):
+    """The cell of pixel ``o`` along one axis of ``size`` low-resolution pixels."""
+    position = (2 * o.to(tl.int64) + 1) * size - out
+    return tl.where(position < 0, 0, position // (2 * out) + 1)
+
+
+@triton.jit
+def axis_start(cell, size, out):
+    """The first pixel of a cell."""
+    numerator = tl.maximum((2 * cell.to(tl.int64) - 1) * out - size, 0)
+    return tl.minimum((numerator + 2 * size - 1) // (2 * size), out)
+
+
+@triton.jit
+def axis_fraction(o, cell, size, out):
+    """How far pixel ``o`` is from neighbor ``cell - 1`` to neighbor ``cell``, in [0, 1].
+
+    In the outer cells both are the same pixel; it is then the one that has a place in the cell.
+    """
+    position = (2 * o.to(tl.int64) + 1) * size - out
+    inside = (position - 2 * out * (cell - 1)).to(tl.float32) / (2 * out).to(tl.float32)
+    return tl.where(cell == 0, 1.0, tl.where(cell == size, 0.0, inside))
+
+
+@triton.jit
+def corners_of(row, column, stride_h, stride_w, low_h, low_w):
+    """Places in a plane of the pixels around a cell: top left, top right, bottom left and right."""
+    top, bottom = tl.maximum(row - 1, 0) * stride_h, tl.minimum(row, low_h - 1) * stride_h
+    left, right = tl.maximum(column - 1, 0) * stride_w, tl.minimum(column, low_w - 1) * stride_w
+    return top + left, top + right, bottom + left, bottom + right
+
+
+@triton.jit
+def mix(low, high, fraction):
+    return (1 - fraction) * low + fraction * high
+
+
+@triton.jit
+def mixed(top_left, top_right, bottom_left, bottom_right, places, mask, y, x):
+    """Logits at the four corners, of any shape, and interpolated between them, in float32."""
+    a = load_corner(top_left, places, mask)
+    b = load_corner(top_right, places, mask)
+    c = load_corner(bottom_left, places, mask)
+    d = load_corner(bottom_right, places, mask)
+    return mix(mix(a, c, y), mix(b, d, y), x)
+
+
+@triton.jit(do_not_specialize=[
+    "ignore_index", "tiles", "width", "height", "low_w", "low_h", "stride_h", "stride_w",
+])  # fmt: skip
+def upsampled_losses_kernel(
+    logits, target, weight, weight_sum, losses,  # (B, C, h, w), (B, H, W), (C,), (), (B, H, W)
+    ignore_index, keep, spread,
+    stride_b, stride_c, stride_h, stride_w, low_h, low_w, height, width, tiles,
+    C: tl.constexpr, HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
+    MARGIN: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """Program: one tile of one image's pixels. With MARGIN, writes lse - own logit."""
+    program = tl.program_id(0)
+    image = (program // tiles).to(tl.int64)
+    n = (program % tiles).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
+    size = tl.full([], height, tl.int64) * width
+    inside = n < size
+    label, exists, known_label = load_label(target + image * size, n, inside, ignore_index, C)
+    i, j = n // width, n % width
+    row, column = axis_cell(i, low_h, height), axis_cell(j, low_w, width)
+    y, x = axis_fraction(i, row, low_h, height), axis_fraction(j, column, low_w, width)
+    base = logits + image * stride_b
+    ta, tb, tc, td = corners_of(row, column, stride_h, stride_w, low_h, low_w)
+    a, b, c, d = base + ta, base + tb, base + tc, base + td
+    stride = tl.full([], stride_c, tl.int64)
+    own = mixed(a, b, c, d, label * stride, inside, y, x)
+    wide_a, wide_b, wide_c, wide_d = a[None, :], b[None, :], c[None, :], d[None, :]
+
+    peak = tl.full([BLOCK_N], float("-inf"), tl.float32)
+    total = tl.zeros([BLOCK_N], tl.float32)
+    smoothed = tl.zeros([BLOCK_N], tl.float32)
+    for first in range(0, C, BLOCK_C):
+        classes = first + tl.arange(0, BLOCK_C)
+        known = classes < C
+        scores = mixed(
+            wide_a, wide_b, wide_c, wide_d, (classes * stride)[:, None],
+            known[:, None] & inside[None, :], y[None, :], x[None, :],
+        )  # fmt: skip
+        scores = tl.where(known[:, None], scores, float("-inf"))
+        peak, total = absorb(scores, peak, total)
+        if SMOOTH:
+            weights = class_weights(weight, classes, known, WEIGHTED)
+            smoothed += spread_sum(scores, known, weights, own)
+    if MARGIN:
+        tl.store(losses + image * size + n, margin(peak, total, own), mask=inside)
+    else:
+        loss = pixel_loss(
+            peak, total, own, smoothed, weight, weight_sum, label, keep, spread, C,
+            HARD, SMOOTH, WEIGHTED,
+        )  # fmt: skip
+        loss = tl.where(known_label, loss, float("nan"))
+        tl.store(losses + image * size + n, tl.where(exists, loss, IGNORED), mask=inside)
+
+
+def upsampled_losses(
+    logits: Tensor,
+    target: Tensor,
+    ignore_index: int,
+    loss: Terms,
+    *,
+    only_margins: bool = False,
+) -> Tensor:
+    """(B, C, *low) logits, contiguous (B, *spatial) target -> (B, *spatial) float32."""
+    losses = torch.empty(target.shape, dtype=torch.float32, device=logits.device)
+    if losses.numel() == 0:
+        return losses
+    low, high, tile = own_planes(logits), own_planes(target.unsqueeze(1)), UPSAMPLED
+    tiles = triton.cdiv(high.height * high.width, tile.pixels)
+    with on_device_of(logits):
+        upsampled_losses_kernel[(tiles * logits.shape[0],)](
+            logits, target, loss.weight, loss.weight_sum, losses,
+            ignore_index, loss.keep, loss.spread,
+            *low.strides[0], low.height, low.width, high.height, high.width, tiles,
+            C=logits.shape[1], HARD=loss.hard,
+            SMOOTH=loss.smooth and not only_margins, WEIGHTED=loss.weighted,
+            MARGIN=only_margins, BLOCK_C=tile.classes, BLOCK_N=tile.pixels, num_warps=tile.warps,
+        )  # fmt: skip
+    return losses
+
+
+@triton.jit(do_not_specialize=[
+    "ignore_index", "tiles", "width", "height", "low_w", "low_h", "pools", "images_per_pool",
+    "cell_h", "cell_w", "stride_h", "stride_w",
+])  # fmt: skip
+def cells_kernel(
+    grad_value, packed, logits, target, weight, weight_sum, losses, margins, corners,
+    ignore_index, keep, spread, exponent, pools, images_per_pool,
+    stride_b, stride_c, stride_h, stride_w, low_h, low_w, height, width, cell_h, cell_w, tiles,
+    C: tl.constexpr, NORM: tl.constexpr,
+    HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCK_M: tl.constexpr,
+):  # fmt: skip
+    """Program (tile of cells of an image, block of classes) -> corners (B, 4, C, M)."""
+    program = tl.program_id(0)
+    image = (program // tiles).to(tl.int64)
+    cells = (tl.full([], low_h, tl.int64) + 1) * (low_w + 1)
+    cell = (program % tiles).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
+    present = cell < cells
+    row, column = cell // (low_w + 1), cell % (low_w + 1)
+    classes = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
+    known = classes < C
+    stride = tl.full([], stride_c, tl.int64)
+
+    base = logits + image * stride_b
+    ta, tb, tc, td = corners_of(row, column, stride_h, stride_w, low_h, low_w)
+    places = (classes * stride)[:, None]
+    mask = known[:, None] & present[None, :]
+    a = load_corner((base + ta)[None, :], places, mask)
+    b = load_corner((base + tb)[None, :], places, mask)
+    c = load_corner((base + tc)[None, :], places, mask)
+    d = load_corner((base + td)[None, :], places, mask)
+
+    pool = image // images_per_pool
+    threshold, cap, scale = load_pool(packed, pool, pools, exponent, NORM)
+    outer = tl.load(grad_value + pool)
+    weights = class_weights(weight, classes, known, WEIGHTED)
+
+    first_i, end_i = axis_start(row, low_h, height), axis_start(row + 1, low_h, height)
+    first_j, end_j = axis_start(column, low_w, width), axis_start(column + 1, low_w, width)
+    size = tl.full([], height, tl.int64) * width
+    to_a = tl.zeros([BLOCK_C, BLOCK_M], tl.float32)
+    to_b = tl.zeros([BLOCK_C, BLOCK_M], tl.float32)
+    to_c = tl.zeros([BLOCK_C, BLOCK_M], tl.float32)
+    to_d = tl.zeros([BLOCK_C, BLOCK_M], tl.float32)
+    down = tl.full([], 0, tl.int32)
+    while down < cell_h:
+        i = first_i + down
+        y = axis_fraction(i, row, low_h, height)
+        start, end = mix(a, c, y[None, :]), mix(b, d, y[None, :])
+        to_start = tl.zeros([BLOCK_C, BLOCK_M], tl.float32)
+        to_end = tl.zeros([BLOCK_C, BLOCK_M], tl.float32)
+        along = tl.full([], 0, tl.int32)
+        while along < cell_w:
+            j = first_j + along
+            inside = present & (i < end_i) & (j < end_j)
+            x = axis_fraction(j, column, low_w, width)
+            n = i * width + j
+            label, exists, _ = load_label(target + image * size, n, inside, ignore_index, C)
+            loss = tl.load(losses + image * size + n, mask=inside, other=0.0)
+            gap = tl.load(margins + image * size + n, mask=inside, other=0.0)
+            own = mixed(base + ta, base + tb, base + tc, base + td, label * stride, inside, y, x)
+            keep_own, factor = slopes(
+                weight, weight_sum, label, keep, spread, C, HARD, SMOOTH, WEIGHTED
+            )
+            share = outer * pool_weight(loss, threshold, cap, scale, exponent, NORM)
+            scores = mix(start, end, x[None, :])
+            slope = class_derivative(
+                scores, own, gap, label, classes, weights, keep_own, factor, spread, HARD, SMOOTH
+            )
+            slope = tl.where(exists[None, :], share[None, :] * slope, 0.0)
+            to_start += (1 - x)[None, :] * slope
+            to_end += x[None, :] * slope
+            along += 1
+        to_a += (1 - y)[None, :] * to_start
+        to_b += (1 - y)[None, :] * to_end
+        to_c += y[None, :] * to_start
+        to_d += y[None, :] * to_end
+        down += 1
+    # These stores must not be known to be aligned: an aligned one takes a layout of four cells a
+    # thread, and the loops above would then exchange numbers between threads at every pixel.
+    out = corners + ((image * 4 * C + classes) * cells)[:, None] + cell[None, :]
+    tl.store(out, to_a, mask=mask)
+    tl.store(out + C * cells, to_b, mask=mask)
+    tl.store(out + 2 * C * cells, to_c, mask=mask)
+    tl.store(out + 3 * C * cells, to_d, mask=mask)
+
+
+@triton.jit(do_not_specialize=["tiles", "low_w", "low_h"])
+def gather_kernel(
+    corners, gradient, out_b, out_c, out_h, out_w, low_h, low_w, tiles,
+    C: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """Program (tile of an image's pixels, block of classes): what four cells give each pixel."""
+    program = tl.program_id(0)
+    image = (program // tiles).to(tl.int64)
+    n = (program % tiles).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
+    classes = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
+    row, column = n // low_w, n % low_w
+    mask = (classes < C)[:, None] & (row < low_h)[None, :]
+    across = tl.full([], low_w, tl.int64) + 1
+    cells = (tl.full([], low_h, tl.int64) + 1) * across
+    # Cell (row, column) has the pixel at its bottom right, the next ones at their other corners.
+    cell = row * across + column
+    places = corners + ((image * 4 * C + classes) * cells)[:, None] + cell[None, :]
+    bottom_right = tl.load(places + 3 * C * cells, mask=mask, other=0.0)
+    bottom_left = tl.load(places + 2 * C * cells + 1, mask=mask, other=0.0)
+    top_right = tl.load(places + C * cells + across, mask=mask, other=0.0)
+    top_left = tl.load(places + across + 1, mask=mask, other=0.0)
+    total = (bottom_right + bottom_left) + (top_right + top_left)
+    out = gradient + image * out_b + (row * out_h + column * out_w)[None, :]
+    out += (classes * tl.full([], out_c, tl.int64))[:, None]
+    tl.store(out, total.to(gradient.dtype.element_ty), mask=mask)
+
+
+def upsampled_gradient(
+    grad_value: Tensor,
+    logits: Tensor,
+    target: Tensor,
+    losses: Tensor,
+    packed: Tensor,
+    ignore_index: int,
+    loss: Terms,
+    shape: Norm,
+) -> Tensor:
+    """The gradient of (B, C, *low) logits; scratch of four float32 per logit and border cell."""
+    gradient = torch.empty_like(logits)
+    if gradient.numel() == 0:
+        return gradient
+    if losses.numel() == 0:
+        return gradient.zero_()
+    low, high, out = own_planes(logits), own_planes(target.unsqueeze(1)), own_planes(gradient)
+    (batch, classes), tile = logits.shape[:2], CELLS
+    cells = (low.height + 1) * (low.width + 1)
+    corners = torch.empty(batch, 4, classes, cells, dtype=torch.float32, device=logits.device)
+    margins = losses
+    if not loss.plain:
+        margins = upsampled_losses(logits, target, ignore_index, loss, only_margins=True)
+    tiles = triton.cdiv(cells, tile.pixels)
+    blocks = triton.cdiv(classes, tile.classes)
+    low_tiles = triton.cdiv(low.height * low.width, tile.pixels)
+    with on_device_of(logits):
+        cells_kernel[(tiles * batch, blocks)](
+            grad_value, packed, logits, target, loss.weight, loss.weight_sum, losses, margins,
+            corners, ignore_index, loss.keep, loss.spread, shape.exponent,
+            packed.shape[1], batch // packed.shape[1],
+            *low.strides[0], low.height, low.width, high.height, high.width,
+            triton.cdiv(high.height, low.height), triton.cdiv(high.width, low.width), tiles,
+            C=classes, NORM=shape.kind,
+            HARD=loss.hard, SMOOTH=loss.smooth, WEIGHTED=loss.weighted,
+            BLOCK_C=tile.classes, BLOCK_M=tile.pixels, num_warps=tile.warps,
+        )  # fmt: skip
+        gather_kernel[(low_tiles * batch, blocks)](
+            corners, gradient, *out.strides[0], low.height, low.width, low_tiles,
+            C=classes, BLOCK_C=tile.classes, BLOCK_N=tile.pixels, num_warps=tile.warps,
+        )  # fmt: skip
+    return gradient
