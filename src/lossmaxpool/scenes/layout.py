@@ -1,4 +1,4 @@
-"""What stands where: a street as plain data, before anything is drawn. Lengths are in meters."""
+"""A street as plain data: where everything is, before it is drawn. Lengths are in meters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands along the street: posts, signs, lights, fences, bins, trees and hedges."""
+"""Everything along the street: posts, signs, lights, fences, bins, trees and hedges."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lossmaxpool.scenes.layout import VOID, Street, Thing, pick
 from lossmaxpool.scenes.view import NEAR, RGB, Brush, Color, Point, channels, dim, sample
 
 _METAL: tuple[RGB, ...] = ((186, 190, 192), (52, 58, 58), (206, 208, 208), (40, 50, 46))
-"""Galvanized or painted dark: a post stands out from the houses behind it."""
+"""Galvanized or painted dark: so that a post contrasts with the houses behind it."""
 
 
 def _post(b: Brush, width: float, height: float, color: Color) -> None:
