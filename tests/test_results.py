@@ -21,7 +21,7 @@ from scipy.stats import t
 from benchmarks import camvid
 from lossmaxpool.runs.config import HardwareConfig
 from lossmaxpool.training.sweep import plan
-from tests.tolerances import RECOMPUTED
+from tests.tolerances import ONE_DECIMAL, RECOMPUTED
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -91,7 +91,7 @@ def test_the_table_of_a_study_holds_the_means_of_its_records(name: str) -> None:
             and (not row["m / n"] or record["config"]["loss"]["min_support"] == float(row["m / n"]))
         ]
         assert len(of_row) == int(row["runs"])
-        assert percent(row["mIoU"]) == pytest.approx(100 * fmean(of_row), abs=0.0501)
+        assert percent(row["mIoU"]) == pytest.approx(100 * fmean(of_row), abs=ONE_DECIMAL)
     assert sum(int(row["runs"]) for row in table) == len(records(name))
 
 
@@ -104,7 +104,7 @@ def test_the_table_of_classes_holds_the_means_of_the_records(name: str) -> None:
         for c, label_of_class in enumerate(of_method[0]["classes"]):
             expected[label_of_class] = fmean(record["iou"][c] for record in of_method)
         for row, value in expected.items():
-            assert percent(table[row][label]) == pytest.approx(100 * value, abs=0.0501), row
+            assert percent(table[row][label]) == pytest.approx(100 * value, abs=ONE_DECIMAL), row
 
 
 @pytest.mark.parametrize("name", COMPARISONS)
@@ -121,7 +121,7 @@ def test_the_table_of_pairs_holds_the_paired_differences(name: str) -> None:
             for word in (row["mIoU gain"], *row["95 % interval"].split(" to "))
         ]
         middle = fmean(gains)
-        assert shown == pytest.approx([middle, middle - half, middle + half], abs=0.0501)
+        assert shown == pytest.approx([middle, middle - half, middle + half], abs=ONE_DECIMAL)
         assert row["mIoU gain"].endswith("*") == (abs(middle) > half)
         assert int(row["seeds"]) == len(own) == len(other)
         classes = [

@@ -20,6 +20,7 @@ from lossmaxpool.data import (
     collate_padded,
 )
 from lossmaxpool.sampling import Draw
+from tests.tolerances import PIXEL_VALUES
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 """Pixels come out as their value / 255."""
@@ -143,7 +144,7 @@ def test_evaluation_keeps_size_and_normalises() -> None:
     assert torch.equal(mask, sample.mask.long())
     for c, (mean, std) in enumerate(zip(transform.mean, transform.std, strict=True)):
         expected = (sample.image[c].double() / 255 - mean) / std
-        torch.testing.assert_close(image[c].double(), expected, rtol=0, atol=2e-6)
+        torch.testing.assert_close(image[c].double(), expected, rtol=0, atol=PIXEL_VALUES)
 
 
 @pytest.mark.parametrize(
