@@ -19,6 +19,7 @@ from lossmaxpool.report.records import read_run
 from lossmaxpool.report.setting import MethodSetting, method_setting
 from lossmaxpool.report.statistics import Score, score
 from lossmaxpool.report.wording import count
+from lossmaxpool.runs.config import decisive
 from reproduction.published import Task
 
 RECORD = "record.json"
@@ -241,12 +242,8 @@ def _step(fields: Fields, run: Run) -> int:
     return fields.integer("step")
 
 
-# Keys that may differ within a column: rows and seeds vary them, or they do not decide a result.
-_FREE = (
-    "method", "seed", "loss.p", "loss.min_support", "hardware", "reporting",
-    "data.root", "data.sbd", "data.classes",
-)  # fmt: skip
-_FREE_GROUPS = tuple(f"{key}." for key in _FREE)
+# Of the options that decide a result, those that the rows and the seeds of a table vary.
+_VARIED = ("method", "seed", "loss.p", "loss.min_support")
 
 
 @dataclass(frozen=True)
@@ -375,25 +372,15 @@ def _by_task(run: Run) -> dict[Task, list[Evaluation]]:
 def _settings(run: Run) -> dict[str, str]:
     """Everything that must agree within a column, flat and in order."""
     flat = {
-        key: value
-        for key, value in _flat(run.config).items()
-        if key not in _FREE and not key.startswith(_FREE_GROUPS)
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in decisive(run.config).items()
+        if key not in _VARIED
     }
     flat["data.train_split"] = run.data.train_split
     flat["classes"] = ", ".join(run.classes)
     flat["train_pixels"] = ", ".join(map(str, run.train_pixels))
     flat["val_pixels"] = ", ".join(map(str, run.val_pixels))
     return dict(sorted(flat.items()))
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
-    return flat
 
 
 def _short(value: str) -> str:

@@ -23,14 +23,16 @@ from lossmaxpool.ops.inputs import (
     check_tensor,
     class_ids,
     holds_probabilities,
+    may_look,
     refuse_unsound,
 )
-from lossmaxpool.ops.max_pool import max_pool
+from lossmaxpool.ops.max_pool import max_pool, runs_directly
 from lossmaxpool.ops.upsampling import upsample_to
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 Pool = Literal["image", "batch", "world"]
 Reduction = Literal["mean", "sum", "none"]
+_POOLS, _REDUCTIONS = get_args(Pool), get_args(Reduction)
 
 
 @dataclass(frozen=True)
@@ -362,18 +364,20 @@ def pool_cross_entropy(
 
 
 def _check_pooling(pool: Pool, reduction: Reduction) -> None:
-    check_choice("pool", pool, get_args(Pool))
-    check_choice("reduction", reduction, get_args(Reduction))
+    check_choice("pool", pool, _POOLS)
+    check_choice("reduction", reduction, _REDUCTIONS)
 
 
 def _reduce(value: Tensor, packed: Tensor, reduction: Reduction) -> Tensor:
     """From (R,) values and their (6, R) thresholds to what the caller asked for."""
     if reduction == "none":
         return value
-    if reduction == "sum" or value.shape[0] == 1:
+    if reduction == "sum" or value.shape[0] <= 1:
         return value.sum()
-    counted = (unpack(packed).num_valid > 0).sum().clamp(min=1)
-    return value.sum() / counted
+    num_valid = unpack(packed).num_valid
+    if may_look(packed) and runs_directly(packed) and 0 not in num_valid.tolist():
+        return value.mean()  # one operation each way instead of several
+    return value.sum() / (num_valid > 0).sum().clamp(min=1)
 
 
 def _duality_gap(

@@ -107,3 +107,14 @@ def test_integer_losses_are_refused() -> None:
     counts = torch.ones(2, 9, 11, dtype=torch.long)
     with pytest.raises(TypeError, match=r"losses must be floating, got torch\.int64"):
         MaxPoolingLoss(lambda x, _: x)(counts, counts)
+
+
+def test_a_pixel_loss_may_come_from_a_configuration() -> None:
+    jsonargparse = pytest.importorskip("jsonargparse")
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(MaxPoolingLoss, "loss")
+    pixel_loss = {"class_path": "torch.nn.SmoothL1Loss", "init_args": {"reduction": "none"}}
+    config = parser.parse_object({"loss": {"pixel_loss": pixel_loss, "p": 1.7}})
+    criterion = parser.instantiate(config).loss
+    assert isinstance(criterion.pixel_loss, nn.SmoothL1Loss)
+    assert criterion.p == 1.7

@@ -175,6 +175,21 @@ def test_runs_that_differ_in_more_than_the_row_never_share_a_cell(make_runs: Mak
     assert "(2 s)" not in text
 
 
+@pytest.mark.parametrize(
+    ("option", "columns_here"),
+    [("precision", 2), ("accelerator", 1), ("workers", 1)],
+)
+def test_the_precision_decides_a_result_and_the_device_does_not(
+    option: str, columns_here: int, make_runs: MakeRuns
+) -> None:
+    def edit(record: dict[str, Any]) -> None:
+        on(hardware={option: f"choice {record['seed']}"})(record)
+
+    found = find_runs(make_runs("base", edit=edit)[0].parent)
+    here, _ = columns(found.runs, Window(0))
+    assert len(here) == columns_here
+
+
 def test_the_same_seed_twice_is_refused(make_runs: MakeRuns) -> None:
     folder = make_runs("base", seeds=(0,))[0]
     copy = folder.parent / "copy"

@@ -13,8 +13,8 @@ from PIL import Image
 from lossmaxpool.data import Folders, StreetScenes, class_statistics
 from lossmaxpool.data.files import FileDataset
 from lossmaxpool.sampling import class_index
-from lossmaxpool.training.caching import CachedDataset
 from lossmaxpool.training.counting import count_pixels
+from lossmaxpool.training.loading import CachedDataset
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ from lossmaxpool.inference import load_checkpoint
 from lossmaxpool.report.records import read_run
 from lossmaxpool.training import train
 from lossmaxpool.training.checkpoints import LAST
-from lossmaxpool.training.evolution import EVOLUTION
-from lossmaxpool.training.painting import evenly_spaced, paint
+from lossmaxpool.training.pictures import EVOLUTION, evenly_spaced, paint
 from lossmaxpool.training.record import RunRecord
 from tests.training.runs import tiny
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from lossmaxpool.data import IGNORE_INDEX
-from lossmaxpool.training.examples import max_pooling_weights
+from lossmaxpool.training.pictures import max_pooling_weights
 from lossmaxpool.training.record import RunRecord
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import resource
 from pathlib import Path
@@ -11,22 +12,21 @@ import torch
 
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.runs import record as record_module
-from lossmaxpool.training import TrainingError, checkpoints, train
+from lossmaxpool.training import TrainingError, checkpoints, loop, train
 from lossmaxpool.training.checkpoints import BEST, LAST
 from lossmaxpool.training.errors import CheckpointError, NonFiniteLossError
-from lossmaxpool.training.module import SegmentationModule
 from lossmaxpool.training.record import RunRecord
 from tests.training.runs import assert_same_weights, tiny, weights
 
 
 def test_a_nan_loss_names_step_and_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = SegmentationModule.forward
+    original, calls = loop.pad_to_stride, itertools.count()
 
-    def forward(self: SegmentationModule, images: torch.Tensor) -> torch.Tensor:
-        logits = original(self, images)
-        return logits * torch.nan if self.training and self.global_step == 5 else logits
+    def pad_to_stride(*crops: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        images, masks = original(*crops)
+        return (images * torch.nan if next(calls) == 5 else images), masks
 
-    monkeypatch.setattr(SegmentationModule, "forward", forward)
+    monkeypatch.setattr(loop, "pad_to_stride", pad_to_stride)
     with pytest.raises(NonFiniteLossError, match=r"the loss is nan at step 5, .* train-0000\d, "):
         train(tiny("base"), tmp_path / "run")
     assert RunRecord.read(tmp_path / "run").status == "failed"
@@ -38,15 +38,15 @@ def test_a_nan_loss_names_step_and_images(tmp_path: Path, monkeypatch: pytest.Mo
 def test_weights_that_are_not_finite_are_not_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = SegmentationModule.optimizer_step
+    original, calls = torch.optim.SGD.step, itertools.count()
 
-    def optimizer_step(self: SegmentationModule, *args: Any, **options: Any) -> None:
+    def step(self: torch.optim.SGD, *args: Any, **options: Any) -> None:
         original(self, *args, **options)
-        if self.global_step == 3:
+        if next(calls) == 3:
             with torch.no_grad():
-                next(self.model.parameters()).fill_(torch.inf)
+                self.param_groups[0]["params"][0].fill_(torch.inf)
 
-    monkeypatch.setattr(SegmentationModule, "optimizer_step", optimizer_step)
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
     with pytest.raises(NonFiniteLossError, match=r"weights are NaN or infinite after step 4, "):
         train(tiny(), tmp_path / "run")
     assert torch.load(tmp_path / "run" / LAST, weights_only=True)["global_step"] == 3
@@ -61,7 +61,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
     def fill_up(path: Path, content: bytes) -> None:
         nonlocal written
         written += 1
-        if written == 3:
+        if written == 4:  # steps 2 and 3, the best state so far, step 4
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write_atomically(path, content)
 

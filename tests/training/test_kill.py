@@ -15,10 +15,11 @@ import torch
 
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.processes import end_with_parent
-from lossmaxpool.training import TrainConfig, checkpointing, checkpoints, train
+from lossmaxpool.training import TrainConfig, checkpoints, loop, train
 from lossmaxpool.training.checkpoints import BEST, LAST, NEXT, kept_checkpoints, kept_name
+from lossmaxpool.training.config import OptimizationConfig
 from lossmaxpool.training.errors import RunInterruptedError
-from lossmaxpool.training.module import SegmentationModule
+from lossmaxpool.training.progress import ProgressReport
 from lossmaxpool.training.record import RunRecord
 from tests.training.runs import assert_same_weights, tiny
 from tests.training.test_resume import press_ctrl_c_in_step
@@ -44,23 +45,21 @@ def train_and_die(folder: Path, workers: int, moment: str, step: int, resume: bo
     """Train until ``moment`` of a step (from 1)."""
     end_with_parent()
     if moment == "step":
-        original = SegmentationModule.training_step
+        rate_factor = loop.rate_factor
 
-        def training_step(self: SegmentationModule, batch: Any, index: int) -> Any:
-            if self.global_step == step - 1:
+        def begin_step(number: int, optimization: OptimizationConfig) -> float:
+            if number == step - 1:
                 die()
-            return original(self, batch, index)
+            return rate_factor(number, optimization)
 
-        SegmentationModule.training_step = training_step  # type: ignore[method-assign]
+        loop.rate_factor = begin_step
     elif moment == "evaluation":
-        judge = SegmentationModule.validation_step
 
-        def validation_step(self: SegmentationModule, batch: Any, index: int) -> None:
-            if self.global_step == step and index == 1:
+        def evaluating(self: ProgressReport, done: int, total: int) -> None:
+            if self.record.curve[-1].step == step and done == 2:
                 die()
-            judge(self, batch, index)
 
-        SegmentationModule.validation_step = validation_step  # type: ignore[method-assign]
+        ProgressReport.evaluating = evaluating  # type: ignore[method-assign]
     else:  # a checkpoint, half written: the one to resume from, or that of an evaluation
         names = {"checkpoint": (LAST, NEXT), "keeping": (kept_name(step),)}[moment]
 
@@ -70,7 +69,7 @@ def train_and_die(folder: Path, workers: int, moment: str, step: int, resume: bo
                 die()
             write_atomically(path, content)
 
-        checkpoints.write_atomically = checkpointing.write_atomically = write
+        checkpoints.write_atomically = write
     train(config(workers), folder, resume=resume)
 
 
@@ -95,10 +94,8 @@ def assert_same_run(folder: Path, whole: Path) -> None:
     """Weights, momentum, sampler, curve, metrics and checkpoints, bit for bit."""
     assert_same_weights(folder, whole)
     ours, theirs = (torch.load(run / LAST, weights_only=True) for run in (folder, whole))
-    (sampler,) = (key for key in theirs["callbacks"] if "SamplerFeedback" in key)
-    for key in ("optimizer_states", "lr_schedulers", "global_step"):
+    for key in ("optimizer", "sampler", "running_iou", "global_step"):
         assert plain(ours[key]) == plain(theirs[key])
-    assert plain(ours["callbacks"][sampler]) == plain(theirs["callbacks"][sampler])
     names = [
         [path.name for path in sorted((run / LAST).parent.iterdir())] for run in (folder, whole)
     ]

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from lossmaxpool.data import IGNORE_INDEX, Sample
-from lossmaxpool.training.painting import evenly_spaced, heat_map, paint
+from lossmaxpool.training.pictures import evenly_spaced, heat_map, paint
 
 
 def test_evenly_spaced_stays_within_the_split() -> None:

@@ -9,30 +9,24 @@ from pathlib import Path
 import pytest
 import torch
 
-from lossmaxpool.training import TrainingError, train
-from lossmaxpool.training.checkpoints import LAST
+from lossmaxpool.training import TrainingError, loop, train
+from lossmaxpool.training.checkpoints import CONFIGURATION, LAST
+from lossmaxpool.training.config import OptimizationConfig
 from lossmaxpool.training.errors import CheckpointError, RunInterruptedError
 from lossmaxpool.training.interrupts import postponed_interrupt
-from lossmaxpool.training.module import CONFIGURATION, SegmentationModule
 from lossmaxpool.training.record import RunRecord
 from tests.training.runs import assert_same_weights, tiny
 
 
 def press_ctrl_c_in_step(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Once, however many parts the step has: a second time would stop it at once."""
-    original = SegmentationModule.training_step
-    pressed = False
+    original = loop.rate_factor
 
-    def training_step(
-        self: SegmentationModule, batch: dict[str, torch.Tensor], index: int
-    ) -> object:
-        nonlocal pressed
-        if self.global_step == step - 1 and not pressed:
-            pressed = True
+    def rate_factor(number: int, optimization: OptimizationConfig) -> float:
+        if number == step - 1:
             os.kill(os.getpid(), signal.SIGINT)
-        return original(self, batch, index)
+        return original(number, optimization)
 
-    monkeypatch.setattr(SegmentationModule, "training_step", training_step)
+    monkeypatch.setattr(loop, "rate_factor", rate_factor)
 
 
 # 1: before any checkpoint was due. 3: an evaluation follows. 4: a checkpoint was due anyway.
@@ -85,7 +79,7 @@ def test_a_start_that_failed_can_be_resumed(
 ) -> None:
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(SegmentationModule, "training_step", lambda *args: 1 / 0)
+        patch.setattr(loop, "rate_factor", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train(tiny(), folder)
     assert RunRecord.read(folder).status == "failed"

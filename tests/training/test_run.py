@@ -115,7 +115,7 @@ def test_deeplab_has_the_rates_of_its_authors(tmp_path: Path) -> None:
     model = replace(config.model, architecture="DeepLabV2", decoder_options={})
     rates = replace(config.optimization, steps=1, lr=0.5, head_bias_lr_multiplier=20)
     train(replace(config, model=model, optimization=rates), tmp_path / "run")
-    (state,) = torch.load(tmp_path / "run" / LAST, weights_only=True)["optimizer_states"]
+    state = torch.load(tmp_path / "run" / LAST, weights_only=True)["optimizer"]
     found = {group["name"]: group for group in state["param_groups"]}
     assert {name: group["initial_lr"] for name, group in found.items()} == {
         "encoder": 0.5,

@@ -111,8 +111,11 @@ def format_scores(names: tuple[str, ...], confusion: ConfusionMatrix) -> str:
         lines.append(f"{names[c]:{width}}" + "".join(f"  {cell:>9}" for cell in cells))
     for name, value in (("mIoU", confusion.miou()), ("pixel accuracy", confusion.pixel_accuracy())):
         lines.append(f"{name:{width}}  {_percent(value):>9}")
-    if not bool(confusion.iou().isfinite().all()):
-        lines.append("-: no pixel of this class, neither in the masks nor predicted")
+    if any(bool(values.isnan().any()) for values in columns.values()):
+        lines.append(
+            "-: undefined, as no pixel was predicted as the class (precision), none is labelled so "
+            "(recall), or neither"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -32,7 +32,7 @@ def run(options: Namespace) -> None:
             "lossmaxpool compare trains several"
         )
     # Imported here: help and errors need none of the training libraries.
-    from lightning.pytorch.utilities import rank_zero_only
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
 
     from lossmaxpool.training import train
 

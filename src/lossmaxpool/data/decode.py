@@ -41,16 +41,6 @@ def read_image(path: Path, image_range: ImageRange | None = None) -> Tensor:
 
     Grey pictures become three equal channels, transparency is dropped, 16-bit grey is scaled to
     8 bits, and a camera's orientation tag is applied.
-
-    Args:
-        path: a file that Pillow can read.
-        image_range: the values of black and white in pictures of 16 bits; None for 0 and 65535.
-
-    Returns:
-        (3, H, W) uint8.
-
-    Raises:
-        DataError: naming the file, if it is missing, damaged or truncated, or holds floats.
     """
     return read_picture(path, image_range)[0]
 

@@ -1,11 +1,11 @@
 """Plain folders of images and id masks, and the file that names their classes.
 
-Two layouts are told apart by what is there::
+Two layouts are recognized by the folders that exist::
 
     root/<split>/images, root/<split>/masks            one folder per split
     root/images, root/masks, root/splits/<split>.txt   one stem per line in the split's file
 
-``labels`` may stand for ``masks``. An image and its mask share their path below those folders,
+``labels`` may be used for ``masks``. An image and its mask share their path below those folders,
 apart from the extension.
 
 ``classes.txt`` has one name per line. ``classes.json`` is a list of names, or an object::
@@ -46,7 +46,7 @@ _LARGEST_ID = 65535
 
 @dataclass(frozen=True)
 class ClassesFile:
-    """What a classes file says.
+    """The content of a classes file.
 
     Attributes:
         labels: the classes.
@@ -60,11 +60,7 @@ class ClassesFile:
 
 
 def find_classes_file(root: Path) -> Path:
-    """The classes file of a data folder.
-
-    Raises:
-        DataError: if there is none.
-    """
+    """The classes file of a data folder."""
     for name in CLASSES_FILES:
         if (root / name).is_file():
             return root / name
@@ -75,14 +71,7 @@ def find_classes_file(root: Path) -> Path:
 
 
 def read_classes_file(path: Path) -> ClassesFile:
-    """Reads ``classes.json`` or ``classes.txt``.
-
-    Args:
-        path: the file; anything that does not end in .json is read as lines.
-
-    Raises:
-        DataError: naming the file and what is wrong with it.
-    """
+    """Reads ``classes.json`` or ``classes.txt``."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

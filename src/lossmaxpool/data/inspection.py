@@ -1,4 +1,4 @@
-"""What is in a data set before anything is trained on it: class shares and label problems."""
+"""Class shares and label problems of a data set, before anything is trained on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every reader yields: samples, their classes, and the data set that holds them."""
+"""Samples, their classes, and the data set that holds them: the interface of every reader."""
 
 from __future__ import annotations
 
@@ -130,11 +130,7 @@ class SegmentationDataset(Dataset[Sample], ABC):
 
 
 def check_is(value: object, kind: type) -> None:
-    """Refuse a data set of another library, or an item of one.
-
-    Raises:
-        TypeError: naming what came, and the wrapper that takes it.
-    """
+    """Refuse a data set of another library, or an item of one."""
     if not isinstance(value, kind):
         raise TypeError(
             f"expected a {kind.__name__}, got a {type(value).__name__}: wrap the data set, as in "
@@ -159,11 +155,7 @@ def unknown_choice(what: str, given: str, choices: Iterable[str]) -> str:
 
 
 def check_choice(what: str, given: str, choices: Iterable[str]) -> None:
-    """Refuse a name that does not exist.
-
-    Raises:
-        DataError: naming the choices that there are.
-    """
+    """Refuse a name that does not exist."""
     known = list(choices)
     if given not in known:
         raise DataError(unknown_choice(what, given, known))

@@ -16,7 +16,7 @@ from lossmaxpool.data.sample import IGNORE_INDEX, DataError, LabelSet, Sample, S
 
 
 class Items(Protocol):
-    """What has a length and items, such as torchvision's and Hugging Face's data sets."""
+    """An object with a length and items, as torchvision's and Hugging Face's data sets are."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Any: ...

@@ -80,11 +80,7 @@ def load_checkpoint(
 
 
 def checkpoint_file(path: Path, which: Which) -> Path:
-    """The checkpoint of a run folder; a file is the checkpoint itself.
-
-    Raises:
-        ValueError: there is nothing there, or a folder that is not that of one run.
-    """
+    """The checkpoint of a run folder; a file is the checkpoint itself."""
     if path.is_file():
         return path
     if not path.is_dir():
@@ -111,11 +107,7 @@ def run_folder(path: Path) -> Path | None:
 
 
 def check_classes(path: Path, trained: Sequence[str], wanted: Sequence[str]) -> None:
-    """Refuse a checkpoint of other classes.
-
-    Raises:
-        ValueError: naming both numbers, or the first class that differs.
-    """
+    """Refuse a checkpoint of other classes."""
     if len(trained) != len(wanted):
         raise ValueError(
             f"{path} was trained on {len(trained)} classes ({', '.join(trained)}), the data set "

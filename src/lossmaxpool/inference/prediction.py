@@ -48,11 +48,7 @@ def cityscapes_submission_ids(ids: Tensor, classes: Sequence[str]) -> Tensor:
 
 
 def check_cityscapes(classes: Sequence[str]) -> None:
-    """Raise unless the classes are Cityscapes' 19, in any order.
-
-    Raises:
-        ValueError: naming the classes that are missing or unknown.
-    """
+    """Raise unless the classes are Cityscapes' 19, in any order."""
     unknown = [name for name in classes if name not in CITYSCAPES_LABEL_IDS]
     missing = [name for name in CITYSCAPES_LABEL_IDS if name not in classes]
     if unknown or missing or len(classes) != len(CITYSCAPES_LABEL_IDS):

@@ -99,7 +99,7 @@ def full_height_tiles(
             f"count is {count}, overlap {overlap}, multiple {multiple}; expected at least 1, 0, 1"
         )
     if count == 1:
-        overlap = 0  # nobody to share with
+        overlap = 0  # a single tile has no neighbor
     least = overlap + count * multiple
     if count > 1 and width < least:
         raise ValueError(
@@ -121,7 +121,7 @@ def full_height_tiles(
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """What the network sees of an image, and how often.
+    """Which parts of an image the network sees, and how often.
 
     Args:
         tiling: "full": the whole image at once. "efficient": tiles of full height side by side.
@@ -219,11 +219,7 @@ def predict_logits(model: nn.Module, images: Tensor, precision: Precision = "fp3
 def network_for(
     model: nn.Module, images: Tensor, precision: Precision
 ) -> Callable[[Tensor], Tensor]:
-    """The model in a precision, once it is sure that it may be applied to the images.
-
-    Raises:
-        ValueError: as :func:`predict_logits` says.
-    """
+    """The model in a precision, once it is sure that it may be applied to the images."""
     if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
         raise ValueError(
             f"images is {tuple(images.shape)} {images.dtype}; expected normalised floats "

@@ -35,7 +35,7 @@ ARCHITECTURES = (
     "Unet",
     "UnetPlusPlus",
 )
-# What build_model itself decides; the rest of an architecture's arguments are decoder options.
+# Set by build_model itself; the rest of an architecture's arguments are decoder options.
 _OWN_ARGUMENTS = {
     "self",
     "encoder_name",
@@ -236,7 +236,7 @@ def _freeze_batch_norm(model: nn.Module, encoder_name: str) -> None:
     assert isinstance(encoder, nn.Module)
     if not any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules()):
         raise ValueError(f"frozen_batch_norm is set, and {encoder_name!r} has no batch norm")
-    # In place: an encoder is no batch norm itself.
+    # Changes the modules of the encoder in place.
     freeze_batch_norm_2d(encoder)  # type: ignore[no-untyped-call]
 
 

@@ -38,7 +38,7 @@ class Trunk(nn.Module):
         super().__init__()
         if output_stride not in (8, 16, 32):
             raise ValueError(f"the output stride is {output_stride}; expected 8, 16 or 32")
-        self.name = name.removeprefix(CAFFE_PREFIX)  # timm's, for whoever looks it up there
+        self.name = name.removeprefix(CAFFE_PREFIX)  # of the timm model
         self.output_stride = output_stride
         self.caffe_layout = name.startswith(CAFFE_PREFIX)
         # Models that cannot dilate do not know the argument at all.

@@ -17,19 +17,16 @@ _BLOCK = re.compile(
 _NUMBER = {"reduce": 1, "conv3x3": 2, "increase": 3}
 _ASPP = re.compile(r"(?:layer5\.conv2d_list\.|aspp\.(?:stages\.)?c)(\d+)\.(weight|bias)")
 _OTHER_CLASSIFIER = re.compile(r"fc\.(weight|bias)")  # of DeepLabV1: one convolution, no pyramid
-# What no torchvision or timm file has. Without such a mark the colours' order is anybody's guess.
+# Names that neither torchvision nor timm uses: they alone say that blue comes before red.
 _MARK = re.compile(r"((Scale|scale|base)\.)?(layer5\.|layer\d+\.block\d+\.|aspp\.)")
 
 
 @dataclass(frozen=True)
 class CaffeTensors:
-    """The tensors of a converted Caffe network, by what they are for.
+    """The tensors of a converted Caffe network under timm's names, and names that are unknown.
 
-    Args:
-        trunk: timm's names of a ResNet to tensors.
-        head: ``0.weight``, ``0.bias``, ... to tensors, one pair for each dilation; may be empty.
-        unknown: names that are neither, or that stand for the same tensor twice. A classifier of
-            DeepLabV1 (``fc``), which has no pyramid, is none of the three.
+    ``head`` has ``0.weight``, ``0.bias``, ... for each dilation and may be empty. A classifier of
+    DeepLabV1 (``fc``), which has no pyramid, is in none of the three.
     """
 
     trunk: dict[str, Tensor]
@@ -108,15 +105,7 @@ def is_efficientnet_naming(names: Sequence[str]) -> bool:
 def to_timm_names(
     tensors: Mapping[str, Tensor], blocks_per_stage: Sequence[int]
 ) -> dict[str, Tensor]:
-    """The same tensors under timm's names.
-
-    Args:
-        tensors: lukemelas' names to tensors.
-        blocks_per_stage: timm's number of blocks in each stage, in order.
-
-    Raises:
-        ValueError: a name that is not one of the scheme's, or a block beyond the last stage.
-    """
+    """Tensors of lukemelas' EfficientNet under timm's names, given its blocks in each stage."""
     places = [(stage, i) for stage, count in enumerate(blocks_per_stage) for i in range(count)]
     expanded = {
         match[1]

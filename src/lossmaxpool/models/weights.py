@@ -28,11 +28,7 @@ SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 
 def resolve_weights(weights: str) -> Path | Literal["imagenet", "none"]:
-    """The file that a ``weights`` setting names; "imagenet" and "none" stand for themselves.
-
-    Raises:
-        ValueError: no such file or package, or a package without exactly one weights file.
-    """
+    """The file that a ``weights`` setting names; "imagenet" and "none" stand for themselves."""
     if weights == "imagenet" or weights == "none":
         return weights  # type: ignore[return-value]
     if weights.startswith(PACKAGE_PREFIX):
@@ -82,18 +78,7 @@ def check_fit(
     left_out: Container[str],
     part: str,
 ) -> None:
-    """Raise unless a file has exactly the tensors of a part of a network.
-
-    Args:
-        path: of the file, for the message.
-        wanted: the part's state dict.
-        given: the file's tensors under the part's names.
-        left_out: names in the file that are known and not meant for the part.
-        part: what it is called in the message.
-
-    Raises:
-        ValueError: naming what is missing, unexpected, or of another shape.
-    """
+    """Raise unless a file has exactly the tensors of a part of a network, and known other ones."""
     missing = [name for name in wanted if name not in given and not name.endswith(COUNTER)]
     unexpected = sorted(name for name in given if name not in wanted and name not in left_out)
     misshapen = [
@@ -110,7 +95,7 @@ def check_fit(
 
 
 def complete(given: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """The tensors that a module wants; its own counters where a file is older than they are."""
+    """The tensors of a module from a file; counters that an older file lacks stay its own."""
     return {name: given.get(name, own) for name, own in module.state_dict().items()}
 
 
@@ -123,9 +108,6 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
     """Name to tensor, from a .safetensors file or a ``torch.save`` of tensors only.
 
     A file that would execute code is refused.
-
-    Raises:
-        ValueError: the file is unreadable, would execute code, or is no table of tensors.
     """
     path = Path(path)
     content: object
@@ -149,11 +131,7 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
 
 
 def load_plain(path: Path | str) -> object:
-    """What ``torch.save`` wrote, tensors and plain values only; nothing in the file is executed.
-
-    Raises:
-        ValueError: no such file, not a readable one, or one that would execute code.
-    """
+    """Read a file of ``torch.save``: tensors and plain values only; nothing in it is executed."""
     if not Path(path).is_file():
         raise ValueError(f"there is no file {path}")
     try:
@@ -212,7 +190,7 @@ def _encoder_name(name: str, wanted: Container[str]) -> str:
 
 
 def _names_of_classifier(encoder: nn.Module) -> set[str]:
-    """What timm's whole model has: its head is no part of the encoder, and no surprise either."""
+    """The names of timm's whole model: its classifier may be in a file, but not in the encoder."""
     import timm
 
     with torch.device("meta"):

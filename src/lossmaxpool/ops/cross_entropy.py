@@ -28,6 +28,7 @@ from lossmaxpool.ops.max_pool import (
     WORLD_UNDER_VMAP,
     fold,
     fold_columns,
+    holds_nan,
     runs_directly,
     solve_pools,
 )
@@ -89,7 +90,7 @@ def _forward(
     value = packed[0].to(losses.dtype, copy=True)
     # A wrong label made its pool NaN: only then is it worth looking for, and only where looking
     # does not make the host wait for a device.
-    if value.device.type == "cpu" and bool(value.isnan().any()):
+    if value.device.type == "cpu" and holds_nan(value):
         refuse_unknown_labels(target, logits.shape[1], ignore_index)
     return value, packed, losses
 

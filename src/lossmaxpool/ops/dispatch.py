@@ -11,16 +11,16 @@ from typing import Literal, cast, get_args
 from torch import Tensor
 
 from lossmaxpool.checks import check_choice
-from lossmaxpool.ops.backends import Kernels
-from lossmaxpool.ops.backends.native import support as native_support
+from lossmaxpool.ops.backends import Kernels, native
 from lossmaxpool.ops.backends.triton import support as triton_support
 
 Backend = Literal["auto", "torch", "native", "triton"]
+_WORDS = get_args(Backend)
 
 # Where the kernels are, the fastest first; imported when they are first used.
 _KERNELS = {
     "triton": "lossmaxpool.ops.backends.triton.kernels",
-    "native": "lossmaxpool.ops.backends.native.calls",
+    "native": "lossmaxpool.ops.backends.native",
     "torch": "lossmaxpool.ops.backends.torch",
 }
 _ON_CPU_TRITON_IS_A_TEST = (
@@ -101,7 +101,7 @@ def explain_backend(logits: Tensor, target: Tensor, backend: Backend = "auto") -
         >>> explain_backend(logits, target).backend
         'torch'
     """
-    check_choice("backend", backend, get_args(Backend))
+    check_choice("backend", backend, _WORDS)
     chosen = choose(logits, target, backend)
     asked = backend != "auto"
     reasons = {}
@@ -118,14 +118,14 @@ def explain_backend(logits: Tensor, target: Tensor, backend: Backend = "auto") -
 
 def check_backend(backend: str) -> None:
     """Refuse a word that is no backend, and a backend that can take no tensor on this machine."""
-    check_choice("backend", backend, get_args(Backend))
+    check_choice("backend", backend, _WORDS)
     _raise_if(backend, absence(backend))
 
 
 def absence(backend: str) -> str | None:
     """Why no tensors at all can be computed so on this machine; None: some can."""
     if backend == "native":
-        return native_support.absence()
+        return native.absence()
     if backend == "triton":
         return triton_support.absence()
     return None
@@ -146,7 +146,7 @@ def _refuses(name: str, logits: Tensor, target: Tensor, *, asked: bool) -> str |
     if target.is_floating_point():
         return "target probabilities are computed by torch's own operations"
     if name == "native":
-        return native_support.supports(logits, target, target.shape[1:])
+        return native.supports(logits, target, target.shape[1:])
     if not asked and logits.device.type == "cpu":
         return _ON_CPU_TRITON_IS_A_TEST
     return triton_support.supports(logits, target, target.shape[1:])
@@ -155,7 +155,7 @@ def _refuses(name: str, logits: Tensor, target: Tensor, *, asked: bool) -> str |
 def _refuses_losses(backend: str, losses: Tensor) -> str | None:
     """Why a backend cannot solve these losses; None: it can."""
     if backend == "native":
-        return native_support.supports_solve(losses)
+        return native.supports_solve(losses)
     if backend == "triton":
         return triton_support.supports_solve(losses)
     return None

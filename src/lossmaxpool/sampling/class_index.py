@@ -39,7 +39,7 @@ class ClassIndex:
         counts: (N, C) int64.
 
     Raises:
-        ValueError: ``counts`` is not of that kind, or there is no image or no class.
+        ValueError: ``counts`` is not such a tensor, or has no image or no class.
 
     Example:
         >>> index = ClassIndex(torch.tensor([[9, 0, 0], [5, 4, 0]]))

@@ -24,7 +24,7 @@ class DrawnCrops(Dataset[Any]):
 
     A crop that is drawn by class contains the pixel that was drawn, wherever in it. (Where the mask
     is scaled down, each of its new pixels has the class of the nearest old one: a thing that is
-    thinner than 1 / scale pixels may show its neighbours.) A crop is a pure function of its draw;
+    thinner than 1 / scale pixels may show its neighbors.) A crop is a pure function of its draw;
     the global random state is neither used nor changed.
 
     Args:

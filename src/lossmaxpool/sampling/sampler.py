@@ -27,28 +27,21 @@ class PerformanceSampler(Sampler[list[Draw]]):
     """Draws under-performing classes more often, blended with uniform draws.
 
     Each slot of a batch is filled by class with probability ``blend``: a class, the more probable
-    the lower its running IoU (:func:`class_probabilities`); an image, uniform over those that
-    hold the class; a pixel, uniform over those of the class in it (:meth:`Draw.pixel`, where the
-    mask is at hand); a crop, uniform over those that contain the pixel (:func:`random_span`).
-    Otherwise by a walk through the images in random order, and a crop anywhere.
+    the lower its running IoU (:func:`class_probabilities`); an image that holds the class; a pixel
+    of the class in it (:meth:`Draw.pixel`); a crop that contains the pixel (:func:`random_span`);
+    each uniformly. Otherwise by a walk through the images in random order, and a crop anywhere.
 
     It is the ``batch_sampler`` of a ``DataLoader`` over a data set that is addressed by draws, such
     as :class:`DrawnCrops`. Call :meth:`update` with the IoU once after every batch: a step.
-
     Iterating draws from the present step to the end of its epoch, and the next iteration goes on
     from there: no epoch repeats another. ``len(sampler)`` is the number of steps of an epoch.
 
-    A draw is a pure function of (seed, step, slot) and the probabilities, and these change at
-    fixed steps alone. Steps come in intervals of ``update_interval``; what is drawn in one is
-    decided by the IoU that was known *when the interval before it began*:
-
-    * steps 0 to 2K - 1: by none, the classes are equally likely;
-    * steps kK to (k + 1)K - 1, from k = 2 on: by the one after (k - 1)K updates.
-
-    That leaves a loader K batches to draw ahead, and whatever it does within them changes nothing:
-    the number of workers, of ranks, and where a run was resumed do not show. A loader draws
-    ``num_workers * prefetch_factor`` batches ahead, and Lightning one more; an error stops one that
-    draws further ahead, and a loop that forgets :meth:`update`.
+    A draw is a pure function of (seed, step, slot) and the probabilities, and these change every
+    K = ``update_interval`` steps alone: steps kK to (k + 1)K - 1 are decided by the IoU after
+    (k - 1)K updates, and the first 2K draw all classes equally. So a loader may draw K batches
+    ahead, and the number of workers and ranks, and the steps at which a run was resumed, change
+    nothing. (It draws ``num_workers * prefetch_factor`` ahead.) An error stops a loader that draws
+    further ahead, and a loop that forgets :meth:`update`.
 
     Args:
         index: Which images hold which class.
@@ -123,7 +116,7 @@ class PerformanceSampler(Sampler[list[Draw]]):
         self._present = index.present
         self._step = 0
         self._drawn = 0  # the end of the last epoch of which every batch was drawn
-        # What was known after j * update_interval updates, by j: the newest and the one before.
+        # By j, the IoU after j * update_interval updates: the newest and the one before.
         self._known = {0: torch.full((index.num_classes,), torch.nan, dtype=torch.float64)}
         self._absent: list[str] = []  # those still to be reported
         if blend > 0:
@@ -148,7 +141,7 @@ class PerformanceSampler(Sampler[list[Draw]]):
                 ``blend`` is 0.
 
         Raises:
-            ValueError: It is no IoU per class, or is needed and missing.
+            ValueError: It is not one IoU per class, or it is needed and missing.
         """
         done = self._step + 1
         if self.blend > 0:

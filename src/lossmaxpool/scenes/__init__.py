@@ -11,9 +11,9 @@ from PIL import Image, ImageFilter
 
 from lossmaxpool.scenes import roadside, traffic
 from lossmaxpool.scenes.ground import cast_shadows, paint_ground, paint_sky
-from lossmaxpool.scenes.houses import paint_houses
+from lossmaxpool.scenes.houses import draw_houses
 from lossmaxpool.scenes.layout import COLORS, NAMES, Object, Street, Thing, draw_scene
-from lossmaxpool.scenes.view import NEAR, Brush, Camera, Floats, Plate, draw_camera, draw_light
+from lossmaxpool.scenes.view import NEAR, Brush, Camera, Floats, draw_camera, draw_light
 
 __all__ = ["COLORS", "NAMES", "render"]
 
@@ -23,14 +23,7 @@ _DRAW: dict[Thing, Callable[[Brush], None]] = {
     "car": traffic.draw_car,
     "person": traffic.draw_person,
     "rider": traffic.draw_rider,
-    "lamp": roadside.draw_lamp,
-    "sign": roadside.draw_sign,
-    "light": roadside.draw_traffic_light,
-    "tree": roadside.draw_tree,
-    "bin": roadside.draw_bin,
-    "fence": roadside.draw_fence,
-    "hedge": roadside.draw_hedge,
-    "bollard": roadside.draw_bollard,
+    **roadside.DRAW,
 }
 
 
@@ -52,14 +45,13 @@ def render(
     """
     camera = draw_camera(rng, height * _SUPERSAMPLING, width * _SUPERSAMPLING)
     light, scene = draw_light(rng), draw_scene(rng)
-    size = (camera.height, camera.width)
-    pixels = np.empty((3, *size), dtype=np.float32)
-    plate = Plate(pixels, np.full(size, Street.SKY, dtype=np.uint8), camera, light)
-    paint_sky(plate, scene.seed)
+    pixels = np.empty((3, camera.height, camera.width), dtype=np.float32)
+    ids = np.full(pixels.shape[1:], Street.SKY, dtype=np.uint8)
+    paint_sky(pixels, camera, light, scene.seed)
     shadow = cast_shadows(camera, scene, light)
-    paint_ground(plate, scene, shadow)
-    paint_houses(plate, scene)
-    brush = Brush(plate)
+    paint_ground(pixels, ids, camera, scene, light, shadow)
+    brush = Brush(pixels, ids, camera, light)
+    draw_houses(brush, scene)
     for thing in scene.objects:
         if thing.z > NEAR or thing.length:
             brush.take(thing, _shadow_on(thing, camera, shadow))

@@ -8,12 +8,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from lossmaxpool.scenes.layout import Scene, Street
-from lossmaxpool.scenes.view import NEAR, Camera, Floats, Light, Plate, centers, channels, sample
+from lossmaxpool.scenes.view import NEAR, Camera, Floats, Ids, Light, centers, channels, sample
 
 
-def paint_sky(plate: Plate, seed: int) -> None:
+def paint_sky(pixels: Floats, camera: Camera, light: Light, seed: int) -> None:
     """Fills the rows above the horizon: a gradient, a glow around the sun, clouds from a seed."""
-    camera, light = plate.camera, plate.light
     # The sky is smooth: half the resolution shows it all.
     rows = int(camera.horizon) // 2 + 2
     height = np.linspace(1, 0, rows)[:, None]
@@ -38,7 +37,7 @@ def paint_sky(plate: Plate, seed: int) -> None:
         above = lines - (camera.horizon - camera.focal * up / forward)
         far = np.sqrt(aside * aside + above * above) / camera.width
         sky += np.exp(far.astype(np.float64) * -5).astype(np.float32) * 70 * channels(light.sun)
-    plate.pixels[:, : 2 * rows] = sky.repeat(2, axis=1).repeat(2, axis=2)
+    pixels[:, : 2 * rows] = sky.repeat(2, axis=1).repeat(2, axis=2)
 
 
 # Half the width of an object's shadow; 0.22 for others.
@@ -98,15 +97,10 @@ def _phase(x: Floats, period: float) -> Floats:
 _STREETS = np.array([Street.ROAD, Street.SIDEWALK, Street.VEGETATION, Street.SIDEWALK], np.uint8)
 
 
-def paint_ground(plate: Plate, scene: Scene, shadow: Floats) -> None:
-    """Fills the rows below the horizon: road with its marks, sidewalks, lawn.
-
-    Args:
-        plate: Written.
-        scene: Where the road runs.
-        shadow: (H, W) float32, 0 in the sun and 1 in shadow.
-    """
-    camera, light = plate.camera, plate.light
+def paint_ground(
+    pixels: Floats, ids: Ids, camera: Camera, scene: Scene, light: Light, shadow: Floats
+) -> None:
+    """Fills the rows below the horizon: road with its marks, sidewalks, lawn, under a shadow."""
     first = int(camera.horizon) + 1
     rows, columns = centers(first, camera.height)[:, None], centers(0, camera.width)[None, :]
     z = camera.focal * camera.altitude / (rows - camera.horizon)
@@ -127,7 +121,7 @@ def paint_ground(plate: Plate, scene: Scene, shadow: Floats) -> None:
     material = np.where(is_road, 0, 1).astype(np.uint8)
     material[is_lawn] = 2
     material[~is_road & (outside < 0.22)] = 3
-    plate.ids[first:] = np.take(_STREETS, material)
+    ids[first:] = np.take(_STREETS, material)
     rng = np.random.default_rng(scene.seed)
     gray, warm = rng.uniform(78, 112), rng.uniform(-4, 6)
     slab = rng.uniform(140, 180)
@@ -170,4 +164,4 @@ def paint_ground(plate: Plate, scene: Scene, shadow: Floats) -> None:
 
     sunlit, shaded = light.on((0, 1, 0)), light.on((0, 1, 0), shadow=1.0)
     colors *= sunlit + shadow[first:] * (shaded - sunlit)
-    plate.pixels[:, first:] = light.haze_over(colors, z)
+    pixels[:, first:] = light.haze_over(colors, z)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import ceil, copysign
+from itertools import pairwise
+from math import copysign
 from random import Random
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lossmaxpool.scenes.layout import FAR, Building, Scene, Street, pick
-from lossmaxpool.scenes.view import NEAR, Camera, Floats, Light, Plate, centers, channels, sample
+from lossmaxpool.scenes.view import NEAR, RGB, Brush, Floats, Light, centers, channels, dim, sample
 
 _WALLS = (
     (196, 178, 150), (214, 200, 172), (178, 140, 112), (160, 96, 76), (186, 186, 184),
@@ -29,8 +30,7 @@ _STEP = 0.03
 """Up a wall, materials are told apart to this many meters."""
 
 
-@dataclass(frozen=True)
-class _Style:
+class _Style(NamedTuple):
     """The look of one house."""
 
     albedo: Floats  # (9, 3)
@@ -53,17 +53,13 @@ def _draw_style(seed: int, low: bool, light: Light) -> _Style:
     albedo = np.array([
         wall, glass, frame, base, (46, 50, 56) if shop else glass,
         pick(rng, _SIGNS) if shop else base, pick(rng, _ROOFS), wall * 0.45, (250, 208, 130),
-    ])  # fmt: skip
-    return _Style(
-        albedo=albedo.astype(np.float32),
-        bay=rng.uniform(2.0, 3.2),
-        storey=rng.uniform(2.9, 3.4),
-        base=rng.uniform(3.4, 4.2) if not low else 0.5,
-        window=(rng.uniform(0.36, 0.62), rng.uniform(0.45, 0.62)),
-        pitched=low or rng.random() < 0.35,
-        offset=rng.randrange(256),
-        lit=rng.uniform(0.15, 0.5) if light.lamps else 0.0,
-    )
+    ], np.float32)  # fmt: skip
+    bay, storey = rng.uniform(2.0, 3.2), rng.uniform(2.9, 3.4)
+    base_height = rng.uniform(3.4, 4.2) if not low else 0.5
+    window = (rng.uniform(0.36, 0.62), rng.uniform(0.45, 0.62))
+    pitched, offset = low or rng.random() < 0.35, rng.randrange(256)
+    lit = rng.uniform(0.15, 0.5) if light.lamps else 0.0
+    return _Style(albedo, bay, storey, base_height, window, pitched, offset, lit)
 
 
 def _materials(
@@ -71,14 +67,8 @@ def _materials(
 ) -> NDArray[np.intp]:
     """Which material is seen at each place of a wall: (rows, columns).
 
-    A wall is a table: what lies where across a bay, times what lies where up the wall.
-
-    Args:
-        style: Of the house.
-        along: Meters along the wall, (1, columns).
-        y: Meters above the ground, (rows, columns).
-        length: Of the wall.
-        height: Of the wall.
+    A wall is a table: what lies where across a bay, times what lies where up the wall. Its pixels
+    are at ``along`` (1, columns) and ``y`` (rows, columns), in meters.
     """
     wide, tall = style.window
     a = along * (max(1, round(length / style.bay)) / length)
@@ -117,11 +107,10 @@ def _materials(
 
 
 def _wall(
-    style: _Style, light: Light, normal: tuple[float, float, float], along: Floats, y: Floats,
-    size: tuple[float, float], z: Floats | float,
-) -> Floats:  # fmt: skip
-    """Colors of a wall of some length and height: (3, rows, columns)."""
-    material = _materials(style, along, y, *size)
+    style: _Style, light: Light, normal: RGB, along: Floats, y: Floats, length: float, height: float
+) -> Floats:
+    """Colors of a wall before haze: (3, rows, columns)."""
+    material = _materials(style, along, y, length, height)
     gains = np.repeat(light.on(normal)[:, 0], 9, axis=1)
     # Glass mirrors the sky rather than the sun; a lit window shines by itself.
     gains[:, _GLASS] = gains[:, _SHOP] = channels(light.ambient)[:, 0, 0] * 1.1
@@ -133,101 +122,64 @@ def _wall(
     tone += 1
     colors: Floats = np.take(style.albedo.T * gains, material, axis=1)
     colors *= tone
-    return light.haze_over(colors, z)
+    return colors
 
 
 def _clamp(value: int, limit: int) -> int:
     return min(max(value, 0), limit)
 
 
-def _front_columns(camera: Camera, house: Building) -> tuple[int, int]:
-    """The columns of the picture, from first to before last, in which a house's front is seen."""
-    ends = sorted(camera.project(house.x, 0, z)[0] for z in (house.z1, house.z2))
-    first, last = (_clamp(ceil(end - 0.5), camera.width) for end in ends)
-    return first, last
+def _side_wall(b: Brush, house: Building, style: _Style) -> None:
+    """The front along the street."""
+    seen = b.camera.curtain(house.x, house.z1, house.z2, house.height)
+    if seen is not None:
+        first, top, z, y = seen
+        normal, length = (-copysign(1, house.x), 0.0, 0.0), house.z2 - house.z1
+        colors = _wall(style, b.light, normal, z - house.z1, y, length, house.height)
+        inside = (y >= 0) & (y <= house.height)
+        b.paste(first, top, b.light.haze_over(colors, z), inside, Street.BUILDING)
 
 
-def _side_wall(plate: Plate, house: Building, style: _Style) -> None:
-    """The front along the street; every column of it has one distance."""
-    camera = plate.camera
-    first, last = _front_columns(camera, house)
-    if first >= last:
-        return
-    z = (camera.focal * house.x / (centers(first, last) - camera.vanishing))[None, :]
-    meters = z / camera.focal
-    top = int(max(0, (camera.horizon - (house.height - camera.altitude) / meters).min()))
-    bottom = int(min(camera.height, (camera.horizon + camera.altitude / meters).max() + 1))
-    y = camera.altitude - (centers(top, bottom)[:, None] - camera.horizon) * meters
-    normal, size = (-copysign(1, house.x), 0.0, 0.0), (house.z2 - house.z1, house.height)
-    colors = _wall(style, plate.light, normal, z - house.z1, y, size, z)
-    plate.put(top, first, colors, Street.BUILDING, (y >= 0) & (y <= house.height))
-
-
-def _front_wall(plate: Plate, x1: float, x2: float, z: float, height: float, style: _Style) -> None:
+def _front_wall(b: Brush, x1: float, x2: float, z: float, height: float, style: _Style) -> None:
     """A wall that faces the camera, from x1 to x2 at one distance."""
-    camera = plate.camera
+    camera = b.camera
     left, top = camera.project(x1, height, z)
     right, bottom = camera.project(x2, 0, z)
     first, last = (_clamp(round(u), camera.width) for u in (left, right))
     above, below = (_clamp(round(v), camera.height) for v in (top, bottom))
     if first >= last or above >= below or z <= NEAR:
         return
-    scale = camera.scale(z)
-    along = ((centers(first, last) - left) / scale)[None, :]
-    y = np.broadcast_to(
-        ((bottom - centers(above, below)) / scale)[:, None], (below - above, last - first)
-    )
-    colors = _wall(style, plate.light, (0, 0, -1), along, y, (x2 - x1, height), z)
-    plate.put(above, first, colors, Street.BUILDING)
+    along = ((centers(first, last) - left) / camera.scale(z))[None, :]
+    y = ((bottom - centers(above, below)) / camera.scale(z))[:, None]
+    colors = _wall(style, b.light, (0, 0, -1), along, y, x2 - x1, height)
+    everywhere = np.ones(colors.shape[1:], dtype=bool)
+    b.paste(first, above, b.light.haze_over(colors, z), everywhere, Street.BUILDING)
 
 
-def _roof(plate: Plate, house: Building, style: _Style) -> None:
-    """The slope of a roof above a front, column by column."""
-    camera, light, side = plate.camera, plate.light, copysign(1, house.x)
-    first, last = _front_columns(camera, house)
-    if first >= last:
+def _roof(b: Brush, house: Building, style: _Style) -> None:
+    """The slope of a pitched roof along the street, and the gable under its near end."""
+    x, height, side = house.x, house.height, copysign(1, house.x)
+    z1, z2 = max(house.z1, NEAR), house.z2
+    if z2 <= NEAR:
         return
-    columns = centers(first, last)
-    z_front = camera.focal * house.x / (columns - camera.vanishing)
-    z_ridge = camera.focal * (house.x + side * 3.5) / (columns - camera.vanishing)
-    eaves = camera.horizon - camera.focal * (house.height - camera.altitude) / z_front
-    ridge = camera.horizon - camera.focal * (house.height + 2.6 - camera.altitude) / z_ridge
-    # The ridge ends where the house does; beyond it the gable cuts the slope off.
-    run = np.clip((house.z2 - z_front) / np.maximum(z_ridge - z_front, 1e-3), 0, 1)
-    ridge = eaves + (ridge - eaves) * run
-    top, bottom = int(max(0, ridge.min())), int(min(camera.height, eaves.max() + 1))
-    if top >= bottom:
-        return
-    rows = centers(top, bottom)[:, None]
-    tiles = 0.92 + 0.1 * sample(0.5, rows * 3, (z_front * 20)[None, :])
-    colors = channels(style.albedo[_ROOF]) * light.on((-side * 0.6, 0.8, 0)) * tiles
-    inside = (rows >= ridge) & (rows <= eaves)
-    plate.put(top, first, light.haze_over(colors, z_front), Street.BUILDING, inside)
+    walls, tiles = style.albedo[_WALL].tolist(), style.albedo[_ROOF].tolist()
+    if house.z1 > NEAR:
+        gable = ((x, height, z1), (x + 3.5 * side, height + 2.6, z1), (x + 7 * side, height, z1))
+        color = b.light.paint(walls, z1, b.light.facing((0, 0, -1)), 0)
+        b.polygon(b.camera.outline(gable), color, Street.BUILDING)
+    facing = b.light.facing((-side * 0.6, 0.8, 0))
+    rows = [
+        b.camera.outline((x + 3.5 * side * up, height + 2.6 * up, z) for z in (z1, z2))
+        for up in (0, 0.25, 0.5, 0.75, 1)
+    ]
+    for k, (low, high) in enumerate(pairwise(rows)):
+        color = b.light.paint(dim(tiles, 0.96 + 0.08 * (k % 2)), (2 * z1 + z2) / 3, facing, 0)
+        b.polygon((*low, *reversed(high)), color, Street.BUILDING)
 
 
-def _gable(plate: Plate, house: Building, style: _Style) -> None:
-    """The triangle of a wall under a pitched roof."""
-    if house.z1 <= NEAR:
-        return
-    camera, light = plate.camera, plate.light
-    near, eaves = camera.project(house.x, house.height, house.z1)
-    far, _ = camera.project(house.x + copysign(7, house.x), house.height, house.z1)
-    _, peak = camera.project(house.x, house.height + 2.6, house.z1)
-    left, right = sorted((near, far))
-    first, last = (_clamp(round(u), camera.width) for u in (left, right))
-    top, bottom = (_clamp(round(v), camera.height) for v in (peak, eaves))
-    if first >= last or top >= bottom:
-        return
-    columns, rows = centers(first, last)[None, :], centers(top, bottom)[:, None]
-    half = (right - left) / 2
-    inside = np.abs(columns - left - half) / half < (rows - peak) / (eaves - peak)
-    color = light.haze_over(channels(style.albedo[_WALL]) * light.on((0, 0, -1)), house.z1)
-    plate.put(top, first, np.broadcast_to(color, (3, *inside.shape)), Street.BUILDING, inside)
-
-
-def _treeline(plate: Plate, seed: int) -> None:
+def _treeline(b: Brush, seed: int) -> None:
     """A wood at the end of the street."""
-    camera, light = plate.camera, plate.light
+    camera, light = b.camera, b.light
     columns = np.arange(camera.width, dtype=np.float32)
     still = np.zeros(1, dtype=np.float32) + seed % 256
     bumps = sample(1.7, still, columns * 0.6) + 0.12 * sample(0.9, still, columns * 1.5)
@@ -237,27 +189,26 @@ def _treeline(plate: Plate, seed: int) -> None:
     rows = np.arange(top, bottom, dtype=np.float32)[:, None]
     tone = 0.85 + 0.22 * sample(0.9, rows * 1.3, columns[None, :] * 1.3)
     colors = channels((74, 100, 52)) * light.on((0, 0.6, -0.6)) * tone
-    plate.put(top, 0, light.haze_over(colors, FAR), Street.VEGETATION, rows > crest)
+    b.paste(0, top, light.haze_over(colors, FAR), rows > crest, Street.VEGETATION)
 
 
-def paint_houses(plate: Plate, scene: Scene) -> None:
+def draw_houses(b: Brush, scene: Scene) -> None:
     """Draws what closes the street, then every house from far to near."""
     if scene.end == "houses":
         rng = Random(scene.seed + 1)
         x = -60.0
         while x < 60:
             width, height = rng.uniform(12, 24), rng.uniform(7, 16)
-            style = _draw_style(scene.seed + int(x), False, plate.light)
-            _front_wall(plate, x, x + width, FAR + 5, height, style)
+            style = _draw_style(scene.seed + int(x), False, b.light)
+            _front_wall(b, x, x + width, FAR + 5, height, style)
             x += width
     else:
-        _treeline(plate, scene.seed)
+        _treeline(b, scene.seed)
     for house in scene.buildings:
-        style = _draw_style(house.seed, house.height < 7.5, plate.light)
-        x1, x2 = sorted((house.x, house.x + copysign(9, house.x)))
+        style = _draw_style(house.seed, house.height < 7.5, b.light)
         if not house.abuts:
-            _front_wall(plate, x1, x2, house.z1, house.height, style)
+            x1, x2 = sorted((house.x, house.x + copysign(9, house.x)))
+            _front_wall(b, x1, x2, house.z1, house.height, style)
         if style.pitched:
-            _gable(plate, house, style)
-            _roof(plate, house, style)
-        _side_wall(plate, house, style)
+            _roof(b, house, style)
+        _side_wall(b, house, style)

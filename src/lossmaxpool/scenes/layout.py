@@ -1,4 +1,4 @@
-"""What stands where: a street as plain data, before anything is drawn. Lengths are in meters."""
+"""A street as plain data: where everything is, before it is drawn. Lengths are in meters."""
 
 from __future__ import annotations
 
@@ -20,25 +20,13 @@ FAR = 80.0
 """Distance at which the street ends."""
 
 
-class Street(IntEnum):
-    """Class ids of the street scenes, with names and colors as Cityscapes has them."""
-
-    ROAD = 0
-    SIDEWALK = 1
-    BUILDING = 2
-    FENCE = 3
-    POLE = 4
-    TRAFFIC_LIGHT = 5
-    TRAFFIC_SIGN = 6
-    VEGETATION = 7
-    SKY = 8
-    PERSON = 9
-    RIDER = 10
-    CAR = 11
-    VOID = 255
-
-
-NAMES = tuple(s.name.lower().replace("_", " ") for s in Street if s is not Street.VOID)
+# fmt: off
+Street = IntEnum("Street", "ROAD SIDEWALK BUILDING FENCE POLE TRAFFIC_LIGHT TRAFFIC_SIGN "
+                           "VEGETATION SKY PERSON RIDER CAR", start=0)
+"""Class ids of the street scenes, with names and colors as Cityscapes has them."""
+# fmt: on
+VOID = 255
+NAMES = tuple(street.name.lower().replace("_", " ") for street in Street)
 COLORS = (
     (128, 64, 128), (244, 35, 232), (70, 70, 70), (190, 153, 153), (153, 153, 153), (250, 170, 30),
     (220, 220, 0), (107, 142, 35), (70, 130, 180), (220, 20, 60), (255, 0, 0), (0, 0, 142),
@@ -81,7 +69,7 @@ class Scene:
     kinds: tuple[Kind, Kind]  # what lies to the left and to the right
     junction: tuple[float, float] | None  # start and end of a crossing street
     zebra: bool  # whether a zebra crossing lies before the junction
-    end: Literal["houses", "trees"]  # what closes the view
+    end: str  # what closes the view: houses or trees
     seed: int  # of the ground's texture
     buildings: tuple[Building, ...] = ()  # far to near
     objects: tuple[Object, ...] = ()  # in the order in which they are drawn
@@ -113,42 +101,26 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     right = rng.uniform(2.0, 4.6)
     left = right - rng.uniform(7.5, 12.0)
     sidewalk = (rng.uniform(1.8, 4.0), rng.uniform(1.8, 4.0))
-    kinds: tuple[Kind, Kind] = (
-        pick(rng, ("city", "city", "suburb", "park")),
-        pick(rng, ("city", "city", "suburb", "suburb", "park")),
-    )
+    kind_left: Kind = pick(rng, ("city", "city", "suburb", "park"))
+    kind_right: Kind = pick(rng, ("city", "city", "suburb", "suburb", "park"))
     junction = None
     if rng.random() < 0.5:
         start = rng.uniform(16, 40)
         junction = (start, start + rng.uniform(6, 9))
-    scene = Scene(
-        road=(left, right),
-        lanes=(-1.8, -5.2)[: 1 + (left < -7)],
-        sidewalk=sidewalk,
-        kinds=kinds,
-        junction=junction,
-        zebra=junction is not None and rng.random() < 0.6,
-        end=pick(rng, ("houses", "trees")),
-        seed=_seed(rng),
-    )
+    lanes, kinds = (-1.8, -5.2)[: 1 + (left < -7)], (kind_left, kind_right)
+    zebra = junction is not None and rng.random() < 0.6
+    end, seed = pick(rng, ("houses", "trees")), _seed(rng)
+    scene = Scene((left, right), lanes, sidewalk, kinds, junction, zebra, end, seed)
     buildings = [b for side in (0, 1) for b in _houses(rng, scene, side)]
     objects = [o for side in (0, 1) for o in _side(rng, scene, side)] + list(_traffic(rng, scene))
-    return replace(
-        scene,
-        buildings=tuple(sorted(buildings, key=lambda b: -b.z1)),
-        objects=tuple(sorted(objects, key=lambda o: (o.layer, -o.z))),
-    )
-
-
-def _edges(scene: Scene, side: int) -> tuple[int, float, float]:
-    """Sign of a side, its road edge and the outer edge of its sidewalk."""
-    sign, edge = (-1, 1)[side], scene.road[side]
-    return sign, edge, edge + sign * scene.sidewalk[side]
+    buildings.sort(key=lambda b: -b.z1)
+    objects.sort(key=lambda o: (o.layer, -o.z))
+    return replace(scene, buildings=tuple(buildings), objects=tuple(objects))
 
 
 def _houses(rng: np.random.Generator, scene: Scene, side: int) -> Iterator[Building]:
-    kind = scene.kinds[side]
-    sign, _, outer = _edges(scene, side)
+    kind, sign = scene.kinds[side], (-1, 1)[side]
+    outer = scene.road[side] + sign * scene.sidewalk[side]
     if kind == "park":
         return
     z, storey, floors = rng.uniform(-6, 2), rng.uniform(2.8, 3.4), rng.integers(3, 6)
@@ -177,9 +149,9 @@ def _houses(rng: np.random.Generator, scene: Scene, side: int) -> Iterator[Build
 
 def _side(rng: np.random.Generator, scene: Scene, side: int) -> Iterator[Object]:
     """Everything on one sidewalk and behind it."""
-    kind = scene.kinds[side]
-    sign, edge, outer = _edges(scene, side)
-    walk, kerb = abs(outer - edge), edge + sign * 0.45
+    kind, sign = scene.kinds[side], (-1, 1)[side]
+    edge, walk = scene.road[side], scene.sidewalk[side]
+    kerb, outer = edge + sign * 0.45, edge + sign * walk
 
     def put(
         thing: Thing, x: float, z: float, height: float, length: float = 0.0, layer: int = _WALK

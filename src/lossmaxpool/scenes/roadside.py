@@ -1,18 +1,19 @@
-"""What stands along the street: posts, signs, lights, fences, bins, trees and hedges."""
+"""Everything along the street: posts, signs, lights, fences, bins, trees and hedges."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from math import cos, pi, sin
 
 import numpy as np
 from PIL import Image
 
-from lossmaxpool.scenes.layout import Street, pick
-from lossmaxpool.scenes.view import NEAR, RGB, Brush, Color, Point, centers, channels, dim, sample
+from lossmaxpool.scenes.layout import VOID, Street, Thing, pick
+from lossmaxpool.scenes.view import NEAR, RGB, Brush, Color, Point, channels, dim, sample
 
 _METAL: tuple[RGB, ...] = ((186, 190, 192), (52, 58, 58), (206, 208, 208), (40, 50, 46))
-"""Galvanized or painted dark: a post stands out from the houses behind it."""
+"""Galvanized or painted dark: so that a post contrasts with the houses behind it."""
 
 
 def _post(b: Brush, width: float, height: float, color: Color) -> None:
@@ -56,7 +57,7 @@ def draw_sign(b: Brush) -> None:
         return [(x + size * r * sin(a), y - size * r * cos(a)) for a in angles]
 
     def box(x1: float, y1: float, x2: float, y2: float, color: Color,
-            street: Street | None = None) -> None:  # fmt: skip
+            street: int | None = None) -> None:  # fmt: skip
         b.box(x + x1 * r, y + y1 * r, x + x2 * r, y + y2 * r, color, street)
 
     if kind in ("limit", "no entry"):
@@ -152,8 +153,8 @@ def draw_bin(b: Brush) -> None:
     half, height = b.rng.uniform(0.22, 0.34) * b.scale, b.rng.uniform(0.8, 1.25) * b.scale
     color, dark = b.paint(base), b.paint(dim(base, 0.6))
     x, top = b.x, b.ground - height
-    b.box(x - half, top, x + half, b.ground, color, Street.VOID)
-    b.box(x - half * 1.1, top, x + half * 1.1, top + 0.15 * height, dark, Street.VOID)
+    b.box(x - half, top, x + half, b.ground, color, VOID)
+    b.box(x - half * 1.1, top, x + half * 1.1, top + 0.15 * height, dark, VOID)
     b.box(x - half * 0.5, top + 0.4 * height, x + half * 0.5, top + 0.65 * height, dark)
 
 
@@ -167,12 +168,7 @@ _LEAVES: tuple[RGB, ...] = (
 
 @cache
 def _crown(kind: int, from_right: bool) -> Image.Image:
-    """A crown of leaves, three maps in one picture: shape, tone, and tone times sunlight (x 200).
-
-    Args:
-        kind: One of a few shapes.
-        from_right: The side that the sun shines on.
-    """
+    """A crown of leaves, as one picture of shape, tone, and tone times sunlight (x 200)."""
     u = np.linspace(-1.5, 1.5, _CROWN, dtype=np.float32)[None, :]
     v = np.linspace(-1.4, 1.4, _CROWN, dtype=np.float32)[:, None]
     clumps = sample(1.3, v * 26 + 64 + 37 * kind, u * 26 + 64 + 91 * kind)
@@ -218,26 +214,20 @@ def draw_tree(b: Brush) -> None:
 
 def draw_hedge(b: Brush) -> None:
     """Draws a clipped hedge along the street."""
-    hedge, camera, light = b.thing, b.camera, b.light
-    ends = (hedge.z, hedge.z + hedge.length)
-    edges = sorted(camera.project(hedge.x, 0, z)[0] for z in ends)
-    first, last = (int(min(max(u, 0), camera.width)) for u in edges)
-    if first >= last:
-        return
-    z = camera.focal * hedge.x / (centers(first, last) - camera.vanishing)
-    scale = camera.focal / z
-    seed = hedge.seed % 256
-    bumps = sample(1.0, np.full_like(z, seed), z * 12)
-    crest = camera.horizon + scale * (camera.altitude - hedge.height * (1 + 0.06 * bumps))
-    foot = camera.horizon + scale * camera.altitude
-    top, bottom = int(max(0, crest.min())), int(min(camera.height, foot.max() + 1))
-    if top >= bottom:
-        return
-    rows = centers(top, bottom)[:, None]
-    y = camera.altitude - (rows - camera.horizon) / scale
-    leaves = sample(0.6, y * 26 + seed, (z * 22)[None, :])
-    tone = 0.72 + 0.18 * leaves + 0.28 * np.clip(y / hedge.height, 0, 1)
-    normal = (-1.0 if hedge.x > 0 else 1.0, 0.0, 0.0)
-    color = channels((78, 106, 50)) * light.on(normal, b.shadow) * tone
-    shape = (rows >= crest) & (rows <= foot)
-    b.paste(first, top, light.haze_over(color, z), shape, Street.VEGETATION)
+    hedge, seed = b.thing, b.thing.seed % 256
+    seen = b.camera.curtain(hedge.x, hedge.z, hedge.z + hedge.length, 1.2 * hedge.height)
+    if seen is not None:
+        first, top, z, y = seen
+        bumps = 0.06 * sample(1.0, np.full_like(z, seed), z * 12)
+        tone = 0.72 + 0.18 * sample(0.6, y * 26 + seed, z * 22)
+        tone += 0.28 * np.clip(y / hedge.height, 0, 1)
+        light = b.light.on((-1.0 if hedge.x > 0 else 1.0, 0.0, 0.0), b.shadow)
+        color = b.light.haze_over(channels((78, 106, 50)) * light * tone, z)
+        inside = (y >= 0) & (y <= hedge.height * (1 + bumps))
+        b.paste(first, top, color, inside, Street.VEGETATION)
+
+
+DRAW: dict[Thing, Callable[[Brush], None]] = {
+    "lamp": draw_lamp, "bollard": draw_bollard, "sign": draw_sign, "light": draw_traffic_light,
+    "fence": draw_fence, "bin": draw_bin, "tree": draw_tree, "hedge": draw_hedge,
+}  # fmt: skip

@@ -51,7 +51,7 @@ def draw_car(b: Brush) -> None:
         return b.camera.project(car.x + across * half, y, car.z + along)
 
     def panel(points: list[tuple[float, float, float]], color: tuple[int, int, int],
-              street: Street | None = Street.CAR) -> None:  # fmt: skip
+              street: int | None = Street.CAR) -> None:  # fmt: skip
         b.polygon([at(*point) for point in points], color, street)
 
     # fmt: off

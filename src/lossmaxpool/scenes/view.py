@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from math import cos, exp, radians, sin
+from math import ceil, cos, exp, radians, sin
 from random import Random
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lossmaxpool.scenes.layout import Object, Street
+from lossmaxpool.scenes.layout import Object
 
 Floats = NDArray[np.floating[Any]]
 """Pictures are float32 and planar, (3, H, W): NumPy is slow along a last axis of three."""
@@ -36,8 +36,7 @@ TILE = 256
 def tile(roughness: float) -> Floats:
     """Texture that repeats without a seam, (256, 256) float32 of mean 0 and standard deviation 1.
 
-    Args:
-        roughness: Exponent a of its 1/f^a spectrum: 0 is white, 2 is like clouds.
+    Its spectrum is 1/f^roughness: 0 is white, 2 is like clouds.
     """
     rng = np.random.default_rng(int(1000 * roughness))
     frequency = np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None, :])
@@ -50,8 +49,7 @@ def tile(roughness: float) -> Floats:
 
 def sample(roughness: float, y: Floats, x: Floats) -> Floats:
     """The texture at any coordinates, which broadcast against each other."""
-    rows = y.astype(np.int32) & (TILE - 1)
-    columns = x.astype(np.int32) & (TILE - 1)
+    rows, columns = (place.astype(np.int32) & (TILE - 1) for place in (y, x))
     values: Floats = np.take(tile(roughness).ravel(), rows * TILE + columns)
     return values
 
@@ -85,7 +83,7 @@ class Camera:
 
     def project(self, x: float, y: float, z: float) -> Point:
         """Column and row of a point."""
-        scale = self.scale(z)
+        scale = self.focal / (z if z > NEAR else NEAR)
         return self.vanishing + scale * x, self.horizon + scale * (self.altitude - y)
 
     def outline(self, points: Iterable[tuple[float, float, float]]) -> list[Point]:
@@ -96,17 +94,32 @@ class Camera:
         """Pixels per meter at a distance."""
         return self.focal / (z if z > NEAR else NEAR)
 
+    def curtain(
+        self, x: float, z1: float, z2: float, height: float
+    ) -> tuple[int, int, Floats, Floats] | None:
+        """The part of the picture in which an upright plane along the street is seen, or None.
+
+        Returns:
+            Its first column and row, the distance of its columns (1, w), and the height above the
+            ground of its pixels (h, w).
+        """
+        ends = sorted(self.project(x, 0, z)[0] for z in (z1, z2))
+        first, last = (min(max(ceil(end - 0.5), 0), self.width) for end in ends)
+        if first >= last:
+            return None
+        z = (self.focal * x / (centers(first, last) - self.vanishing))[None, :]
+        meters = z / self.focal
+        top = int(max(0, (self.horizon - (height - self.altitude) / meters).min()))
+        bottom = int(min(self.height, (self.horizon + self.altitude / meters).max() + 1))
+        y = self.altitude - (centers(top, bottom)[:, None] - self.horizon) * meters
+        return (first, top, z, y) if bottom > top else None
+
 
 def draw_camera(rng: np.random.Generator, height: int, width: int) -> Camera:
     """A camera on a car or held by a pedestrian, turned a little."""
-    return Camera(
-        height=height,
-        width=width,
-        focal=width * rng.uniform(0.78, 1.0),
-        vanishing=width * rng.uniform(0.34, 0.66),
-        horizon=height * rng.uniform(0.45, 0.57),
-        altitude=rng.uniform(1.35, 2.0),
-    )
+    focal, vanishing = width * rng.uniform(0.78, 1.0), width * rng.uniform(0.34, 0.66)
+    horizon, altitude = height * rng.uniform(0.45, 0.57), rng.uniform(1.35, 2.0)
+    return Camera(height, width, focal, vanishing, horizon, altitude)
 
 
 @dataclass(frozen=True)
@@ -124,10 +137,13 @@ class Light:
     lamps: bool = False  # whether windows and lamps are lit
     direction: RGB = (0.0, 1.0, 0.0)  # unit vector towards the sun: right, up, forward
 
+    def facing(self, normal: RGB) -> float:
+        """The cosine between a unit normal and the sun, or 0 where it does not shine."""
+        return max(0.0, sum(n * d for n, d in zip(normal, self.direction, strict=True)))
+
     def on(self, normal: RGB, shadow: float = 0.0) -> Floats:
         """Light on a surface with a unit normal: (3, 1, 1) factors of its albedo."""
-        facing = sum(n * d for n, d in zip(normal, self.direction, strict=True))
-        share = max(0.0, facing) * (1 - shadow)
+        share = self.facing(normal) * (1 - shadow)
         return channels([a + s * share for a, s in zip(self.ambient, self.sun, strict=True)])
 
     def clear(self, distance: Floats | float) -> Floats:
@@ -143,20 +159,15 @@ class Light:
         return colors
 
     def paint(self, albedo: RGB, distance: float, facing: float, shadow: float) -> Color:
-        """The color of a small surface.
-
-        Args:
-            albedo: 0..255.
-            distance: In meters.
-            facing: Cosine between its normal and the sun, where it is sunlit.
-            shadow: 0 in the sun, 1 in full shadow.
-        """
+        """The color of a small surface."""
         clear, share = exp(-self.density * distance), facing * (1 - shadow)
-        red, green, blue = (
-            min(255, int(clear * a * (ambient + sun * share) + (1 - clear) * haze))
-            for a, ambient, sun, haze in zip(albedo, self.ambient, self.sun, self.haze, strict=True)
+        (r, g, b), (ar, ag, ab), (sr, sg, sb) = albedo, self.ambient, self.sun
+        hr, hg, hb = self.haze
+        return (
+            min(255, int(clear * r * (ar + sr * share) + (1 - clear) * hr)),
+            min(255, int(clear * g * (ag + sg * share) + (1 - clear) * hg)),
+            min(255, int(clear * b * (ab + sb * share) + (1 - clear) * hb)),
         )
-        return red, green, blue
 
 
 # fmt: off
@@ -179,42 +190,14 @@ def draw_light(rng: np.random.Generator) -> Light:
     kind = _KINDS[int(rng.random() * len(_KINDS))]
     azimuth = radians(rng.uniform(0, 360))
     up = radians(kind.elevation * rng.uniform(0.8, 1.2))
-    return replace(
-        kind,
-        direction=(sin(azimuth) * cos(up), sin(up), cos(azimuth) * cos(up)),
-        density=kind.density * rng.uniform(0.6, 1.5),
-        clouds=kind.clouds * rng.uniform(0.5, 1.1),
-    )
-
-
-@dataclass(frozen=True)
-class Plate:
-    """A picture and its mask while they are shaded pixel by pixel."""
-
-    pixels: Floats  # (3, H, W) of 0..255
-    ids: Ids  # (H, W)
-    camera: Camera
-    light: Light
-
-    def put(
-        self,
-        top: int,
-        left: int,
-        colors: Floats,
-        street: Street,
-        inside: NDArray[np.bool_] | None = None,
-    ) -> None:
-        """Colors (3, h, w) and their class, where a shape (h, w) is true."""
-        height, width = colors.shape[1:]
-        window = (slice(top, top + height), slice(left, left + width))
-        where: Any = True if inside is None else inside
-        np.copyto(self.pixels[:, window[0], window[1]], colors, where=where)
-        np.copyto(self.ids[window], np.uint8(street), where=where)
+    direction = (sin(azimuth) * cos(up), sin(up), cos(azimuth) * cos(up))
+    density, clouds = kind.density * rng.uniform(0.6, 1.5), kind.clouds * rng.uniform(0.5, 1.1)
+    return replace(kind, direction=direction, density=density, clouds=clouds)
 
 
 def to_image(pixels: Floats) -> Image.Image:
-    """A planar picture (3, H, W) of 0..255 as an image; values outside are clipped."""
-    levels = np.clip(pixels, 0, 255).astype(np.uint8)
+    """A planar picture (3, H, W) of 0..255 as an image; values outside are clipped, in place."""
+    levels = np.clip(pixels, 0, 255, out=pixels).astype(np.uint8)
     return Image.merge("RGB", [Image.fromarray(channel) for channel in levels])
 
 
@@ -223,9 +206,6 @@ class Brush:
 
     A stroke without a class changes the picture alone: a detail of the object that is drawn.
     :meth:`take` sets that object, whose place, light and randomness the other methods use.
-
-    Args:
-        plate: What is drawn upon.
     """
 
     thing: Object
@@ -235,9 +215,9 @@ class Brush:
     x: float  # its column
     ground: float  # its row
 
-    def __init__(self, plate: Plate) -> None:
-        self.camera, self.light = plate.camera, plate.light
-        self.picture, self.mask = to_image(plate.pixels), Image.fromarray(plate.ids)
+    def __init__(self, pixels: Floats, ids: Ids, camera: Camera, light: Light) -> None:
+        self.camera, self.light = camera, light
+        self.picture, self.mask = to_image(pixels), Image.fromarray(ids)
         self._ink, self._ids = ImageDraw.Draw(self.picture), ImageDraw.Draw(self.mask)
 
     def take(self, thing: Object, shadow: float) -> None:
@@ -250,53 +230,49 @@ class Brush:
         """The color of a surface of the object."""
         return self.light.paint(albedo, self.thing.z, facing, self.shadow)
 
-    def polygon(self, points: Sequence[Point], color: Color, street: Street | None = None) -> None:
-        """A filled polygon."""
-        self._ink.polygon(points, fill=color)
-        self.fill_mask(points, street)
-
-    def fill_mask(self, points: Sequence[Point], street: Street | None) -> None:
-        """A filled polygon of the mask alone."""
+    def _stroke(self, kind: str, shape: Any, color: Color, street: int | None, **how: Any) -> None:
+        getattr(self._ink, kind)(shape, fill=color, **how)
         if street is not None:
-            self._ids.polygon(points, fill=int(street))
+            getattr(self._ids, kind)(shape, fill=street, **how)
+
+    def polygon(self, points: Sequence[Point], color: Color, street: int | None = None) -> None:
+        """A filled polygon."""
+        self._stroke("polygon", points, color, street)
+
+    def fill_mask(self, points: Sequence[Point], street: int) -> None:
+        """A filled polygon of the mask alone."""
+        self._ids.polygon(points, fill=street)
 
     def box(
-        self, x1: float, y1: float, x2: float, y2: float, color: Color, street: Street | None = None
+        self, x1: float, y1: float, x2: float, y2: float, color: Color, street: int | None = None
     ) -> None:
         """A filled upright rectangle of at least one pixel."""
-        corners = (x1, y1, max(x1, x2), max(y1, y2))
-        self._ink.rectangle(corners, fill=color)
-        if street is not None:
-            self._ids.rectangle(corners, fill=int(street))
+        self._stroke("rectangle", (x1, y1, max(x1, x2), max(y1, y2)), color, street)
 
     def ellipse(
-        self, center: Point, rx: float, ry: float, color: Color, street: Street | None = None
+        self, center: Point, rx: float, ry: float, color: Color, street: int | None = None
     ) -> None:
         """A filled ellipse."""
-        corners = (center[0] - rx, center[1] - ry, center[0] + rx, center[1] + ry)
-        self._ink.ellipse(corners, fill=color)
-        if street is not None:
-            self._ids.ellipse(corners, fill=int(street))
+        x, y = center
+        self._stroke("ellipse", (x - rx, y - ry, x + rx, y + ry), color, street)
 
     def ring(self, center: Point, rx: float, ry: float, width: int, color: Color) -> None:
         """The outline of an ellipse, in the picture alone."""
-        corners = (center[0] - rx, center[1] - ry, center[0] + rx, center[1] + ry)
+        x, y = center
+        corners = (x - rx, y - ry, x + rx, y + ry)
         self._ink.ellipse(corners, outline=color, width=max(1, width))
 
     def line(
-        self, points: Sequence[Point], width: float, color: Color, street: Street | None = None
+        self, points: Sequence[Point], width: float, color: Color, street: int | None = None
     ) -> None:
         """A line of at least one pixel's width."""
-        thick = max(1, round(width))
-        self._ink.line(points, fill=color, width=thick)
-        if street is not None:
-            self._ids.line(points, fill=int(street), width=thick)
+        self._stroke("line", points, color, street, width=max(1, round(width)))
 
     def paste(
-        self, left: int, top: int, pixels: Floats, shape: NDArray[np.bool_], street: Street
+        self, left: int, top: int, pixels: Floats, shape: NDArray[np.bool_], street: int
     ) -> None:
         """Pixels (3, h, w) where a shape (h, w) is true."""
-        stencil = Image.fromarray(shape.astype(np.uint8) * 255)
+        stencil = Image.fromarray(shape.view(np.uint8) * np.uint8(255))
         self.picture.paste(to_image(pixels), (left, top), stencil)
         box = (left, top, left + shape.shape[1], top + shape.shape[0])
-        self.mask.paste(int(street), box, stencil)
+        self.mask.paste(street, box, stencil)

@@ -3,7 +3,7 @@
 from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.runs.errors import TrainingError
 from lossmaxpool.runs.record import RunRecord
-from lossmaxpool.training.run import train
+from lossmaxpool.training.loop import train
 from lossmaxpool.training.sweep import compare
 
 __all__ = ["RunRecord", "TrainConfig", "TrainingError", "compare", "train"]

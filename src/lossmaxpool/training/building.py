@@ -1,4 +1,4 @@
-"""From a configuration to the data sets, the network and an empty record."""
+"""The parts of a run from its configuration: data, network, criterion, sampler, empty record."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from lossmaxpool.data import SegmentationDataset, check_before_training, open_dataset
-from lossmaxpool.models import ModelDescription, build_model, normalization
+from lossmaxpool.data import LabelSet, SegmentationDataset, open_dataset
+from lossmaxpool.models import (
+    ModelDescription,
+    build_model,
+    input_stride,
+    normalization,
+    parameter_groups,
+)
+from lossmaxpool.runs.config import TrainConfig
+from lossmaxpool.runs.errors import TrainingError
 from lossmaxpool.runs.record import DataSummary, RunRecord
-from lossmaxpool.sampling import ClassIndex, PerformanceSampler
+from lossmaxpool.sampling import ClassIndex, PerformanceSampler, RunningIoU
 from lossmaxpool.sampling.draws import mix
-from lossmaxpool.training.caching import CachedDataset
-from lossmaxpool.training.config import TrainConfig
 from lossmaxpool.training.counting import count_pixels
-from lossmaxpool.training.errors import TrainingError
+from lossmaxpool.training.loading import CachedDataset
 from lossmaxpool.training.methods import METHODS
-from lossmaxpool.training.module import SegmentationModule, pad_to_stride
 
 
 def open_split(config: TrainConfig, split: str) -> SegmentationDataset:
@@ -28,39 +33,54 @@ def open_split(config: TrainConfig, split: str) -> SegmentationDataset:
 
 
 def count_split(config: TrainConfig, dataset: SegmentationDataset) -> Tensor:
-    """Return the labelled pixels of a split per image and class, (num_images, C) int64."""
-    pixels = count_pixels(dataset, beside=config.data.root, workers=config.hardware.workers)
-    check_before_training(
-        dataset.dataset if isinstance(dataset, CachedDataset) else dataset, pixels
-    )
-    return pixels
+    """Return the labeled pixels of a split per image and class, (num_images, C) int64."""
+    return count_pixels(dataset, beside=config.data.root, workers=config.hardware.workers)
 
 
-def build_module(
-    config: TrainConfig, train_set: SegmentationDataset, train_pixels: Tensor, *, pretrained: bool
-) -> SegmentationModule:
-    """Return the network with its criterion, from weights that the seed alone decides.
+def new_network(config: TrainConfig, num_classes: int, *, pretrained: bool) -> nn.Module:
+    """Return the network of a run, with weights that the seed alone decides.
 
     Args:
         config: The run.
-        train_set: The training split.
-        train_pixels: Its labelled pixels per image and class, (num_images, C) int64.
-        pretrained: Whether to fetch the encoder's weights; a checkpoint brings its own.
+        num_classes: C.
+        pretrained: Whether to fetch the encoder's weights.
     """
-    labels = train_set.labels
     torch.manual_seed(mix(config.seed, 0))
     network = config.model if pretrained else replace(config.model, weights="none")
-    model: nn.Module = build_model(network, labels.num_classes)
+    model = build_model(network, num_classes)
     if config.hardware.channels_last:
         model = model.to(memory_format=torch.channels_last)
+    return model
+
+
+def describe_network(config: TrainConfig, labels: LabelSet) -> ModelDescription:
+    """Return the network in plain values, as its checkpoints hold it."""
     mean, std = normalization(config.model)
-    return SegmentationModule(
-        config,
-        model,
-        METHODS[config.method].build(config.loss, train_pixels),
-        ModelDescription(config.model, labels.names, labels.colors, mean, std),
-        train_set.sample_name,
+    return ModelDescription(config.model, labels.names, labels.colors, mean, std)
+
+
+def build_criterion(config: TrainConfig, train_pixels: Tensor) -> nn.Module:
+    """Return the criterion of the run's method: logits and target (B, H, W) to a scalar."""
+    return METHODS[config.method].build(config.loss, train_pixels)
+
+
+def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """Return the descent; each group of parameters remembers its base rate as ``initial_lr``."""
+    optimization = config.optimization
+    optimizer = torch.optim.SGD(
+        parameter_groups(
+            model,
+            optimization.lr,
+            optimization.weight_decay,
+            head_multiplier=optimization.head_lr_multiplier,
+            head_bias_multiplier=optimization.head_bias_lr_multiplier,
+        ),
+        lr=optimization.lr,
+        momentum=optimization.momentum,
     )
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer
 
 
 def build_sampler(
@@ -68,13 +88,13 @@ def build_sampler(
 ) -> PerformanceSampler:
     """Return what fills the batches; it draws uniformly where the method does not sample by class.
 
-    What a step is to the sampler is a part of a batch, if batches have several: the parts share the
-    slots of the batch, so that uniform draws do not depend on their number.
+    A step of the sampler is a part of a batch, if batches have several: the parts share the slots
+    of the batch, so that uniform draws do not depend on their number.
 
     Args:
         config: The run.
         train_set: The training split.
-        train_pixels: Its labelled pixels per image and class, (num_images, C) int64.
+        train_pixels: Its labeled pixels per image and class, (num_images, C) int64.
     """
     sampling, optimization = config.sampling, config.optimization
     parts = optimization.accumulate
@@ -92,14 +112,20 @@ def build_sampler(
     )
 
 
-def check_crops(module: SegmentationModule, config: TrainConfig, world_size: int) -> None:
+def new_running_iou(config: TrainConfig, num_classes: int) -> RunningIoU:
+    """Return the IoU on the training crops of a run that has not begun."""
+    half_life = config.sampling.half_life * config.optimization.accumulate
+    return RunningIoU(num_classes, half_life=half_life)
+
+
+def check_crops(model: nn.Module, config: TrainConfig, world_size: int) -> None:
     """Refuse single crops that a batch norm of the network cannot be trained on.
 
     Statistics of one crop exist wherever its feature map has several pixels; the pooled branch of
-    an ASPP module, for one, has a single pixel per crop. The network itself shows whether it does.
+    an ASPP module, for one, has a single pixel per crop. A forward pass shows whether they do.
 
     Args:
-        module: The network on any device, in any mode; left as it was.
+        model: The network on the CPU; left as it was.
         config: The run.
         world_size: Processes that share a batch.
 
@@ -109,12 +135,12 @@ def check_crops(module: SegmentationModule, config: TrainConfig, world_size: int
     optimization = config.optimization
     if optimization.batch_size // optimization.accumulate // world_size > 1:
         return
-    H, W = optimization.crop_size
-    images, masks = torch.zeros(1, 3, H, W), torch.zeros(1, H, W, dtype=torch.int64)
-    probe = deepcopy(module.model).train()
+    stride = input_stride(model)
+    H, W = (size + -size % stride for size in optimization.crop_size)
+    probe = deepcopy(model).train()
     try:
         with torch.no_grad():
-            probe(pad_to_stride(images, masks, module.stride)[0])
+            probe(torch.zeros(1, 3, H, W))
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
@@ -139,11 +165,11 @@ def new_record(
         config: The run.
         train_set: The training split.
         val_set: The validation split.
-        train_pixels: Labelled training pixels per image and class, (num_images, C) int64.
+        train_pixels: Labeled training pixels per image and class, (num_images, C) int64.
         val_pixels: Those of the validation split.
     """
     return RunRecord(
-        # Until it has finished, a run is an interrupted one: a kill leaves no time to say so.
+        # Until it has finished, a run counts as interrupted: a kill leaves no time to say so.
         status="interrupted",
         method=config.method,
         label=METHODS[config.method].label,

@@ -11,8 +11,8 @@ from pathlib import Path
 from torch import Tensor
 
 from lossmaxpool.data import SegmentationDataset
+from lossmaxpool.runs.errors import TrainingError
 from lossmaxpool.sampling import CacheError, ClassIndex, cache_folders, file_fingerprint
-from lossmaxpool.training.errors import TrainingError
 
 
 def count_pixels(

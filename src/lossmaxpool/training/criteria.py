@@ -2,17 +2,17 @@
 
 Where the pixels or images that count are not the same number in each process, the mean of the
 processes' own means is not that of one process with the whole batch. Divided by the mean of that
-number over the processes, it is, and so is the mean of the gradients, which whoever trains takes.
+number over the processes, it is, and so is the mean of the gradients, which DDP takes.
 """
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch import distributed as dist
 
 from lossmaxpool.data import IGNORE_INDEX
 from lossmaxpool.ops.upsampling import upsample_to
-from lossmaxpool.training.ranks import mean_over_ranks
 
 # No image of any process counts: the sum is 0, and so is the mean.
 _NONE = 1e-12
@@ -68,3 +68,15 @@ class ImageMeanLoss(nn.Module):
         losses: Tensor = self.per_image(logits, target)
         valid = (target != IGNORE_INDEX).flatten(1).any(dim=1).sum()
         return losses.sum() / mean_over_ranks(valid.to(losses.dtype)).clamp(min=_NONE)
+
+
+def mean_over_ranks(value: Tensor) -> Tensor:
+    """Return the mean of a value over the default process group; the value where there is none.
+
+    No gradient flows through it. Every process must call it.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return value
+    total = value.detach().clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()

@@ -1,4 +1,4 @@
-"""Ctrl-C at a moment when the state of a run is whole."""
+"""Ctrl-C and SIGTERM at a moment when the state of a run is whole."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ def postponed_interrupt() -> Iterator[Interrupt]:
     """Turn the first Ctrl-C into a request, which is answered between two steps.
 
     An exception in the middle of a step would leave weights half updated. The second Ctrl-C says
-    what is lost and raises KeyboardInterrupt. Outside the main thread, where Python delivers no
-    signal, nothing changes.
+    what is lost and raises KeyboardInterrupt. SIGTERM, which a cluster sends before it takes a
+    machine back, is a request, too; the second one ends the process. Outside the main thread, where
+    Python delivers no signal, nothing changes.
     """
     interrupt = Interrupt()
 
@@ -37,17 +38,17 @@ def postponed_interrupt() -> Iterator[Interrupt]:
 
     def request(number: int, frame: FrameType | None) -> None:
         interrupt.requested = True
-        signal.signal(signal.SIGINT, stop)
-        sys.stderr.write(
-            "\nstopping after this step (or evaluation), with a checkpoint; "
-            "Ctrl-C again stops at once\n"
-        )
+        by_keyboard = number == signal.SIGINT
+        signal.signal(number, stop if by_keyboard else signal.SIG_DFL)
+        again = "; Ctrl-C again stops at once" if by_keyboard else ""
+        sys.stderr.write(f"\nstopping after this step (or evaluation), with a checkpoint{again}\n")
 
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    earlier = signal.signal(signal.SIGINT, request)
+    earlier = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interrupt
     finally:
-        signal.signal(signal.SIGINT, earlier)
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

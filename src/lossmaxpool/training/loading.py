@@ -1,98 +1,162 @@
-"""Batches for Lightning: deterministic in training, every image exactly once in validation."""
+"""Training batches: crops from the step at which a run is, and how long it waits for them."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
-from torch.utils.data import DataLoader, Subset
+from rich.console import Console
+from torch import Tensor
+from torch.utils.data import DataLoader
 
-from lossmaxpool.data import (
-    AugmentedDataset,
-    EvalTransform,
-    EvaluationDataset,
-    SegmentationDataset,
-    TrainTransform,
-    collate_padded,
-)
+from lossmaxpool.data import AugmentedDataset, Sample, SegmentationDataset, TrainTransform
 from lossmaxpool.processes import begin_worker
-from lossmaxpool.sampling import Draw, PerformanceSampler
-from lossmaxpool.training.config import TrainConfig
+from lossmaxpool.runs.config import HardwareConfig, TrainConfig
+from lossmaxpool.runs.record import RunRecord
+from lossmaxpool.sampling import PerformanceSampler
 
 RGB = tuple[float, float, float]
+Batch = dict[str, Tensor]
+# A smaller share of the time is not worth a message.
+_SHARE = 0.2
+# Batches that are measured. Not all of them: on a GPU, measuring means waiting for it.
+_BATCHES = 50
 
 
-class SegmentationData(pl.LightningDataModule):
-    """Training crops from the step at which the trainer stands, and whole validation images.
+class CachedDataset(SegmentationDataset):
+    """A data set that keeps every sample in memory from its first use on.
+
+    Counting the pixels of the classes, before any worker is forked, fills it: the workers share
+    the memory. Its masks are therefore counted in every run, as if no file backed them.
+
+    Args:
+        dataset: The data set to keep.
+    """
+
+    def __init__(self, dataset: SegmentationDataset) -> None:
+        self.dataset = dataset
+        self.name = dataset.name
+        self.labels = dataset.labels
+        self._samples: dict[int, Sample] = {}
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        if index not in self._samples:
+            self._samples[index] = self.dataset[index]
+        return self._samples[index]
+
+    def mask(self, index: int) -> Tensor:
+        return self[index].mask
+
+    def sample_name(self, index: int) -> str:
+        return self.dataset.sample_name(index)
+
+
+def training_batches(
+    config: TrainConfig,
+    dataset: SegmentationDataset,
+    sampler: PerformanceSampler,
+    mean: RGB,
+    std: RGB,
+) -> Iterator[Batch]:
+    """Return the parts of the batches from the sampler's step to the last one of the run.
 
     Args:
         config: The run.
-        train: The training split.
-        val: The validation split.
-        sampler: What fills the training batches.
+        dataset: The training split.
+        sampler: Fills the batches.
         mean: Mean of the channels that the network expects, in [0, 1].
         std: Their standard deviation.
+
+    Returns:
+        ``image`` (B, 3, h, w) float32, ``mask`` (B, h, w) int64 and ``index`` (B,) int64, on the
+        CPU.
+    """
+    optimization, workers = config.optimization, config.hardware.workers
+    transform = TrainTransform(
+        crop_size=optimization.crop_size,
+        scale_range=optimization.scale_range,
+        flip=optimization.flip,
+        mean=mean,
+        std=std,
+    )
+    loader: DataLoader[Any] = DataLoader(
+        AugmentedDataset(dataset, transform),
+        batch_sampler=sampler,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=begin_worker,
+    )
+    return iter(loader)
+
+
+class LoaderWatch:
+    """Measures how long the first batches wait for their crops, and says so where it is long.
+
+    The first batch of a session, for which the workers start, and evaluations do not count.
+
+    Args:
+        record: The record that gets the share of the time, ``waiting``.
+        hardware: The advice depends on it.
+        console: Where the message goes; None for a process that is silent.
     """
 
     def __init__(
-        self,
-        config: TrainConfig,
-        train: SegmentationDataset,
-        val: SegmentationDataset,
-        sampler: PerformanceSampler,
-        mean: RGB,
-        std: RGB,
+        self, record: RunRecord, hardware: HardwareConfig, console: Console | None
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.train = train
-        self.val = val
-        self.sampler = sampler
-        optimization = config.optimization
-        self.crops = AugmentedDataset(
-            train,
-            TrainTransform(
-                crop_size=optimization.crop_size,
-                scale_range=optimization.scale_range,
-                flip=optimization.flip,
-                mean=mean,
-                std=std,
-            ),
+        self.record = record
+        self.hardware = hardware
+        self.console = console
+        self._batches = 0
+        self._waited = 0.0
+        self._computed = 0.0
+        self._since: float | None = None
+
+    def arrived(self) -> None:
+        """Note that a batch has come; the time since the last computation was spent waiting."""
+        now = time.perf_counter()
+        if self._since is not None and self._batches < _BATCHES:
+            self._waited += now - self._since
+        self._since = now
+
+    def computed(self, device: torch.device) -> None:
+        """Note that a batch has been computed on a device."""
+        if self._batches == _BATCHES:
+            return
+        if device.type == "cuda":
+            # Its queued work is computation, however long the next batch takes to come.
+            torch.cuda.synchronize(device)
+        now = time.perf_counter()
+        assert self._since is not None
+        if self._waited:
+            self._batches += 1
+            self._computed += now - self._since
+            self.record.waiting = round(self._waited / (self._waited + self._computed), 4)
+        self._since = now
+        if self._batches == _BATCHES:
+            self._advise()
+
+    def paused(self) -> None:
+        """Leave out the time up to now: it was spent on records, pictures or an evaluation."""
+        if self._since is not None:
+            self._since = time.perf_counter()
+
+    def _advise(self) -> None:
+        share = self.record.waiting
+        if share is None or share < _SHARE or self.console is None:
+            return
+        waited = self._waited / self._batches
+        batch = waited + self._computed / self._batches
+        advice = f"raise hardware.workers, now {self.hardware.workers}"
+        if not self.hardware.cache:
+            advice += ", or set hardware.cache if the images fit into memory"
+        self.console.print(
+            f"loading is the bottleneck: a batch waits {waited:.2g} s of its {batch:.2g} s "
+            f"({share:.0%}) for its images; {advice}",
+            highlight=False,
+            soft_wrap=True,
         )
-        self.images = EvaluationDataset(val, EvalTransform(mean=mean, std=std))
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Return the batches from the trainer's step to the last one of the run."""
-        return DataLoader(self.crops, batch_sampler=_Unsized(self.sampler), **self._options())
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Return this rank's validation images, one by one: their sizes may differ.
-
-        No image is repeated to even the ranks out: their shares differ by at most one image.
-        """
-        assert self.trainer is not None
-        share = range(self.trainer.global_rank, len(self.val), self.trainer.world_size)
-        return DataLoader(
-            Subset(self.images, share), batch_size=1, collate_fn=collate_padded, **self._options()
-        )
-
-    def _options(self) -> dict[str, Any]:
-        workers = self.config.hardware.workers
-        return {
-            "num_workers": workers,
-            "persistent_workers": workers > 0,
-            "pin_memory": torch.cuda.is_available(),
-            "worker_init_fn": begin_worker,
-        }
-
-
-class _Unsized:
-    """The sampler without its length: Lightning then counts steps, and no batches of an epoch."""
-
-    def __init__(self, sampler: PerformanceSampler) -> None:
-        self.sampler = sampler
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        return iter(self.sampler)

@@ -1,92 +1,95 @@
-"""The callback that tells how a run is doing."""
+"""How a run is doing: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import multiprocessing
 import time
-from typing import Any
+from types import TracebackType
 
-import lightning.pytorch as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from lossmaxpool.training.record import RunRecord
+from lossmaxpool.runs.record import RunRecord
 
 # Seconds between two lines.
 _PAUSE = 10.0
 
 
-class ProgressReport(pl.Callback):
+class ProgressReport:
     """A bar with loss, mIoU and time left on a terminal; a line now and then elsewhere.
 
-    Runs that share a terminal write lines, too: two bars would overwrite each other.
+    Runs that share a terminal write lines, too: two bars would overwrite each other. As a context
+    it ends the bar however the run ends, so that the shell's prompt has a line of its own.
 
     Args:
-        record: The record of the run, up to date before this callback is called.
+        record: The record of the run, up to date whenever a method is called.
         steps: Steps of the run.
-        console: Where to tell.
+        console: Where to write; None for a process that is silent.
     """
 
-    def __init__(self, record: RunRecord, steps: int, console: Console) -> None:
+    def __init__(self, record: RunRecord, steps: int, console: Console | None) -> None:
         self.record = record
         self.steps = steps
         self._console = console
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[status]}"),
-            console=self._console,
+        alone = multiprocessing.parent_process() is None
+        self._bar = (
+            Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[status]}"),
+                console=console,
+            )
+            if console is not None and console.is_terminal and alone
+            else None
         )
         self._first_step = 0
         self._started = 0.0
         self._spoken = 0.0
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._first_step = trainer.global_step
-        self._started = time.monotonic()
-        if self._shows_bar(trainer):
-            name = f"{self.record.label}, seed {self.record.seed}"
-            self._task = self._bar.add_task(
-                name, total=self.steps, completed=self._first_step, status=""
-            )
-            self._bar.start()
+    def __enter__(self) -> ProgressReport:
+        return self
 
-    def on_train_batch_end(
+    def __exit__(
         self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        step = trainer.global_step
-        if self._shows_bar(trainer):
-            self._bar.update(self._task, completed=step, status=self._status(step))
-        elif trainer.is_global_zero and time.monotonic() - self._spoken >= _PAUSE:
-            self._line(step)
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._shows_bar(trainer):
-            self._bar.update(self._task, status=self._status(trainer.global_step))
-        elif trainer.is_global_zero:
-            self._line(trainer.global_step)
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        # Lightning skips `teardown` then, and the shell's prompt would follow on the bar's line.
-        self._bar.stop()
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        if self._shows_bar(trainer):
+        if self._bar is not None:
             self._bar.stop()
 
-    def _shows_bar(self, trainer: pl.Trainer) -> bool:
-        alone = multiprocessing.parent_process() is None
-        return trainer.is_global_zero and alone and self._console.is_terminal
+    def begin(self, step: int) -> None:
+        """Begin at a step."""
+        self._first_step = step
+        self._started = time.monotonic()
+        if self._bar is not None:
+            name = f"{self.record.label}, seed {self.record.seed}"
+            self._task = self._bar.add_task(name, total=self.steps, completed=step, status="")
+            self._bar.start()
+
+    def stepped(self, step: int) -> None:
+        """Show a step that is done."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, status=self._status(step))
+        elif time.monotonic() - self._spoken >= _PAUSE:
+            self._line(step)
+
+    def evaluating(self, done: int, total: int) -> None:
+        """Show how far an evaluation is."""
+        if self._bar is not None:
+            self._bar.update(self._task, status=f"  evaluating {done}/{total}")
+
+    def evaluated(self, step: int) -> None:
+        """Show an evaluation that is done."""
+        if self._bar is not None:
+            self._bar.update(self._task, status=self._status(step))
+        else:
+            self._line(step)
 
     def _line(self, step: int) -> None:
+        if self._console is None:
+            return
         self._spoken = time.monotonic()
         self._console.print(
             f"{self.record.label}, seed {self.record.seed}: step {step}/{self.steps}"

@@ -22,7 +22,7 @@ from lossmaxpool.processes import end_with_parent
 from lossmaxpool.runs.config import MAX_POOLED, HardwareConfig, MethodId, TrainConfig
 from lossmaxpool.runs.folder import CONFIG, Resume, check_same_run, claimed_output, is_unused
 from lossmaxpool.runs.record import RECORD, RunRecord
-from lossmaxpool.training.run import train
+from lossmaxpool.training.loop import train
 
 # The files of options: of a comparison, of a sweep, and what the runs of a sweep share.
 COMPARE = "compare.yaml"

@@ -8,8 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 import torch
 
-from lossmaxpool.ops.backends.native import library
-from lossmaxpool.ops.backends.native.support import absence
+from lossmaxpool.ops.backends.native import absence, library
 
 
 @pytest.fixture(autouse=True)

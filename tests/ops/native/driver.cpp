@@ -376,7 +376,7 @@ void run_solvers() {
   const double fractions[] = {1e-9, 0.25, 1.0};
   const double poisons[] = {0, 0, 0, std::nan(""), infinity, -1.0};
   int64_t number = 0;
-  for (const int64_t n : {0, 1, 2, 7, 100, 4095, 4096, 4097, 140000})
+  for (const int64_t n : {0, 1, 2, 7, 100, 512, 513, 4095, 4096, 4097, 140000})
     for (int family = 0; family < 8; ++family)
       for (const double p : exponents) {
         const int64_t rows = n > 10000 ? 1 : number % 4;

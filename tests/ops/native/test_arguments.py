@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossmaxpool.ops.backends.native.calls import gradient, pixel_losses, solve, weigh
+from lossmaxpool.ops.backends.native import gradient, pixel_losses, solve, weigh
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 SCORES = torch.zeros(2, 3, 6, 5)

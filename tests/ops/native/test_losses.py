@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossmaxpool.ops.backends.kernel_inputs import LOGITS, TARGETS
-from lossmaxpool.ops.backends.native.calls import gradient, pixel_losses, solve
-from lossmaxpool.ops.backends.native.support import supports
+from lossmaxpool.ops.backends.native import gradient, pixel_losses, solve, supports
 from lossmaxpool.ops.backends.threshold import optimal_weights, unpack
 from lossmaxpool.ops.weighting_set import WeightingSet
 from tests.cases import P_VALUES

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossmaxpool.ops.backends.native.calls import solve, weigh
+from lossmaxpool.ops.backends.native import solve, weigh
 from lossmaxpool.ops.backends.threshold import optimal_weights, unpack
 from lossmaxpool.ops.weighting_set import WeightingSet
 from lossmaxpool.paper import theorems

@@ -14,9 +14,7 @@ import pytest
 import torch
 
 from lossmaxpool import explain_backend, loss_max_pool
-from lossmaxpool.ops.backends.native import library
-from lossmaxpool.ops.backends.native.calls import pixel_losses
-from lossmaxpool.ops.backends.native.support import supports, supports_solve
+from lossmaxpool.ops.backends.native import library, pixel_losses, supports, supports_solve
 
 LABELS = torch.zeros(2, 6, 5, dtype=torch.int64)
 SCORES = torch.zeros(2, 3, 6, 5)
@@ -129,7 +127,7 @@ def test_the_library_knows_its_interface() -> None:
 # The parent's threads are not in the child: a call that waited for them would never return.
 FORK = """
 import os, signal, torch
-from lossmaxpool.ops.backends.native.calls import pixel_losses, solve
+from lossmaxpool.ops.backends.native import pixel_losses, solve
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 # Made here: torch's own loops would hang in the child.
@@ -163,7 +161,7 @@ def test_a_forked_child_gets_the_same_result_and_does_not_hang() -> None:
 def test_one_openmp_runtime_serves_torch_and_the_kernels() -> None:
     code = (
         "import torch\n"
-        "from lossmaxpool.ops.backends.native.calls import solve\n"
+        "from lossmaxpool.ops.backends.native import solve\n"
         "from lossmaxpool.ops.weighting_set import WeightingSet\n"
         "solve(torch.rand(1, 9), None, WeightingSet(1.3, 0.25), False)\n"
         "maps = open('/proc/self/maps').read().split('\\n')\n"

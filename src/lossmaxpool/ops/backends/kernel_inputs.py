@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lossmaxpool.ops.backends.planes import merged_planes
 
-# The order of these is that of the enumerations in native/cpp/problem.h.
+# The order of these is that of the enumerations in native/cpp/interface.h.
 LOGITS = (torch.float32, torch.bfloat16, torch.float16)
 TARGETS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -35,7 +35,10 @@ def refuses_inputs(logits: Tensor, target: Tensor, spatial: torch.Size) -> str |
     elif logits.is_contiguous():
         return None
     # The gradient is written beside them, in strides of its own.
-    elif merged_planes(logits, torch.empty_like(logits, device="meta")) is None:
+    elif (
+        not logits.is_contiguous()
+        and merged_planes(logits, torch.empty_like(logits, device="meta")) is None
+    ):
         return f"strides {logits.stride()} do not merge into two spatial dimensions"
     return None
 

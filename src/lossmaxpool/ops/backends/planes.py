@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from torch import Tensor
@@ -35,8 +36,12 @@ def merged_planes(*tensors: Tensor) -> Planes | None:
     Returns:
         The planes, or None where more than two dimensions are left.
     """
+    shape = tensors[0].shape
+    if all(tensor.is_contiguous() for tensor in tensors):
+        size = math.prod(shape[2:])
+        return Planes(1, size, (Strides(shape[1] * size, size, 1, 1),) * len(tensors))
     left: list[tuple[int, list[int]]] = []  # size, the stride in every tensor
-    for dim, size in enumerate(tensors[0].shape[2:], start=2):
+    for dim, size in enumerate(shape[2:], start=2):
         steps = [tensor.stride(dim) for tensor in tensors]
         if size == 1:
             continue  # of one element, any stride is right

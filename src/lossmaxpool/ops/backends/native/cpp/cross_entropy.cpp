@@ -26,9 +26,13 @@ int64_t tile_pixels(int64_t classes) {
 // compete for the same places of the cache.
 int64_t tile_step(int64_t pixels) { return (pixels / 16 | 1) * 16; }
 
-// No more threads than there are pieces of work.
+// No more threads than there are pieces of work, or than the work is worth: a thread with less than
+// this takes longer to start than it saves.
+constexpr int64_t kScoresPerThread = 1 << 14;
 int team(const CrossEntropy& call, int64_t pieces) {
-  return static_cast<int>(std::max<int64_t>(std::min(call.threads, pieces), 1));
+  const int64_t scores = call.batch * call.classes * call.height * call.width;
+  const int64_t worth = std::min({call.threads, pieces, scores / kScoresPerThread});
+  return static_cast<int>(std::max<int64_t>(worth, 1));
 }
 
 int64_t format_bytes(int64_t format) { return format == FLOAT32 ? 4 : 2; }

@@ -244,6 +244,44 @@ class Search {
   int32_t low_ = 0, high_ = kLargestBits, shift_ = kCoarseShift;
 };
 
+// A pool this small is sorted: that costs less than to look through the bins of a histogram.
+constexpr int64_t kFew = 512;
+
+// The positive losses among `size` ones.
+std::vector<float> positive_losses(const float* losses, const uint8_t* valid, int64_t size,
+                                   bool marked, Counts* counts) {
+  std::vector<float> positive;
+  for (int64_t i = 0; i < size; ++i) {
+    const float l = losses[i];
+    if ((valid && !valid[i]) || (marked && l < 0.0f)) continue;
+    counts->valid += 1;
+    counts->zeros += l == 0.0f;
+    counts->sound &= l >= 0.0f && std::isfinite(l);
+    if (l > 0.0f) positive.push_back(l);
+  }
+  return positive;
+}
+
+// The root for m < x.size() positive losses, or, for p = 1, floor(m) < x.size().
+Root root_of_few(std::vector<float>& x, double m, double p) {
+  std::sort(x.begin(), x.end());
+  Root root{0.0, 0.0, m, 1.0};
+  if (p == 1) {
+    root.alpha = x[x.size() - 1 - static_cast<size_t>(m)];
+    root.ties = static_cast<double>(std::count(x.begin(), x.end(), static_cast<float>(root.alpha)));
+  } else {
+    const std::vector<int64_t> ones(x.size(), 1);
+    const auto value = [&](size_t k) { return static_cast<double>(x[k]); };
+    root.alpha = threshold(ones, value, Mass{0.0, 0.0}, std::isinf(p) ? 1.0 : p / (p - 1), m);
+  }
+  for (const float l : x) {
+    if (l <= root.alpha) continue;
+    root.capped_sum += l;
+    root.room -= 1;
+  }
+  return root;
+}
+
 struct Request {
   double p, fraction, least;
   bool marked;
@@ -255,7 +293,13 @@ void solve_row(const float* losses, const uint8_t* valid, int64_t size, const Re
   const double p = request.p;
   Pool pool(losses, valid, size, request.marked, request.threads, room);
   Counts counts{0, 0, true};
-  std::vector<int64_t> bins = pool.histogram(0, kLargestBits, kCoarseShift, &counts);
+  const bool few = size <= kFew;
+  std::vector<float> losses_of_few;
+  std::vector<int64_t> bins;
+  if (few)
+    losses_of_few = positive_losses(losses, valid, size, request.marked, &counts);
+  else
+    bins = pool.histogram(0, kLargestBits, kCoarseShift, &counts);
   const double n = static_cast<double>(counts.valid);
   const double m = std::min(std::max(request.fraction * n, request.least), n);
   const double cap = counts.valid > 0 ? std::pow(n / m, 1 / p) / n : 0.0;
@@ -269,6 +313,8 @@ void solve_row(const float* losses, const uint8_t* valid, int64_t size, const Re
     // Every positive loss is capped.
     pool.split(0, 0, 1.0);
     root.capped_sum = pool.above_sum;
+  } else if (few) {
+    root = root_of_few(losses_of_few, m, p);
   } else {
     Search search(pool, std::move(bins), m);
     root = p == 1 ? search.order() : search.power(std::isinf(p) ? 1.0 : p / (p - 1));
@@ -296,7 +342,7 @@ extern "C" void lossmaxpool_solve(const float* losses, const uint8_t* valid, int
     for (int64_t row = 0; row < rows; ++row) solve(row);
     return;
   }
-#pragma omp parallel for num_threads(static_cast<int>(threads)) schedule(dynamic)
+#pragma omp parallel for num_threads(team_for(rows * n, threads)) schedule(dynamic)
   for (int64_t row = 0; row < rows; ++row) solve(row);
 }
 

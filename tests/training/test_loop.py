@@ -5,7 +5,7 @@ import torch
 
 from lossmaxpool.data import IGNORE_INDEX
 from lossmaxpool.training.config import OptimizationConfig
-from lossmaxpool.training.module import pad_to_stride, rate_factor
+from lossmaxpool.training.loop import pad_to_stride, rate_factor
 
 
 def test_rate_falls_to_zero_with_the_power() -> None:

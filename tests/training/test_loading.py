@@ -10,10 +10,10 @@ import pytest
 import torch
 from rich.console import Console
 
-from lossmaxpool.training import waiting
+from lossmaxpool.training import loading
 from lossmaxpool.training.config import HardwareConfig
+from lossmaxpool.training.loading import LoaderWatch
 from lossmaxpool.training.record import RunRecord
-from lossmaxpool.training.waiting import LoaderWatch
 
 
 class Session:
@@ -21,22 +21,20 @@ class Session:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, hardware: HardwareConfig) -> None:
         self.now = 100.0
-        monkeypatch.setattr(waiting, "time", SimpleNamespace(perf_counter=lambda: self.now))
+        monkeypatch.setattr(loading, "time", SimpleNamespace(perf_counter=lambda: self.now))
         self.record: Any = SimpleNamespace(waiting=None)
         self.said = io.StringIO()
         self.watch = LoaderWatch(self.record, hardware, Console(file=self.said))
-        self.trainer: Any = SimpleNamespace(is_global_zero=True)
-        self.module: Any = SimpleNamespace(device=torch.device("cpu"))
 
     def batch(self, *, wait: float, compute: float) -> None:
         self.now += wait
-        self.watch.on_train_batch_start(self.trainer, self.module, None, 0)
+        self.watch.arrived()
         self.now += compute
-        self.watch.on_train_batch_end(self.trainer, self.module, None, None, 0)
+        self.watch.computed(torch.device("cpu"))
 
     def validation(self, seconds: float) -> None:
         self.now += seconds
-        self.watch.on_validation_end(self.trainer, self.module)
+        self.watch.paused()
 
 
 @pytest.fixture

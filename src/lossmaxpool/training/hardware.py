@@ -1,0 +1,188 @@
+"""Lightning Fabric as a run needs it: devices, processes and their launchers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.loggers import TensorBoardLogger  # type: ignore[attr-defined]
+from lightning.fabric.plugins.environments import (  # type: ignore[attr-defined]
+    ClusterEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from lossmaxpool.processes import end_with_parent
+from lossmaxpool.runs.config import HardwareConfig, TrainConfig
+from lossmaxpool.runs.errors import TrainingError
+from lossmaxpool.sampling import ClassIndex
+
+# How gloo and NCCL say that a process at the other end is gone.
+_LOST = re.compile(r"closed by peer|reset by peer|Broken pipe|Socket closed|remote process exited")
+
+
+def make_fabric(config: TrainConfig, out: Path, val_images: int) -> Fabric:
+    """Return the devices of a run; its other processes start with ``launch``.
+
+    Args:
+        config: The run.
+        out: Its folder, for TensorBoard.
+        val_images: Size of the validation split.
+
+    Raises:
+        TrainingError: The hardware that was asked for is not there, a launcher has started another
+            number of processes, or there are more of them than validation images.
+    """
+    hardware = config.hardware
+    try:
+        name, launcher = _launcher()
+        fabric = Fabric(
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            num_nodes=hardware.num_nodes,
+            strategy=hardware.strategy,
+            precision="32-true" if hardware.precision == "32" else hardware.precision,
+            loggers=TensorBoardLogger(out, name="", version="tensorboard"),
+            plugins=[] if launcher is None else [launcher],
+        )
+    # RuntimeError: among others for a SLURM task layout that Lightning does not support.
+    except (MisconfigurationException, RuntimeError, ValueError, TypeError) as error:
+        raise TrainingError(f"Lightning refuses this hardware: {error}") from error
+    if launcher is not None and launcher.world_size() != fabric.world_size:
+        # Each process would train by itself, and all of them would write into one folder.
+        raise TrainingError(
+            f"{name} has started {launcher.world_size()} processes, and hardware.devices "
+            f"{hardware.devices} on hardware.num_nodes {hardware.num_nodes} with "
+            f"hardware.strategy {hardware.strategy} makes {fabric.world_size}: give the "
+            "processes of one machine as hardware.devices, the machines as "
+            "hardware.num_nodes, and hardware.strategy ddp"
+        )
+    if val_images < fabric.world_size:
+        raise TrainingError(
+            f"{val_images} validation images for {fabric.world_size} processes: each needs one of "
+            "its own; train on fewer devices, or validate on more images"
+        )
+    if fabric.world_size > 1 and (name == "torchrun" or (not name and fabric.local_rank > 0)):
+        # Not under SLURM, which ends the tasks of a step itself.
+        end_with_parent()
+    return fabric
+
+
+def check_workers(hardware: HardwareConfig) -> None:
+    """Refuse more worker processes than the machine can start in reasonable time.
+
+    Raises:
+        TrainingError: There are more than 8 for each core.
+    """
+    cores = os.cpu_count() or 1
+    if hardware.workers > 8 * cores:
+        raise TrainingError(
+            f"hardware.workers is {hardware.workers}, but this machine has {cores} cores: expected "
+            f"at most {8 * cores}; one per core and device is usual"
+        )
+
+
+def check_ranks(step: int, *splits: Tensor) -> None:
+    """Stop all processes of a run where one sees other data than the first.
+
+    Args:
+        step: The step that this process goes on from.
+        splits: The pixels per image and class of each split, (num_images, C) int64.
+
+    Raises:
+        ValueError: The processes see different masks.
+        TrainingError: They go on from different steps.
+    """
+    for pixels in splits:
+        ClassIndex(pixels).check_ranks()
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    steps = [0] * dist.get_world_size()
+    dist.all_gather_object(steps, step)
+    if len(set(steps)) > 1:
+        raise TrainingError(
+            f"the processes go on from the steps {', '.join(map(str, steps))}: the run folder "
+            "must be the same one for all of them, on a file system that they share"
+        )
+
+
+def any_rank(asked: bool, device: torch.device) -> bool:
+    """Return whether any process of a run asks for something; every one must call it."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return asked
+    count = torch.tensor(float(asked), device=device)
+    dist.all_reduce(count)
+    return bool(count > 0)
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the batch statistics of the first one, whose checkpoint they become."""
+    if dist.is_available() and dist.is_initialized():
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
+
+
+def lost_process(fabric: Fabric, error: BaseException, out: Path) -> TrainingError | None:
+    """Return what to say if an error means that another process of the run has died.
+
+    Args:
+        fabric: The devices of the run.
+        error: What has stopped this process.
+        out: The run folder.
+    """
+    if fabric.world_size == 1 or not (isinstance(error, RuntimeError) and _LOST.search(str(error))):
+        return None
+    dead = _dead_rank(fabric) or f"one of the {fabric.world_size} processes has ended"
+    return TrainingError(
+        f"{dead}, and the run in {out} stops with it: look for the reason in its output (a machine "
+        "out of memory kills processes); --resume goes on from the last checkpoint"
+    )
+
+
+def _dead_rank(fabric: Fabric) -> str:
+    """Name the first child of this process that has died; "" where a launcher has started them."""
+    children = getattr(fabric.strategy.launcher, "procs", [])
+    end = time.monotonic() + 2.0
+    while children and time.monotonic() < end:
+        for rank, child in enumerate(children, start=1):
+            status = child.poll()
+            if status:
+                how = f"was killed by {signal.Signals(-status).name}" if status < 0 else "failed"
+                return f"rank {rank} (process {child.pid}) {how}"
+        time.sleep(0.05)
+    return ""
+
+
+def _launcher() -> tuple[str, ClusterEnvironment | None]:
+    """Return the launcher of this process if it is one of several; of two, the nearer one."""
+    if TorchElasticEnvironment.detect():
+        return "torchrun", TorchElasticEnvironment()
+    if SLURMEnvironment.detect():
+        return "SLURM", SLURMEnvironment(auto_requeue=False)
+    return "", None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Lightning's tips, and its warning about an old name of a class of torch."""
+    logger = logging.getLogger("lightning.fabric")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)

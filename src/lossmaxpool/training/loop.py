@@ -1,0 +1,334 @@
+"""One training run: the loop, from a configuration to a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from lightning.fabric import Fabric
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from rich.console import Console
+from torch import Tensor, nn
+
+from lossmaxpool.atomic import sweep_partial
+from lossmaxpool.data import IGNORE_INDEX, EvalTransform, SegmentationDataset
+from lossmaxpool.environment import describe_environment
+from lossmaxpool.inference import Precision, evaluate
+from lossmaxpool.models import input_stride
+from lossmaxpool.models.full_size import SmallLogits, decide
+from lossmaxpool.runs.config import OptimizationConfig, TrainConfig
+from lossmaxpool.runs.errors import NonFiniteLossError, RunInterruptedError, TrainingError
+from lossmaxpool.runs.folder import LAST, Resume, check_folder, claim_folder, find_checkpoint
+from lossmaxpool.runs.record import CurvePoint, Evaluation, RunRecord
+from lossmaxpool.sampling.draws import mix
+from lossmaxpool.training.building import (
+    build_criterion,
+    build_optimizer,
+    build_sampler,
+    check_crops,
+    count_split,
+    describe_network,
+    new_network,
+    new_record,
+    new_running_iou,
+    open_split,
+)
+from lossmaxpool.training.checkpoints import RunState
+from lossmaxpool.training.criteria import MeanCrossEntropyLoss, mean_over_ranks
+from lossmaxpool.training.hardware import (
+    any_rank,
+    check_ranks,
+    check_workers,
+    lost_process,
+    make_fabric,
+    quiet,
+    share_buffers,
+)
+from lossmaxpool.training.interrupts import Interrupt, postponed_interrupt
+from lossmaxpool.training.loading import Batch, LoaderWatch, training_batches
+from lossmaxpool.training.pictures import Photographer
+from lossmaxpool.training.progress import ProgressReport
+
+# The arithmetic of inference that is that of training.
+_PRECISION: dict[str, Precision] = {"32": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16"}
+
+
+def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecord:
+    """Train one method with one seed and leave a run folder behind.
+
+    The folder holds config.yaml, record.json, checkpoints/, evolution/, examples/ and
+    tensorboard/. A resumed run has the weights of one that was never interrupted, bit for bit on
+    the CPU.
+
+    Args:
+        config: What to train, on what and how.
+        out: The run folder; new or empty, unless resuming.
+        resume: Go on from the last checkpoint in ``out``, which holds a run; "auto" also begins one
+            where there is none.
+
+    Returns:
+        The record, as ``record.json`` holds it.
+
+    Raises:
+        TrainingError: The folder cannot be used, the loss became NaN, the disk is full, or
+            somebody pressed Ctrl-C; the message says what to do.
+        DataError: The data set cannot be read.
+        ValueError: An option is out of range.
+
+    Example:
+        >>> record = train(TrainConfig(method="loss-only"), Path("runs/first"))  # doctest: +SKIP
+    """
+    check_workers(config.hardware)
+    rank_zero_only(check_folder)(config, out, resume=resume)
+    if resume:
+        rank_zero_only(sweep_partial)(out)
+    resumed = bool(resume) and find_checkpoint(out) is not None
+    if config.hardware.threads:
+        torch.set_num_threads(config.hardware.threads)
+    train_set = open_split(config, config.data.train_split)
+    val_set = open_split(config, config.data.val_split)
+    train_pixels, val_pixels = count_split(config, train_set), count_split(config, val_set)
+    # A checkpoint brings the encoder's weights itself.
+    model = new_network(config, train_set.labels.num_classes, pretrained=not resumed)
+    criterion = build_criterion(config, train_pixels)
+    record = new_record(config, train_set, val_set, train_pixels, val_pixels)
+    with quiet(), postponed_interrupt() as interrupt:
+        fabric = make_fabric(config, out, len(val_set))
+        check_crops(model, config, fabric.world_size)
+        rank_zero_only(claim_folder)(config, out)
+        record.environment = describe_environment(fabric.device, fabric.world_size)
+        model.to(fabric.device)
+        state = RunState(
+            config,
+            out,
+            model,
+            describe_network(config, train_set.labels),
+            build_optimizer(config, model),
+            build_sampler(config, train_set, train_pixels),
+            new_running_iou(config, train_set.labels.num_classes),
+            record,
+            fabric.strategy.precision,
+            writes=fabric.is_global_zero,
+        )
+        # If a checkpoint could not be loaded, the record on the disk is left as it was.
+        known = not resumed
+        try:
+            fabric.launch()
+            if resumed:
+                state.restore()
+                known = True
+            check_ranks(state.step, train_pixels, val_pixels)
+            _train(fabric, state, criterion, train_set, val_set, interrupt)
+            record.status = "finished"
+            state.write_record()
+        except BaseException as error:
+            stopped = isinstance(error, RunInterruptedError | KeyboardInterrupt | SystemExit)
+            record.status = "interrupted" if stopped else "failed"
+            # On a full disk the first error says more than the second.
+            with suppress(OSError):
+                if known:
+                    state.write_record()
+            if isinstance(error, OSError):
+                raise TrainingError(
+                    f"the run in {out} failed: {error}; its last good checkpoint is intact: "
+                    "free the way and add --resume"
+                ) from error
+            lost = lost_process(fabric, error, out)
+            if lost is not None:
+                raise lost from error
+            raise
+        finally:
+            for logger in fabric.loggers:
+                logger.finalize(record.status)
+    return record
+
+
+def _train(
+    fabric: Fabric,
+    state: RunState,
+    criterion: nn.Module,
+    train_set: SegmentationDataset,
+    val_set: SegmentationDataset,
+    interrupt: Interrupt,
+) -> None:
+    """Train from the state's step to the last one; evaluate, record and save on the way."""
+    config, record, model = state.config, state.record, state.model
+    optimization, reporting = config.optimization, config.reporting
+    steps, parts = optimization.steps, optimization.accumulate
+    mean, std = state.description.mean, state.description.std
+    stride = input_stride(model)
+    cross_entropy = MeanCrossEntropyLoss()
+    photographer = Photographer(
+        model, state.description, _PRECISION[config.hardware.precision], state.folder
+    )
+    console = Console() if fabric.is_global_zero else None
+    watch = LoaderWatch(record, config.hardware, console)
+
+    network, optimizer = fabric.setup(model.train(), state.optimizer)
+    criterion.to(fabric.device)
+    batches = training_batches(config, train_set, state.sampler, mean, std)
+    with ProgressReport(record, steps, console) as progress:
+        progress.begin(state.step)
+        while state.step < steps:
+            rate = rate_factor(state.step, optimization)
+            for group in state.optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * rate
+            logs = (state.step + 1) % reporting.log_every == 0 or state.step == 0
+            losses, cross_entropies = [], []
+            optimizer.zero_grad()
+            for part in range(parts):
+                batch: Batch = fabric.to_device(next(batches))
+                watch.arrived()
+                # Dropout depends on seed, step and part: no random state is kept in checkpoints.
+                torch.manual_seed(mix(config.seed, state.step, fabric.global_rank, 1 + part))
+                images, masks = pad_to_stride(batch["image"], batch["mask"], stride)
+                if config.hardware.channels_last:
+                    images = images.to(memory_format=torch.channels_last)
+                with fabric.no_backward_sync(network, enabled=part + 1 < parts):
+                    logits = network(images)
+                    loss = criterion(logits, masks)
+                    _check_finite(loss, batch, state.step, train_set.sample_name)
+                    fabric.backward(loss / parts)
+                losses.append(loss.detach() / parts)
+                logits = logits.detach()
+                if logs:
+                    cross_entropies.append(cross_entropy(logits, masks))
+                # The one feedback of a run: the IoU on its crops decides which crops come next.
+                if config.draws_by_class:
+                    state.running_iou.update(
+                        _predicted_ids(logits, masks, batch["mask"]), batch["mask"]
+                    )
+                    state.sampler.update(state.running_iou.iou())
+                else:
+                    state.sampler.update()
+                if part + 1 == parts:
+                    optimizer.step()
+                    state.step += 1
+                watch.computed(fabric.device)
+
+            if logs:
+                scalars = {
+                    "loss": float(mean_over_ranks(torch.stack(losses).sum())),
+                    "cross_entropy": float(mean_over_ranks(torch.stack(cross_entropies).mean())),
+                    "learning_rate": optimization.lr * rate,
+                }
+                record.curve.append(CurvePoint(state.step, **scalars))
+                fabric.log_dict(scalars, step=state.step)
+            progress.stepped(state.step)
+
+            stop = any_rank(interrupt.requested, fabric.device)
+            if reporting.eval_every and state.step % reporting.eval_every == 0:
+                # The checkpoint comes last: a resumed run neither repeats nor misses an evaluation.
+                _evaluate(fabric, state, train_set, val_set, photographer, progress)
+                state.save_evaluated()
+                stop = any_rank(interrupt.requested, fabric.device)
+            elif stop or state.step == steps or state.step % reporting.checkpoint_every == 0:
+                state.save()
+            if stop:
+                raise RunInterruptedError(
+                    f"interrupted after step {state.step} of {steps}; "
+                    f"--resume goes on from {state.folder / LAST}"
+                )
+            watch.paused()
+
+        if not record.evaluations or record.evaluations[-1].step < state.step:
+            _evaluate(fabric, state, train_set, val_set, photographer, progress)
+            state.keep(LAST)
+    if fabric.is_global_zero:
+        model.eval()
+        record.examples = photographer.examples(val_set, reporting.examples, config.loss)
+
+
+def _evaluate(
+    fabric: Fabric,
+    state: RunState,
+    train_set: SegmentationDataset,
+    val_set: SegmentationDataset,
+    photographer: Photographer,
+    progress: ProgressReport,
+) -> None:
+    """Evaluate the network on the validation split, and write record and pictures."""
+    config, description = state.config, state.description
+    share_buffers(state.model)
+    # The processes share the images; none is repeated to even the shares out.
+    share = range(fabric.global_rank, len(val_set), fabric.world_size)
+    confusion = evaluate(
+        state.model,
+        val_set,
+        EvalTransform(description.mean, description.std),
+        fabric.device,
+        photographer.precision,
+        batch_size=1,
+        progress=progress.evaluating,
+        indices=share,
+        workers=config.hardware.workers,
+    ).reduce()
+    if fabric.is_global_zero:
+        state.model.eval()
+        state.record.evolution += photographer.evolution(
+            train_set, config.reporting.evolution, state.step
+        )
+        state.model.train()
+    scores = {"miou": confusion.miou(), "pixel_accuracy": confusion.pixel_accuracy()}
+    state.record.evaluations.append(Evaluation(state.step, **scores, iou=confusion.iou().tolist()))
+    state.record.confusion = confusion.counts.tolist()
+    fabric.log_dict(scores, step=state.step)
+    state.write_record()
+    progress.evaluated(state.step)
+
+
+def rate_factor(step: int, optimization: OptimizationConfig) -> float:
+    """Return the share of the base learning rate at a step: warm-up times poly decay.
+
+    ``min(1, (step + 1) / warmup) * (1 - step / steps) ** power``
+
+    Example:
+        >>> rate_factor(0, OptimizationConfig(steps=10))
+        1.0
+    """
+    warm = min(1.0, (step + 1) / optimization.warmup) if optimization.warmup else 1.0
+    remaining = max(0.0, 1.0 - step / optimization.steps)
+    return float(warm * remaining**optimization.poly_power)
+
+
+def pad_to_stride(images: Tensor, masks: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """Pad crops to the right and below to the next multiple of a network's stride.
+
+    The padding is of the mean color, 0, and ignored: no loss sees it.
+
+    Args:
+        images: (B, 3, H, W), normalized.
+        masks: (B, H, W).
+        stride: Of the network.
+
+    Returns:
+        Both, at the padded size.
+
+    Example:
+        >>> images, masks = torch.ones(1, 3, 321, 321), torch.zeros(1, 321, 321)
+        >>> pad_to_stride(images, masks, 8)[1].shape
+        torch.Size([1, 328, 328])
+    """
+    H, W = masks.shape[-2:]
+    missing = (0, -W % stride, 0, -H % stride)
+    return F.pad(images, missing), F.pad(masks, missing, value=IGNORE_INDEX)
+
+
+def _check_finite(loss: Tensor, batch: Batch, step: int, sample_name: Callable[[int], str]) -> None:
+    if not torch.isfinite(loss):
+        names = ", ".join(sample_name(index) for index in batch["index"].tolist())
+        raise NonFiniteLossError(
+            f"the loss is {loss.item()} at step {step}, on the images {names}: lower "
+            "optimization.lr, add optimization.warmup, or look at these images"
+        )
+
+
+def _predicted_ids(logits: Tensor, padded: Tensor, masks: Tensor) -> Tensor:
+    """Return the class of every pixel of the crops, without a map of all classes at their size."""
+    H, W = masks.shape[-2:]
+    row_step = logits.shape[-2] / padded.shape[-2]
+    column_step = logits.shape[-1] / padded.shape[-1]
+    return decide([SmallLogits(logits, row_step, column_step)], range(H), range(W))
