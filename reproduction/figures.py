@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lossmaxpool.functional import solve
-from lossmaxpool.report.comparison import Run, Snapshot
 from lossmaxpool.report.statistics import Gain, paired_gain
 from lossmaxpool.report.wording import count
+from lossmaxpool.runs.record import Picture, RunRecord
 from reproduction.runs import Found, Pair, Scored, Window, columns, find_pair
 
 Points = list[tuple[float, float]]
@@ -329,8 +329,8 @@ def evolution_strips(pair: Pair) -> tuple[list[Strip], str]:
     runs = (pair.baseline[0].run, pair.method[0].run)
     where = f"{pair.column.name}, seed {runs[0].seed}"
     if all(run.evolution for run in runs):
-        return _strips([(run.label, run.evolution) for run in runs]), ""
-    strips = _strips([(run.label, _at_the_end(run)) for run in runs])
+        return _strips([(run, run.evolution) for run in runs]), ""
+    strips = _strips([(run, _at_the_end(run)) for run in runs])
     if not strips:
         return [], f"{where}: the run folders hold no pictures of the same image."
     return strips, (
@@ -369,16 +369,23 @@ def evolution_figure(strips: Sequence[Strip]) -> Figure:
     return figure
 
 
-def _strips(methods: Sequence[tuple[str, Sequence[Snapshot]]]) -> list[Strip]:
+def _strips(methods: Sequence[tuple[RunRecord, Sequence[Picture]]]) -> list[Strip]:
     common = set.intersection(*({one.name for one in shots} for _, shots in methods))
     return [
         Strip(
             name,
-            shown.image,
-            shown.truth,
+            methods[0][0].folder / shown.image,
+            methods[0][0].folder / shown.truth,
             tuple(
-                (label, {one.step: one.prediction for one in shots if one.name == name})
-                for label, shots in methods
+                (
+                    run.label,
+                    {
+                        one.step: run.folder / one.prediction
+                        for one in shots
+                        if one.name == name and one.step is not None
+                    },
+                )
+                for run, shots in methods
             ),
         )
         for name, shown in {one.name: one for one in methods[0][1]}.items()
@@ -386,11 +393,8 @@ def _strips(methods: Sequence[tuple[str, Sequence[Snapshot]]]) -> list[Strip]:
     ]
 
 
-def _at_the_end(run: Run) -> list[Snapshot]:
-    return [
-        Snapshot(run.results.step, one.name, one.image, one.truth, one.prediction)
-        for one in run.examples
-    ]
+def _at_the_end(run: RunRecord) -> list[Picture]:
+    return [replace(one, step=run.results.step) for one in run.examples]
 
 
 def _show(axes: Axes, path: Path | None, title: str) -> None:

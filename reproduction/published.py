@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lossmaxpool.report.setting import MethodSetting
+from lossmaxpool.report.comparison import MethodSetting
 
 
 @dataclass(frozen=True)

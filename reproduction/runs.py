@@ -13,13 +13,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lossmaxpool.report.comparison import Evaluation, Run
-from lossmaxpool.report.fields import Fields, RecordError
-from lossmaxpool.report.records import read_run
-from lossmaxpool.report.setting import MethodSetting, method_setting
+from pydantic import ValidationError
+
+from lossmaxpool.report.comparison import MethodSetting, method_setting
 from lossmaxpool.report.statistics import Score, score
 from lossmaxpool.report.wording import count
 from lossmaxpool.runs.config import decisive
+from lossmaxpool.runs.errors import RecordError
+from lossmaxpool.runs.record import Evaluation, RunRecord
 from reproduction.published import Task
 
 RECORD = "record.json"
@@ -36,7 +37,7 @@ class Found:
         damaged: One sentence per record that cannot be used.
     """
 
-    runs: tuple[Run, ...] = ()
+    runs: tuple[RunRecord, ...] = ()
     unfinished: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
 
@@ -69,7 +70,7 @@ def find_runs(root: Path) -> Found:
             unfinished.append(f"{folder}: it has {CONFIG} and no {RECORD}; it has not begun.")
             continue
         try:
-            run = read_run(folder)
+            run = RunRecord.read(folder)
         except RecordError as error:
             damaged.append(str(error))
             continue
@@ -77,8 +78,7 @@ def find_runs(root: Path) -> Found:
             runs.append(run)
         else:
             reached = f"at step {run.final.step}" if run.final else "before its first evaluation"
-            state = "not finished" if run.status == "running" else run.status
-            unfinished.append(f"{folder}: {state} {reached}; resume it.")
+            unfinished.append(f"{folder}: {run.status} {reached}; resume it.")
     return Found(tuple(runs), tuple(unfinished), tuple(damaged))
 
 
@@ -193,7 +193,7 @@ FOLDER = "evaluations"
 _BEST = "best.ckpt"
 
 
-def read_evaluations(run: Run) -> Iterator[tuple[str, str, Evaluation]]:
+def read_evaluations(run: RunRecord) -> Iterator[tuple[str, str, Evaluation]]:
     """The evaluations in ``<run>/evaluations/*.json``.
 
     Args:
@@ -210,36 +210,37 @@ def read_evaluations(run: Run) -> Iterator[tuple[str, str, Evaluation]]:
         yield _read(path, run)
 
 
-def _read(path: Path, run: Run) -> tuple[str, str, Evaluation]:
+def _read(path: Path, run: RunRecord) -> tuple[str, str, Evaluation]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RecordError(f"{path}: not valid JSON ({error}). Evaluate again.") from error
-    fields = Fields.of(content, str(path))
-    data = fields.child("data")
-    classes = tuple(fields.texts("classes"))
-    if classes != run.classes or data.text("name") != run.data.name:
+    try:
+        data, classes = content["data"], content["classes"]
+        if classes != run.classes or data["name"] != run.data.name:
+            raise RecordError(
+                f"{path}: {data['name']} with {len(classes)} classes, but its run is on "
+                f"{run.data.name} with {len(run.classes)}. Move it to the run that it is of."
+            )
+        if Path(content["checkpoint"]).name == _BEST:
+            raise RecordError(
+                f"{path}: it evaluates {_BEST}, which was chosen on the validation images. "
+                f"Evaluate {run.folder / 'checkpoints' / 'last.ckpt'}, or those of single steps "
+                "that --reporting.keep_checkpoints leaves."
+            )
+        scores = {key: content[key] for key in ("step", "miou", "pixel_accuracy", "iou")}
+        split, view = data["split"], view_of(content["inference"])
+        evaluation = Evaluation(**scores)
+    except KeyError as error:
+        raise RecordError(f"{path}: {error} is missing. Evaluate again.") from None
+    except (TypeError, AttributeError, ValidationError) as error:
+        raise RecordError(f"{path}: not an evaluation ({error}). Evaluate again.") from None
+    if len(evaluation.iou) != len(classes):
         raise RecordError(
-            f"{path}: {data.text('name')} with {len(classes)} classes, but its run is on "
-            f"{run.data.name} with {len(run.classes)}. Move it to the run that it is of."
+            f"{path}: iou has {len(evaluation.iou)} entries, expected one per class "
+            f"({len(classes)}). Evaluate again."
         )
-    evaluation = Evaluation(
-        step=_step(fields, run),
-        miou=fields.fraction("miou"),
-        pixel_accuracy=fields.fraction("pixel_accuracy"),
-        iou=fields.fractions("iou", len(classes)),
-    )
-    return data.text("split"), view_of(fields.mapping("inference")), evaluation
-
-
-def _step(fields: Fields, run: Run) -> int:
-    if Path(fields.text("checkpoint")).name == _BEST:
-        raise RecordError(
-            f"{fields.where}: it evaluates {_BEST}, which was chosen on the validation images. "
-            f"Evaluate {run.folder / 'checkpoints' / 'last.ckpt'}, or those of single steps that "
-            "--reporting.keep_checkpoints leaves."
-        )
-    return fields.integer("step")
+    return split, view, evaluation
 
 
 # Of the options that decide a result, those that the rows and the seeds of a table vary.
@@ -250,7 +251,7 @@ _VARIED = ("method", "seed", "loss.p", "loss.min_support")
 class Scored:
     """One run and its last evaluations under the view of a column."""
 
-    run: Run
+    run: RunRecord
     evaluations: tuple[Evaluation, ...]
 
 
@@ -277,7 +278,7 @@ class Column:
         return f"{self.task.data} {self.task.split}, {self.task.view}{letter}"
 
     @property
-    def first(self) -> Run:
+    def first(self) -> RunRecord:
         """Any run: they share classes and data."""
         return next(iter(self.cells.values()))[0].run
 
@@ -300,7 +301,7 @@ class Column:
         return self.cells.get(setting, ())
 
 
-def columns(runs: Sequence[Run], window: Window) -> tuple[list[Column], list[str]]:
+def columns(runs: Sequence[RunRecord], window: Window) -> tuple[list[Column], list[str]]:
     """Sorts runs into columns.
 
     Args:
@@ -359,7 +360,7 @@ def differing(found: Sequence[Column]) -> list[str]:
     return lines
 
 
-def _by_task(run: Run) -> dict[Task, list[Evaluation]]:
+def _by_task(run: RunRecord) -> dict[Task, list[Evaluation]]:
     by_task = {Task(run.data.name, run.data.val_split, WHOLE): list(run.evaluations)}
     for split, view, evaluation in read_evaluations(run):
         known = by_task.setdefault(Task(run.data.name, split, view), [])
@@ -369,7 +370,7 @@ def _by_task(run: Run) -> dict[Task, list[Evaluation]]:
     return {task: sorted(each, key=lambda e: e.step) for task, each in by_task.items()}
 
 
-def _settings(run: Run) -> dict[str, str]:
+def _settings(run: RunRecord) -> dict[str, str]:
     """Everything that must agree within a column, flat and in order."""
     flat = {
         key: value if isinstance(value, str) else json.dumps(value)
@@ -387,7 +388,7 @@ def _short(value: str) -> str:
     return value if len(value) <= 40 else f"{value[:39]}…"
 
 
-def _check_new(twin: Scored | None, run: Run) -> None:
+def _check_new(twin: Scored | None, run: RunRecord) -> None:
     if twin is not None:
         raise RecordError(
             f"{twin.run.folder} and {run.folder} are both {run.method!r} with seed {run.seed} and "

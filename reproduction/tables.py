@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lossmaxpool.report.comparison import Evaluation
-from lossmaxpool.report.setting import MAX_POOLING, MethodSetting
+from lossmaxpool.report.comparison import MAX_POOLING, MethodSetting
 from lossmaxpool.report.tables import aligned, piped
 from lossmaxpool.report.wording import MISSING, count
+from lossmaxpool.runs.record import Evaluation
 from reproduction.published import (
     SUPPORT,
     TABLE_1,

@@ -12,7 +12,13 @@ from torch import Tensor
 
 from lossmaxpool.checks import check_choice, check_norm, check_share, options_by_name
 from lossmaxpool.ops import cross_entropy
-from lossmaxpool.ops.backends.threshold import Threshold, floor_to, relative_power, unpack
+from lossmaxpool.ops.backends.threshold import (
+    NUM_VALID,
+    Threshold,
+    floor_to,
+    relative_power,
+    unpack,
+)
 from lossmaxpool.ops.dispatch import Backend, check_backend, choose, choose_solver, kernels
 from lossmaxpool.ops.inputs import (
     NO_LABEL,
@@ -374,7 +380,7 @@ def _reduce(value: Tensor, packed: Tensor, reduction: Reduction) -> Tensor:
         return value
     if reduction == "sum" or value.shape[0] <= 1:
         return value.sum()
-    num_valid = unpack(packed).num_valid
+    num_valid = packed[NUM_VALID]
     if may_look(packed) and runs_directly(packed) and 0 not in num_valid.tolist():
         return value.mean()  # one operation each way instead of several
     return value.sum() / (num_valid > 0).sum().clamp(min=1)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -34,3 +36,17 @@ def test_an_incomplete_description_is_refused(part: str, value: object) -> None:
     plain = DESCRIPTION.as_dict() | {part: value}
     with pytest.raises(ValueError, match="description of its network is incomplete"):
         ModelDescription.from_dict(plain)
+
+
+def test_configurations_import_without_the_libraries_that_build_networks() -> None:
+    """A command's help and a run folder's schema need DataConfig and ModelConfig at once."""
+    code = (
+        "import sys; from lossmaxpool.data import DataConfig; "
+        "from lossmaxpool.inference import InferenceConfig; "
+        "from lossmaxpool.models import ModelConfig; print(*sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    heavy = {"torchvision", "timm", "segmentation_models_pytorch", "scipy", "lightning"}
+    assert not heavy & set(result.stdout.split())

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lossmaxpool.report import RecordError, write_gain_picture
+from lossmaxpool.report.comparison import read_runs
 from lossmaxpool.report.figures import (
     MARKERS,
     METHOD_COLORS,
@@ -28,7 +29,6 @@ from lossmaxpool.report.figures import (
     miou_figure,
     over_seeds,
 )
-from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.statistics import Summary, summarize
 from lossmaxpool.training.methods import METHODS
 

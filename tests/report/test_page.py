@@ -15,12 +15,13 @@ import pytest
 from scipy import stats
 
 from lossmaxpool.report import write_report
+from lossmaxpool.report.comparison import read_runs
+from lossmaxpool.report.figures import Drawing
 from lossmaxpool.report.pictures import strips
-from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.statistics import summarize
 
 from .conftest import CLASSES, make_record, many_classes, write_run
-from .test_records import without_class
+from .test_comparison import without_class
 
 MakeRuns = Callable[..., list[Path]]
 VOID = {"meta", "img", "br", "hr", "col", "input"}
@@ -105,6 +106,13 @@ def test_an_earlier_report_survives_a_failure(
         write_report(runs, tmp_path, title="Another")
     assert page.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*FILES, "runs"])
+
+
+@pytest.fixture(autouse=True)
+def without_fonts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fonts for a PDF take most of the time of a report; one test reads them."""
+    if "bytes" not in request.node.name:
+        monkeypatch.setattr(Drawing, "pdf", b"%PDF")
 
 
 @pytest.fixture(scope="module")

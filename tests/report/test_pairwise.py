@@ -13,7 +13,7 @@ from lossmaxpool.report import (
     markdown_table,
     write_report,
 )
-from lossmaxpool.report.records import read_runs
+from lossmaxpool.report.comparison import read_runs
 from lossmaxpool.report.statistics import summarize
 
 MakeRuns = Callable[..., list[Path]]

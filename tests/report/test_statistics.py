@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lossmaxpool.report.records import read_runs
+from lossmaxpool.report.comparison import read_runs
 from lossmaxpool.report.statistics import paired_gain, score, summarize, t_quantile
 
 from .conftest import TRAIN_PIXELS, many_classes

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from lossmaxpool.report.fields import RecordError
 from lossmaxpool.report.figures import PALETTE, sweep_figure
 from lossmaxpool.report.sweep import read_settings, sweep_table, write_sweep
+from lossmaxpool.runs.errors import RecordError
 from tests.report.conftest import make_record, write_run
 
 

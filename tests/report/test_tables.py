@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lossmaxpool.report import format_table, markdown_table
-from lossmaxpool.report.records import read_runs
+from lossmaxpool.report.comparison import read_runs
 from lossmaxpool.report.statistics import summarize
 from lossmaxpool.report.tables import results_csv, summary_content
 

@@ -14,9 +14,9 @@ from reproduction.published import TABLE_1, TABLE_3A, TABLE_3B, ClassTable, Row,
 from reproduction.runs import Found, Window, columns, find_runs, measure, view_of
 from reproduction.tables import TABLES, paper_tables
 
-from lossmaxpool.report.comparison import Evaluation
-from lossmaxpool.report.fields import RecordError
-from lossmaxpool.report.setting import MethodSetting, method_setting
+from lossmaxpool.report.comparison import MethodSetting, method_setting
+from lossmaxpool.runs.errors import RecordError
+from lossmaxpool.runs.record import Evaluation
 from tests.report.conftest import CLASSES
 
 MakeRuns = Callable[..., list[Path]]

@@ -10,11 +10,10 @@ from PIL import Image
 
 from lossmaxpool.data import IGNORE_INDEX, EvalTransform, open_dataset
 from lossmaxpool.inference import load_checkpoint
-from lossmaxpool.report.records import read_run
+from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import train
 from lossmaxpool.training.checkpoints import LAST
 from lossmaxpool.training.pictures import EVOLUTION, evenly_spaced, paint
-from lossmaxpool.training.record import RunRecord
 from tests.training.runs import tiny
 
 
@@ -28,9 +27,9 @@ def test_every_evaluation_pictures_the_same_training_images(finished: Path) -> N
     pictures = {entry.prediction for entry in entries}
     assert len(pictures) == len(entries)
     # The report reads them, and every picture is there, at the size of the image.
-    for shot in read_run(finished).evolution:
+    for shot in RunRecord.read(finished).evolution:
         for path in (shot.image, shot.truth, shot.prediction):
-            with Image.open(path) as picture:
+            with Image.open(finished / path) as picture:
                 assert (picture.size, picture.mode) == ((64, 48), "RGB")
 
 

@@ -10,10 +10,9 @@ import yaml
 from lossmaxpool.data import IGNORE_INDEX, StreetScenes, open_dataset
 from lossmaxpool.data.inspection import class_statistics
 from lossmaxpool.inference import load_checkpoint
-from lossmaxpool.report.records import read_run
+from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import TrainingError, train
 from lossmaxpool.training.checkpoints import BEST, LAST, kept_checkpoints
-from lossmaxpool.training.record import RunRecord
 from tests.training.runs import tiny
 
 
@@ -32,7 +31,7 @@ def test_the_run_folder_is_complete(finished: Path) -> None:
 
 
 def test_the_report_can_read_the_record(finished: Path) -> None:
-    run = read_run(finished)
+    run = RunRecord.read(finished)
     assert run.finished
     assert [evaluation.step for evaluation in run.evaluations] == [3, 6, 8]
     assert [point.step for point in run.curve] == list(range(1, 9))

@@ -103,6 +103,9 @@ class CommandParser(ArgumentParser):
 
     def parse(self, words: Sequence[str]) -> Namespace:
         """Return the options with their dataclasses built."""
+        # The generated line would name every option once more, over two screens.
+        places = [action.dest.upper() for action in self._actions if not action.option_strings]
+        self.usage = " ".join([self.prog, *places, "[options]"])
         try:
             given = [*self._saved_options(words), *self._translated(words)]
             parsed = self.parse_args(given)

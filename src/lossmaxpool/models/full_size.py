@@ -45,6 +45,8 @@ def full_size_logits(network: Callable[[Tensor], Tensor], images: Tensor, stride
 STRIP_BYTES = 16 * 2**20
 
 
+# The loss upsamples in ops/upsampling.py: whole rows of a target that is larger, with a gradient.
+# Here tiles, mirrored views and scales need any window at any ratio, shrinking included, without.
 @dataclass(frozen=True)
 class SmallLogits:
     """Logits of an image at the network's resolution, and where the image's pixels lie in them.

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from lossmaxpool.report.fields import RecordError
 from lossmaxpool.report.tables import format_table, markdown_pairs, markdown_table
+from lossmaxpool.runs.errors import RecordError
 
 if TYPE_CHECKING:
     from lossmaxpool.report.page import write_gain_picture, write_report

@@ -21,9 +21,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from lossmaxpool.report.comparison import Run
 from lossmaxpool.report.statistics import MethodSummary, Summary
 from lossmaxpool.report.wording import MINUS, number, percent, points, share, with_std
+from lossmaxpool.runs.record import RunRecord
 
 # Light and dark. A figure is drawn in the light colors; a style sheet turns them into the dark
 # ones, so no two light colors may be the same. The methods have Okabe and Ito's colors, which
@@ -273,7 +273,7 @@ def over_seeds(
 
 
 def _curves(
-    summary: Summary, title: str, curve: Callable[[Run], Sequence[tuple[float, float]]]
+    summary: Summary, title: str, curve: Callable[[RunRecord], Sequence[tuple[float, float]]]
 ) -> Drawing:
     curves = [over_seeds([curve(run) for run in m.method.runs]) for m in summary.methods]
     ends = ", ".join(

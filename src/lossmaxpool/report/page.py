@@ -16,12 +16,13 @@ from markupsafe import Markup
 
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.report import figures, pictures, wording
-from lossmaxpool.report.comparison import Run
-from lossmaxpool.report.fields import RecordError
+from lossmaxpool.report.comparison import read_runs
 from lossmaxpool.report.figures import NARROW, WIDE, Drawing
-from lossmaxpool.report.records import read_runs
 from lossmaxpool.report.statistics import MethodSummary, Summary, summarize
 from lossmaxpool.report.tables import results_csv, settled_classes, summary_content
+from lossmaxpool.runs.config import flat
+from lossmaxpool.runs.errors import RecordError
+from lossmaxpool.runs.record import RunRecord
 
 TITLE = "Loss max-pooling, compared"
 # Described run by run already.
@@ -37,7 +38,7 @@ def write_report(run_folders: Sequence[Path], out: Path, title: str = TITLE) -> 
     failure. The figures are SVG, for light and dark pages, and PDF.
 
     Args:
-        run_folders: Run folders of one or more methods and seeds, on the same data.
+        run_folders: RunRecord folders of one or more methods and seeds, on the same data.
         out: Folder for the files; made where it does not exist.
         title: Title of the page.
 
@@ -71,7 +72,7 @@ def write_gain_picture(run_folders: Sequence[Path], out: Path) -> Path:
     """Writes an SVG of the gain per class against its share of the training pixels.
 
     Args:
-        run_folders: Run folders of the baseline and one other method, on the same data.
+        run_folders: RunRecord folders of the baseline and one other method, on the same data.
         out: The file to write.
 
     Returns:
@@ -195,7 +196,7 @@ def _inline(drawing: Drawing, class_: str) -> Markup:
     return Markup(re.sub("^<svg", lambda _: f'<svg class="{class_}"{hidden}', svg))
 
 
-def _date(run: Run) -> str:
+def _date(run: RunRecord) -> str:
     date = _shown(run.environment.get("date", wording.MISSING))
     return date.replace("T", " ").replace("+00:00", " UTC")
 
@@ -215,29 +216,24 @@ def _settings(summary: Summary) -> dict[str, dict[str, tuple[str, ...]]]:
 
 
 def _by_method(
-    summary: Summary, settings_of: Callable[[Run], Mapping[str, Any]]
+    summary: Summary, settings_of: Callable[[RunRecord], Mapping[str, Any]]
 ) -> dict[str, tuple[str, ...]]:
     """One text per setting and method: its values over the seeds, each named once."""
-    flat = [[_flat(settings_of(run)) for run in m.method.runs] for m in summary.methods]
-    keys = dict.fromkeys(key for of_method in flat for one in of_method for key in one)
+    found = [
+        [
+            {key: _shown(value) for key, value in flat(settings_of(run)).items()}
+            for run in m.method.runs
+        ]
+        for m in summary.methods
+    ]
+    keys = dict.fromkeys(key for of_method in found for one in of_method for key in one)
     return {
         key: tuple(
             " · ".join(dict.fromkeys(one.get(key, wording.MISSING) for one in of_method))
-            for of_method in flat
+            for of_method in found
         )
         for key in keys
     }
-
-
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as dotted names, the way they are given on a command line."""
-    flat: dict[str, str] = {}
-    for key, value in nested.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = _shown(value)
-    return flat
 
 
 def _shown(value: Any) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lossmaxpool.report.comparison import Run
 from lossmaxpool.report.statistics import Summary
+from lossmaxpool.runs.record import RunRecord
 
 UNLABELED = (0, 0, 0)
 Color = tuple[int, int, int]
@@ -70,20 +70,20 @@ def classes_by_color(summary: Summary) -> dict[str, str]:
     return found
 
 
-def _strip(summary: Summary, runs: list[Run], name: str) -> Strip:
+def _strip(summary: Summary, runs: list[RunRecord], name: str) -> Strip:
     found = [(run, example) for run in runs for example in run.examples if example.name == name]
     # The image and its truth are the same for every method: show those of the first.
-    first = found[0][1]
+    run, first = found[0]
     pictures = [
-        _picture(first.image, "image", f"Image {name}"),
-        _picture(first.truth, "ground truth", f"Ground truth of {name}", labels=True),
+        _picture(run.folder / first.image, "image", f"Image {name}"),
+        _picture(run.folder / first.truth, "ground truth", f"Ground truth of {name}", labels=True),
     ]
     for run, example in found:
         alt = f"Prediction of {run.label} for {name}"
         pictures += [
-            _picture(example.prediction, f"{run.label}: prediction", alt, labels=True),
+            _picture(run.folder / example.prediction, f"{run.label}: prediction", alt, labels=True),
             _picture(
-                example.weights,
+                run.folder / example.weights if example.weights else None,
                 f"{run.label}: weights",
                 f"Heat map of w*/τ of {run.label} on {name}",
             ),

@@ -12,7 +12,8 @@ from statistics import fmean, stdev
 from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from lossmaxpool.rarity import rare_classes
-from lossmaxpool.report.comparison import Comparison, Method, Run
+from lossmaxpool.report.comparison import Comparison, Method
+from lossmaxpool.runs.record import RunRecord
 
 CONFIDENCE = 0.95
 # Names that a mask's first class bears where the second one is what a binary task looks for.
@@ -223,7 +224,7 @@ def summarize(comparison: Comparison) -> Summary:
     )
 
 
-def measures(run: Run) -> dict[str, float]:
+def measures(run: RunRecord) -> dict[str, float]:
     """The measures of a finished run over all classes, the leading one first.
 
     Of two classes the foreground leads: its IoU, its F1 (the Dice coefficient) and, where the run

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lossmaxpool.atomic import write_atomically
-from lossmaxpool.report.comparison import Run
-from lossmaxpool.report.fields import RecordError
-from lossmaxpool.report.records import read_run
-from lossmaxpool.report.setting import MethodSetting, method_setting
+from lossmaxpool.report.comparison import MethodSetting, method_setting
 from lossmaxpool.report.statistics import Score, score
 from lossmaxpool.report.tables import aligned, piped
 from lossmaxpool.report.wording import number, with_std
+from lossmaxpool.runs.errors import RecordError
+from lossmaxpool.runs.record import RunRecord
 
 _HEAD = ("method", "p", "m / n", "runs", "mIoU")
 
@@ -28,7 +27,7 @@ class Setting:
     label: str
     p: float  # NaN for a method without a weighting set
     min_support: float
-    runs: tuple[Run, ...]
+    runs: tuple[RunRecord, ...]
 
     @property
     def values(self) -> list[float]:
@@ -50,14 +49,14 @@ def read_settings(folders: Sequence[Path]) -> list[Setting]:
     Raises:
         RecordError: A record is bad, or the runs are of different data or classes.
     """
-    runs = [read_run(folder) for folder in folders if (folder / "record.json").is_file()]
+    runs = [RunRecord.read(folder) for folder in folders if (folder / "record.json").is_file()]
     for run in runs[1:]:
         if (run.data, run.classes) != (runs[0].data, runs[0].classes):
             raise RecordError(
                 f"{run.folder} was trained on other data or classes than {runs[0].folder}: "
                 "sweep over one data set at a time."
             )
-    groups: dict[MethodSetting, list[Run]] = {}
+    groups: dict[MethodSetting, list[RunRecord]] = {}
     for run in runs:
         groups.setdefault(method_setting(run), []).append(run)
     return [

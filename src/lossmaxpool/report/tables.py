@@ -11,9 +11,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from lossmaxpool.report.comparison import Run
-from lossmaxpool.report.fields import RecordError
-from lossmaxpool.report.records import read_runs
+from lossmaxpool.report.comparison import read_runs
 from lossmaxpool.report.statistics import Gain, Gains, Pair, Score, Summary, measures, summarize
 from lossmaxpool.report.wording import (
     MISSING,
@@ -25,6 +23,8 @@ from lossmaxpool.report.wording import (
     share,
     with_std,
 )
+from lossmaxpool.runs.errors import RecordError
+from lossmaxpool.runs.record import RunRecord
 
 SUMMARY_SCHEMA = 1
 # A gain that is marked, whatever the names of the classes hold.
@@ -308,7 +308,7 @@ def _gain(gain: Gain) -> dict[str, Any]:
     }
 
 
-def _run(run: Run) -> dict[str, Any]:
+def _run(run: RunRecord) -> dict[str, Any]:
     return {
         "folder": run.folder.name,
         "method": run.method,

@@ -209,9 +209,8 @@ def _unfinished(summary: Summary) -> list[str]:
     for run in summary.comparison.runs:
         if not run.finished:
             reached = f"at step {run.final.step}" if run.final else "before its first evaluation"
-            state = "not finished" if run.status == "running" else run.status
             notes.append(
-                f"{run.label}, seed {run.seed}: {state} {reached}. "
+                f"{run.label}, seed {run.seed}: {run.status} {reached}. "
                 "It is listed with the runs and left out of every mean, gain and figure."
             )
     return notes

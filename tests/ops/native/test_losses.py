@@ -121,6 +121,15 @@ def test_dtypes_and_layouts_of_logits(
     assert found.stride() == logits.stride()
 
 
+@pytest.mark.parametrize("dtype", LOGITS)
+@pytest.mark.parametrize(("pixels", "classes"), [(1, 9), (8, 8), (61, 19), (1100, 33), (40, 1000)])
+def test_rows_of_one_pixel_as_one_image(pixels: int, classes: int, dtype: torch.dtype) -> None:
+    """(N, C) logits, seen as (1, C, N): the classes of a pixel are neighbors in memory."""
+    logits, target = case((pixels,), classes, batch=1)
+    rows = logits[0].T.contiguous().to(dtype)
+    check(rows.T.unsqueeze(0), target, rows=1)
+
+
 @pytest.mark.parametrize("dtype", TARGETS)
 def test_dtypes_of_targets(dtype: torch.dtype) -> None:
     logits, target = case((12, 7), 21)

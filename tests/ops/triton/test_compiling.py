@@ -43,6 +43,9 @@ REGISTERS = {
 }
 # From logits to the value: the pixel losses, two counts, the split and the finish.
 FORWARD = 5
+WIDE = {"dense_losses_kernel", "dense_gradient_kernel", "count_kernel", "split_kernel"} | {
+    "weigh_kernel"
+}
 # Bytes of stack a thread, for kernels and cases where time is not lost by them.
 A_FEW_NUMBERS = 32
 
@@ -80,7 +83,7 @@ def test_hot_kernels_do_not_spill_and_read_wide(capability: int, tmp_path: Path)
             # The finish is one program a row; Triton 3.6 keeps four numbers of a count there.
             few = A_FEW_NUMBERS if one["kernel"] in ("count_kernel", "finish_kernel") else 0
             assert one["stack"] <= few, (case, one)
-            if one["kernel"] in ("dense_losses_kernel", "dense_gradient_kernel"):
+            if one["kernel"] in WIDE:
                 # 550 x 550 pixels of 2 bytes would be units of 4: 64 bits.
                 assert one["load"] >= 128, (case, one)
             if one["kernel"] == "dense_gradient_kernel":

@@ -54,6 +54,9 @@ class Threshold(NamedTuple):
     support: Tensor  # (R,) m
 
 
+NUM_VALID = Threshold._fields.index("num_valid")  # its row of a packed threshold
+
+
 def unpack(packed: Tensor) -> Threshold:
     """The fields of the (6, R) tensor that the operators return."""
     return Threshold(*packed.unbind(0))

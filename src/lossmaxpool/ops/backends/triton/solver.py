@@ -18,6 +18,7 @@ the numbers that the programs of the launch before left. The host waits for noth
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -209,14 +210,17 @@ def certainly_below(alpha, WIDTH: tl.constexpr):
 @triton.jit
 def count_kernel(
     losses, valid, first_parts, last_counts, last_parts, counts, parts,
-    pixels, fraction, fraction_low, least, least_low, q, q_low,
-    G, GP: tl.constexpr, MASKED: tl.constexpr, MARKED: tl.constexpr, BLOCK: tl.constexpr,
+    units, fraction, fraction_low, least, least_low, q, q_low,
+    G, GP: tl.constexpr, UNIT: tl.constexpr,
+    MASKED: tl.constexpr, MARKED: tl.constexpr, BLOCK: tl.constexpr,
     LAST_SHIFT: tl.constexpr, SHIFT: tl.constexpr, PASS: tl.constexpr, TOP_K: tl.constexpr,
 ):  # fmt: skip
     """Program g of a row: blocks g, g + G, ... of its losses, counted by bins of a bracket.
 
-    All programs of a row compute the same bracket from the numbers of the last pass.
+    All programs of a row compute the same bracket from the numbers of the last pass. A row has
+    UNIT x ``units`` losses: the compiler then knows how many it may read at a time.
     """
+    pixels = tl.full([], units, tl.int64) * UNIT
     g = tl.program_id(0) % G
     row = (tl.program_id(0) // G).to(tl.int64)
     low = tl.full([], -1, tl.int64)
@@ -282,14 +286,16 @@ def count_kernel(
 @triton.jit
 def split_kernel(
     losses, valid, first_parts, last_counts, last_parts, parts, kept,
-    pixels, capacity, fraction, fraction_low, least, least_low, q, q_low,
-    G, GP: tl.constexpr, MASKED: tl.constexpr, MARKED: tl.constexpr, BLOCK: tl.constexpr,
+    units, capacity, fraction, fraction_low, least, least_low, q, q_low,
+    G, GP: tl.constexpr, UNIT: tl.constexpr,
+    MASKED: tl.constexpr, MARKED: tl.constexpr, BLOCK: tl.constexpr,
     LAST_SHIFT: tl.constexpr, TOP_K: tl.constexpr,
 ):  # fmt: skip
     """Program g of a row: its blocks' losses, split at the row's bound of alpha*.
 
     ``kept`` (R, G, capacity) takes, in order, the losses that may lie on either side of alpha*.
     """
+    pixels = tl.full([], units, tl.int64) * UNIT
     g = tl.program_id(0) % G
     row = (tl.program_id(0) // G).to(tl.int64)
     n, m, largest = pool_size(first_parts, row, fraction, fraction_low, least, least_low, G, GP)
@@ -452,17 +458,20 @@ def find_threshold(
     numbers = (*split(weighting.fraction), *split(weighting.least), *split(q))
     padded = triton.next_power_of_2(programs)
     options: dict[str, Any] = {"GP": padded, "TOP_K": top_k, "num_warps": WARPS}
-    reading: dict[str, Any] = {"MASKED": valid is not None, "MARKED": marked, "BLOCK": BLOCK}
+    unit = math.gcd(16, pixels)
+    units = pixels // unit
+    reading: dict[str, Any] = {"MASKED": valid is not None, "MARKED": marked}
+    reading |= {"BLOCK": BLOCK, "UNIT": unit}
     with on_device_of(losses):
         for i, shift in enumerate(shifts):
             last = max(i - 1, 0)
             count_kernel[(programs * rows,)](
-                losses, valid, parts[0], counts[last], parts[last], counts[i], parts[i], pixels,
+                losses, valid, parts[0], counts[last], parts[last], counts[i], parts[i], units,
                 *numbers, programs, LAST_SHIFT=shifts[last], SHIFT=shift, PASS=i,
                 **reading, **options,
             )  # fmt: skip
         split_kernel[(programs * rows,)](
-            losses, valid, parts[0], counts[-1], parts[-2], parts[-1], kept, pixels, capacity,
+            losses, valid, parts[0], counts[-1], parts[-2], parts[-1], kept, units, capacity,
             *numbers, programs, LAST_SHIFT=shifts[-1], **reading, **options,
         )  # fmt: skip
         finish_kernel[(rows,)](

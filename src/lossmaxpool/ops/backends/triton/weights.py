@@ -6,6 +6,7 @@ at alpha* share what is left. Rota Bulò et al. 2017.
 
 from __future__ import annotations
 
+import math
 from ctypes import c_float
 from typing import NamedTuple
 
@@ -121,10 +122,11 @@ def pool_weight(loss, threshold, cap, scale, EXPONENT, NORM: tl.constexpr):
 
 @triton.jit(do_not_specialize=["rows", "tiles"])
 def weigh_kernel(
-    losses, valid, packed, weights, rows, pixels, tiles, exponent,
-    NORM: tl.constexpr, MASKED: tl.constexpr, BLOCK: tl.constexpr,
+    losses, valid, packed, weights, rows, units, tiles, exponent,
+    UNIT: tl.constexpr, NORM: tl.constexpr, MASKED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Program: one tile of one row of losses (R, N)."""
+    """Program: one tile of one row of losses (R, N), N = UNIT x units."""
+    pixels = tl.full([], units, tl.int64) * UNIT
     row = (tl.program_id(0) // tiles).to(tl.int64)
     n = (tl.program_id(0) % tiles).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = n < pixels
@@ -143,10 +145,10 @@ def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, shape: Norm) -> 
     if losses.numel() == 0:
         return weights
     rows, pixels = losses.shape
-    tiles = triton.cdiv(pixels, BLOCK)
+    tiles, unit = triton.cdiv(pixels, BLOCK), math.gcd(16, pixels)
     with on_device_of(losses):
         weigh_kernel[(tiles * rows,)](
-            losses, valid, packed, weights, rows, pixels, tiles, shape.exponent,
-            NORM=shape.kind, MASKED=valid is not None, BLOCK=BLOCK, num_warps=4,
+            losses, valid, packed, weights, rows, pixels // unit, tiles, shape.exponent,
+            UNIT=unit, NORM=shape.kind, MASKED=valid is not None, BLOCK=BLOCK, num_warps=4,
         )  # fmt: skip
     return weights
