@@ -325,6 +325,8 @@ def test_compare_writes_a_report(
         "loss-only-seed0",
         "compare.yaml",
         "report.html",
+        "results.csv",
+        "figures",
         "summary.json",
     }
     assert status(words) == 1
@@ -444,6 +446,7 @@ def test_a_sweep_trains_its_grid_and_goes_on(
         "sweep.json",
         "sweep.md",
         "sweep.svg",
+        "sweep.pdf",
     }
     assert "LMP (loss only)" in capsys.readouterr().out
     assert status(["sweep", "--config", shared, "--out", out, *grid]) == 1

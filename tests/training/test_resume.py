@@ -63,6 +63,16 @@ def test_the_second_ctrl_c_says_what_is_lost(capsys: pytest.CaptureFixture[str])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_sigterm_asks_for_a_checkpoint_too(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with postponed_interrupt() as interrupt:
+        signal.raise_signal(signal.SIGTERM)
+        assert interrupt.requested
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert "stopping after this step" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_half_written_files_are_swept_when_a_run_resumes(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     one_step = replace(tiny(), optimization=replace(tiny().optimization, steps=1))

@@ -194,7 +194,7 @@ def class_figure(summary: Summary, width: int) -> Drawing:
         left = 12 + 7.2 * max([len(_short(names[c])) for c in rows], default=0)
         axes = _axes(figure, left=left, right=16, top=8, bottom=26)
         axes.set_xlim(0, 100)
-        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
         axes.set_xticks([0, 20, 40, 60, 80, 100])
         axes.set_yticks(range(len(rows)), [_short(names[c]) for c in rows])
         _ticks(axes, grid="x")

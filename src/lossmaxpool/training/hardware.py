@@ -177,12 +177,15 @@ def _launcher() -> tuple[str, ClusterEnvironment | None]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence Lightning's tips, and its warning about an old name of a class of torch."""
-    logger = logging.getLogger("lightning.fabric")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    # Fabric writes some of its tips by the logger of its sister package.
+    loggers = [logging.getLogger(name) for name in ("lightning.fabric", "lightning.pytorch")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
