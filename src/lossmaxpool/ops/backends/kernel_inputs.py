@@ -1,4 +1,4 @@
-"""Which logits and targets the kernels read, compiled or in Triton: what both refuse, in words."""
+"""Input checks that the compiled and the Triton kernels share, with reasons for rejection."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from torch import Tensor
 
 from lossmaxpool.ops.backends.planes import merged_planes
 
-# The order of these is that of the enumerations in native/cpp/interface.h.
+# Same order as the enumerations in native/cpp/interface.h.
 LOGITS = (torch.float32, torch.bfloat16, torch.float16)
 TARGETS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def refuses_inputs(logits: Tensor, target: Tensor, spatial: torch.Size) -> str | None:
-    """Why no kernel takes these inputs, on whatever device; None where they are well.
+    """The reason why no kernel supports these inputs on any device; None if they are supported.
 
     Args:
         logits: (B, C, *low).
         target: (B, *spatial) class ids.
-        spatial: the size to which the logits are upsampled.
+        spatial: the target's size, to which the logits are upsampled.
     """
     low = logits.shape[2:]
     if target.device != logits.device:
@@ -34,7 +34,7 @@ def refuses_inputs(logits: Tensor, target: Tensor, spatial: torch.Size) -> str |
             return f"the kernels upsample one or two dimensions, the logits have {len(low)}"
     elif logits.is_contiguous():
         return None
-    # The gradient is written beside them, in strides of its own.
+    # The gradient is a separate tensor with its own strides.
     elif (
         not logits.is_contiguous()
         and merged_planes(logits, torch.empty_like(logits, device="meta")) is None
@@ -44,7 +44,7 @@ def refuses_inputs(logits: Tensor, target: Tensor, spatial: torch.Size) -> str |
 
 
 def refuses_losses(losses: Tensor) -> str | None:
-    """Why no kernel solves (R, N) losses, on whatever device; None where they are well."""
+    """The reason why no kernel can solve (R, N) losses on any device; None if one can."""
     if losses.dtype != torch.float32:
         return f"the kernels solve float32 losses, these are {losses.dtype}"
     return None

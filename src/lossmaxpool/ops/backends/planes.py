@@ -1,4 +1,4 @@
-"""(B, C, *spatial) tensors of any strides as planes of two dimensions: indexed without a copy."""
+"""(B, C, *spatial) tensors of any strides viewed as two-dimensional planes, without a copy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Strides(NamedTuple):
-    """Of one tensor, in elements."""
+    """The strides of one tensor, in elements."""
 
     image: int
     channel: int
@@ -18,7 +18,7 @@ class Strides(NamedTuple):
 
 
 class Planes(NamedTuple):
-    """Tensors of one shape (B, C, *spatial), seen as B x C planes of height x width."""
+    """Tensors of one shape (B, C, *spatial), viewed as B x C planes of height x width."""
 
     height: int
     width: int
@@ -26,7 +26,7 @@ class Planes(NamedTuple):
 
     @property
     def flat(self) -> bool:
-        """One row: the pixel's number times the column stride is its place."""
+        """Whether there is one row: a pixel's offset is its index times the column stride."""
         return self.height == 1
 
 
@@ -34,7 +34,7 @@ def merged_planes(*tensors: Tensor) -> Planes | None:
     """Merge neighbouring spatial dimensions as far as the strides of all tensors allow.
 
     Returns:
-        The planes, or None where more than two dimensions are left.
+        The planes, or None if more than two dimensions remain.
     """
     shape = tensors[0].shape
     if all(tensor.is_contiguous() for tensor in tensors):
@@ -44,7 +44,7 @@ def merged_planes(*tensors: Tensor) -> Planes | None:
     for dim, size in enumerate(shape[2:], start=2):
         steps = [tensor.stride(dim) for tensor in tensors]
         if size == 1:
-            continue  # of one element, any stride is right
+            continue  # a dimension of size 1 fits any stride
         if left and left[-1][1] == [size * step for step in steps]:
             left[-1] = (left[-1][0] * size, steps)
         else:
@@ -53,7 +53,7 @@ def merged_planes(*tensors: Tensor) -> Planes | None:
 
 
 def own_planes(*tensors: Tensor) -> Planes:
-    """Planes of (B, C, w) or (B, C, h, w) tensors in their own dimensions, to be upsampled."""
+    """Planes of (B, C, w) or (B, C, h, w) tensors without merging dimensions, for upsampling."""
     dims = range(2, tensors[0].dim())
     left = [(tensors[0].shape[dim], [t.stride(dim) for t in tensors]) for dim in dims]
     return _planes(left, tensors)
