@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # What every floor stands on: single files that know nothing of losses, images or runs.
 GROUND = frozenset({"_version", "atomic", "checks", "environment", "processes"}) | frozenset(
-    {"crops", "rarity", "spelling"}
+    {"crops", "rarity"}
 )
 # The rooms of the house, floor by floor. A room sees the floors below its own, never its
 # neighbours: what two neighbours share belongs to a floor below them.
@@ -47,7 +47,6 @@ THIRD_PARTY = {
     "environment": frozenset({"torch"}),
     "processes": frozenset[str](),
     "rarity": frozenset[str](),
-    "spelling": frozenset[str](),
     "ops": frozenset({"torch", "triton"}),
     "sampling": frozenset({"torch"}),
     "functional": frozenset({"torch"}),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import ParamSpec, TypeVar
-
-from lossmaxpool.spelling import did_you_mean
 
 
 def check_norm(p: object) -> None:
@@ -70,3 +69,22 @@ def options_by_name(
         return checked
 
     return decorate
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Propose the known name nearest to the one that was given.
+
+    Args:
+        given: the name that is not known.
+        known: the names that are.
+
+    Returns:
+        ``"Did you mean 'val'?"``, or an empty string where nothing is near.
+
+    Example:
+        >>> did_you_mean("vall", ["train", "val"])
+        "Did you mean 'val'?"
+    """
+    by_lower = {name.lower(): name for name in known}
+    near = get_close_matches(given.lower(), list(by_lower), n=1)
+    return f"Did you mean '{by_lower[near[0]]}'?" if near else ""

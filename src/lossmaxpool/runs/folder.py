@@ -15,8 +15,8 @@ from typing import Any, Literal
 import yaml
 
 from lossmaxpool.atomic import write_atomically
+from lossmaxpool.runs import TrainingError
 from lossmaxpool.runs.config import NEUTRAL, TrainConfig, differences
-from lossmaxpool.runs.errors import TrainingError
 from lossmaxpool.runs.record import RECORD
 
 CONFIG = "config.yaml"

@@ -26,8 +26,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.metrics import ConfusionMatrix
+from lossmaxpool.runs import RecordError
 from lossmaxpool.runs.config import with_new_names
-from lossmaxpool.runs.errors import RecordError
 
 SCHEMA = 1
 RECORD = "record.json"

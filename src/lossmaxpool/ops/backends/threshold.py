@@ -275,7 +275,7 @@ def _bound(counts: Tensor, upper: Tensor, log_below: Tensor, q: float, m: Tensor
     log_sum = terms.logcumsumexp(1)  # column k: the power sum below bin k
     # Support that remains for the losses below bin k if all losses from bin k on are capped.
     room = m.unsqueeze(1) - counts.flip(1).cumsum(1).flip(1)
-    # eta > 0 at the bin's value, after subtracting its own losses from both sides: without room, the
+    # eta > 0 at the bin's value, after subtracting its own losses from both sides: without room the
     # bin is not in J*, however the sums are rounded.
     capped = (counts > 0) & (room.clamp(min=0).log() + log_power > log_sum[:, :-1])
     # J* starts at the first such bin; if there is none, J* is empty.

@@ -22,11 +22,12 @@ from torch import Tensor
 from lossmaxpool.ops.backends.kernel_inputs import (
     LOGITS,
     TARGETS,
+    merged_planes,
+    own_planes,
     refuses_inputs,
     refuses_losses,
 )
 from lossmaxpool.ops.backends.native.library import CrossEntropy, find, threads
-from lossmaxpool.ops.backends.planes import merged_planes, own_planes
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lossmaxpool.ops.backends.planes import Planes, merged_planes
+from lossmaxpool.ops.backends.kernel_inputs import Planes, merged_planes
 from lossmaxpool.ops.backends.triton.cross_entropy import (
     IGNORED,
     Terms,

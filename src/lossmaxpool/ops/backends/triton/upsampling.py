@@ -20,7 +20,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lossmaxpool.ops.backends.planes import own_planes
+from lossmaxpool.ops.backends.kernel_inputs import own_planes
 from lossmaxpool.ops.backends.triton.cross_entropy import (
     IGNORED,
     Terms,
