@@ -72,14 +72,14 @@ def options_by_name(
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Propose the known name nearest to the one that was given.
+    """Suggest the known name closest to the given one.
 
     Args:
-        given: the name that is not known.
-        known: the names that are.
+        given: the unknown name.
+        known: the valid names.
 
     Returns:
-        ``"Did you mean 'val'?"``, or an empty string where nothing is near.
+        ``"Did you mean 'val'?"``, or an empty string if no name is similar.
 
     Example:
         >>> did_you_mean("vall", ["train", "val"])

@@ -1,4 +1,4 @@
-"""Logits and targets as the kernels read them, compiled or in Triton: which ones, and as planes."""
+"""Input checks and plane layouts that the compiled and the Triton kernels share."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# The order of these is that of the enumerations in native/cpp/interface.h.
+# Same order as the enumerations in native/cpp/interface.h.
 LOGITS = (torch.float32, torch.bfloat16, torch.float16)
 TARGETS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def refuses_inputs(logits: Tensor, target: Tensor, spatial: torch.Size) -> str | None:
-    """Why no kernel takes these inputs, on whatever device; None where they are well.
+    """The reason why no kernel supports these inputs on any device; None if they are supported.
 
     Args:
         logits: (B, C, *low).
         target: (B, *spatial) class ids.
-        spatial: the size to which the logits are upsampled.
+        spatial: the target's size, to which the logits are upsampled.
     """
     low = logits.shape[2:]
     if target.device != logits.device:
@@ -35,24 +35,24 @@ def refuses_inputs(logits: Tensor, target: Tensor, spatial: torch.Size) -> str |
             return f"the kernels upsample one or two dimensions, the logits have {len(low)}"
     elif logits.is_contiguous():
         return None
-    # The gradient is written beside them, in strides of its own.
+    # The gradient is a separate tensor with its own strides.
     elif merged_planes(logits, torch.empty_like(logits, device="meta")) is None:
         return f"strides {logits.stride()} do not merge into two spatial dimensions"
     return None
 
 
 def refuses_losses(losses: Tensor) -> str | None:
-    """Why no kernel solves (R, N) losses, on whatever device; None where they are well."""
+    """The reason why no kernel can solve (R, N) losses on any device; None if one can."""
     if losses.dtype != torch.float32:
         return f"the kernels solve float32 losses, these are {losses.dtype}"
     return None
 
 
-# (B, C, *spatial) tensors of any strides as planes of two dimensions, indexed without a copy.
+# (B, C, *spatial) tensors of any strides viewed as two-dimensional planes, without a copy.
 
 
 class Strides(NamedTuple):
-    """Of one tensor, in elements."""
+    """The strides of one tensor, in elements."""
 
     image: int
     channel: int
@@ -61,7 +61,7 @@ class Strides(NamedTuple):
 
 
 class Planes(NamedTuple):
-    """Tensors of one shape (B, C, *spatial), seen as B x C planes of height x width."""
+    """Tensors of one shape (B, C, *spatial), viewed as B x C planes of height x width."""
 
     height: int
     width: int
@@ -69,7 +69,7 @@ class Planes(NamedTuple):
 
     @property
     def flat(self) -> bool:
-        """One row: the pixel's number times the column stride is its place."""
+        """Whether there is one row: a pixel's offset is its index times the column stride."""
         return self.height == 1
 
 
@@ -77,7 +77,7 @@ def merged_planes(*tensors: Tensor) -> Planes | None:
     """Merge neighbouring spatial dimensions as far as the strides of all tensors allow.
 
     Returns:
-        The planes, or None where more than two dimensions are left.
+        The planes, or None if more than two dimensions remain.
     """
     shape = tensors[0].shape
     if all(tensor.is_contiguous() for tensor in tensors):
@@ -87,7 +87,7 @@ def merged_planes(*tensors: Tensor) -> Planes | None:
     for dim, size in enumerate(shape[2:], start=2):
         steps = [tensor.stride(dim) for tensor in tensors]
         if size == 1:
-            continue  # of one element, any stride is right
+            continue  # a dimension of size 1 fits any stride
         if left and left[-1][1] == [size * step for step in steps]:
             left[-1] = (left[-1][0] * size, steps)
         else:
@@ -96,7 +96,7 @@ def merged_planes(*tensors: Tensor) -> Planes | None:
 
 
 def own_planes(*tensors: Tensor) -> Planes:
-    """Planes of (B, C, w) or (B, C, h, w) tensors in their own dimensions, to be upsampled."""
+    """Planes of (B, C, w) or (B, C, h, w) tensors without merging dimensions, for upsampling."""
     dims = range(2, tensors[0].dim())
     left = [(tensors[0].shape[dim], [t.stride(dim) for t in tensors]) for dim in dims]
     return _planes(left, tensors)
