@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lossmaxpool.runs.errors import RecordError
+from lossmaxpool.runs import RecordError
 from reproduction import figures
 from reproduction.runs import Found, Window, find_runs
 from reproduction.tables import paper_tables

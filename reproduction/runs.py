@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from lossmaxpool.report.comparison import MethodSetting, method_setting
 from lossmaxpool.report.statistics import Score, score
 from lossmaxpool.report.wording import count
+from lossmaxpool.runs import RecordError
 from lossmaxpool.runs.config import decisive
-from lossmaxpool.runs.errors import RecordError
 from lossmaxpool.runs.record import Evaluation, RunRecord
 from reproduction.published import Task
 

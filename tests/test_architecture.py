@@ -13,9 +13,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "lossmaxpool"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# What every floor stands on: single files that know nothing of losses, images or runs.
+# Below every floor: single files that know nothing of losses, images or runs.
 GROUND = frozenset({"_version", "atomic", "checks", "environment", "processes"}) | frozenset(
-    {"crops", "rarity", "spelling"}
+    {"crops", "rarity"}
 )
 # The rooms of the house, floor by floor. A room sees the floors below its own, never its
 # neighbours: what two neighbours share belongs to a floor below them.
@@ -38,7 +38,7 @@ ONLY = {
     "report": GROUND | {"metrics", "runs"},  # reads run folders, never trains
 }
 
-# What may be imported from elsewhere: `pip install lossmaxpool` runs the rows of torch alone.
+# Third-party packages that may be imported: `pip install lossmaxpool` runs the rows of torch alone.
 THIRD_PARTY = {
     "_version": frozenset[str](),
     "atomic": frozenset[str](),
@@ -47,7 +47,6 @@ THIRD_PARTY = {
     "environment": frozenset({"torch"}),
     "processes": frozenset[str](),
     "rarity": frozenset[str](),
-    "spelling": frozenset[str](),
     "ops": frozenset({"torch", "triton"}),
     "sampling": frozenset({"torch"}),
     "functional": frozenset({"torch"}),

@@ -148,7 +148,7 @@ def test_a_bad_picture_in_a_worker_is_one_line(
     *warned, told = capsys.readouterr().err.splitlines()
     assert told.startswith("error: ")
     assert "masks/a.png is 64x40" in told
-    # What is worth a warning along the way is one line, too.
+    # A warning along the way is one line, too.
     assert [line for line in warned if line] == [
         "warning: 1 of 2 classes have no pixel in the data and are never drawn: sky"
     ]

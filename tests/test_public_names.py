@@ -32,7 +32,7 @@ PACKAGES = (
     "lossmaxpool.inference",
     "lossmaxpool.report",
 )
-# What every script that uses a loss has imported.
+# Imported by every script that uses a loss.
 EXAMPLES_SEE = {"torch": torch, "nn": nn, "Path": Path} | {
     name: getattr(lossmaxpool, name) for name in lossmaxpool.__all__
 }

@@ -52,6 +52,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "paper":  # needs NumPy, which torch does not
+    if name == "paper":  # needs NumPy, which torch does not require
         return importlib.import_module("lossmaxpool.paper")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

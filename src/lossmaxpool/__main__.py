@@ -1,4 +1,4 @@
-"""``python -m lossmaxpool``, which is also what ``torchrun -m lossmaxpool`` starts."""
+"""Entry point of ``python -m lossmaxpool`` and ``torchrun -m lossmaxpool``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writes: a file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def sweep_partial(folder: Path) -> None:
-    """Remove what kills have left of half-written files in a folder and below it.
+    """Remove half-written files that killed processes left in a folder and its subfolders.
 
-    Nobody else may be writing there.
+    No other process may be writing there.
 
     Args:
         folder: The folder; it need not exist.
@@ -22,16 +22,16 @@ def sweep_partial(folder: Path) -> None:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file beside its destination, flush it to the disk, then rename it into place.
 
-    Whoever reads ``path`` finds the old content or the new, and a full disk leaves the old one.
+    A reader of ``path`` sees either the old or the new content; a full disk keeps the old one.
 
     Args:
         path: The destination; its folder exists.
-        content: All of the new content.
+        content: The complete new content.
 
     Raises:
-        OSError: It could not be written; ``path`` is what it was.
+        OSError: The file could not be written; ``path`` is unchanged.
     """
-    # A random name: on a file system that machines share, two of them may have one process number.
+    # A random name, not the process id: two machines that share a file system can have the same id.
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
         with partial.open("xb") as file:

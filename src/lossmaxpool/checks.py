@@ -1,17 +1,16 @@
-"""Checks of plain parameters: an error says what came, what was expected, what to change."""
+"""Checks of scalar parameters; errors name the value received, the valid values and the fix."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import ParamSpec, TypeVar
-
-from lossmaxpool.spelling import did_you_mean
 
 
 def check_norm(p: object) -> None:
-    """Refuse a norm exponent outside [1, inf]."""
-    if not isinstance(p, (int, float)) or not p >= 1:  # NaN is not >= 1
+    """Raise ValueError for a norm exponent outside [1, inf]."""
+    if not isinstance(p, (int, float)) or not p >= 1:  # also rejects NaN
         raise ValueError(
             f"p must be a norm exponent in [1, inf], got {p!r}: 1 keeps the hardest pixels only, "
             "inf averages, the paper's choice is 1.3."
@@ -19,7 +18,7 @@ def check_norm(p: object) -> None:
 
 
 def check_share(name: str, share: object) -> None:
-    """Refuse a share of the pixels outside (0, 1]."""
+    """Raise ValueError for a share of the pixels outside (0, 1]."""
     if not isinstance(share, (int, float)) or not 0 < share <= 1:
         raise ValueError(
             f"{name} must be a share of the valid pixels in (0, 1], got {share!r}: "
@@ -28,7 +27,7 @@ def check_share(name: str, share: object) -> None:
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
-    """Refuse a word that is not among the choices, with the nearest one."""
+    """Raise ValueError for an unknown option value, suggesting the closest valid one."""
     known = tuple(choices)
     if value in known:
         return
@@ -43,10 +42,10 @@ _Result = TypeVar("_Result")
 def options_by_name(
     positional: str,
 ) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]:
-    """Make a function refuse positional options in words instead of taking them for others.
+    """Raise a clear TypeError when options are passed positionally, instead of misassigning them.
 
-    ``positional`` names what may be positional, e.g. "losses" or "self". The first positional
-    argument of torch's losses is ``weight``, so an option in front is a mistake.
+    ``positional`` lists the arguments that may be positional, e.g. "losses" or "self". torch's
+    losses take ``weight`` as their first positional argument, so callers might expect the same.
     """
     names = positional.split(", ")
     shown = [name for name in names if name != "self"]
@@ -70,3 +69,22 @@ def options_by_name(
         return checked
 
     return decorate
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Suggest the known name closest to the given one.
+
+    Args:
+        given: the unknown name.
+        known: the valid names.
+
+    Returns:
+        ``"Did you mean 'val'?"``, or an empty string if no name is similar.
+
+    Example:
+        >>> did_you_mean("vall", ["train", "val"])
+        "Did you mean 'val'?"
+    """
+    by_lower = {name.lower(): name for name in known}
+    near = get_close_matches(given.lower(), list(by_lower), n=1)
+    return f"Did you mean '{by_lower[near[0]]}'?" if near else ""

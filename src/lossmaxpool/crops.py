@@ -1,4 +1,4 @@
-"""A random, scaled crop of an image and its mask: the one that training and the sampler share."""
+"""A random, scaled crop of an image and its mask, shared by training and the sampler."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 class Span(NamedTuple):
     """One axis of a crop: ``length`` source pixels from ``start`` on become ``output`` pixels.
 
-    They lie after ``padding`` pixels that show nothing; the rest of the crop shows nothing either.
+    ``padding`` empty pixels precede them; the rest of the crop is empty too.
     """
 
     start: int
@@ -26,22 +26,22 @@ class Span(NamedTuple):
 def random_span(
     length: int, crop: int, scale: float, draw: float, place: int | None = None
 ) -> Span:
-    """A crop along one axis of an image that is scaled, uniform among those that contain a place.
+    """A random crop along one axis of a scaled image, uniform among those that contain ``place``.
 
-    A crop of the scaled image shows ``round(crop / scale)`` pixels of the source. Where the source
-    has as many, the crop lies inside; the whole pixels at which it may start and still contain
-    ``place`` are equally likely. Where the source has fewer, the crop shows all of them, hence the
-    place, and the scaled image lies at any place of the crop with the same probability.
+    A crop of the scaled image covers ``round(crop / scale)`` source pixels. If the source is at
+    least that long, the crop lies inside it, and every integer start at which it contains ``place``
+    is equally likely. If the source is shorter, the crop shows all of it, including ``place``, and
+    the scaled image is placed uniformly at random within the crop.
 
     Args:
         length: Pixels of the source.
         crop: Pixels of the crop.
         scale: Pixels of the scaled image per pixel of the source.
-        draw: A number in [0, 1) that decides where the crop lies.
+        draw: A random number in [0, 1) that determines the position of the crop.
         place: The source pixel to contain, in [0, length); None for a crop anywhere.
 
     Returns:
-        What to cut, and where to put it in the crop.
+        The source pixels to cut out, and their position in the crop.
 
     Raises:
         ValueError: The place is not in the image.
@@ -66,9 +66,9 @@ def random_span(
 class RandomCrop:
     """A random scale, a crop and a flip: a pure function of the image, its mask and a seed.
 
-    The scaled image is cut where it is larger than the crop. Where it is smaller it lies at a
-    random place in it, and nothing is shown around it. The image is resized bilinearly with
-    antialiasing, the mask by its nearest pixel. The global random state is left alone.
+    If the scaled image is larger than the crop, it is cut; if smaller, it is placed at random in
+    the crop and padded. The image is resized bilinearly with antialiasing, the mask with nearest
+    neighbor. The global random state is not used.
 
     Args:
         crop_size: (height, width) of the crop in pixels.
@@ -101,12 +101,12 @@ class RandomCrop:
         ignore_index: int = 255,
         finish: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """One crop.
+        """Take one crop.
 
         Args:
             image: (D, H, W), floating-point or uint8.
             mask: (H, W) integer class ids.
-            seed: Decides scale, place and flip.
+            seed: Determines scale, position and flip.
             pixel: (row, column) that the crop must contain; None for a crop anywhere.
             fill: Value of the crop where it reaches beyond the image, after ``finish``.
             ignore_index: Value of the mask there.
@@ -116,14 +116,14 @@ class RandomCrop:
         Returns:
             Image (D, h, w) of the dtype that ``finish`` returns, and mask (h, w) int64.
         """
-        # A seed and its neighbor give unrelated streams: torch scrambles the seed.
+        # Consecutive seeds give unrelated streams, because torch scrambles the seed.
         draws = torch.rand(4, generator=torch.Generator().manual_seed(seed)).tolist()
         low, high = self.scale_range
         scale = low * (high / low) ** draws[0]
         row, column = pixel if pixel is not None else (None, None)
         y = random_span(mask.shape[0], self.crop_size[0], scale, draws[1], row)
         x = random_span(mask.shape[1], self.crop_size[1], scale, draws[2], column)
-        # Cut before it is scaled: the cost does not depend on the size of the image.
+        # Crop before scaling, so that the cost does not depend on the image size.
         source = (..., slice(y.start, y.start + y.length), slice(x.start, x.start + x.length))
         piece, labels = _resize(image[source], (y.output, x.output)), mask[source].long()
         labels = labels[_nearest(y.length, y.output)][:, _nearest(x.length, x.output)]
@@ -149,6 +149,6 @@ def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _nearest(length: int, output: int) -> Tensor:
-    """The source pixel under the middle of each output pixel."""
+    """The source pixel at the center of each output pixel."""
     places = torch.arange(length, dtype=torch.float32)
     return F.interpolate(places[None, None], output, mode="nearest-exact")[0, 0].long()

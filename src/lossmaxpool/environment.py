@@ -1,4 +1,4 @@
-"""What a measurement depends on besides its configuration."""
+"""The environment of a measurement: device, library versions, command and date."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 
 from lossmaxpool._version import __version__
 
-# The libraries that numbers, pictures or drawn scenes may change with.
+# Libraries whose version can change numbers, pictures or generated scenes.
 _LIBRARIES = (
     "torch",
     "torchvision",
@@ -28,11 +28,11 @@ _LIBRARIES = (
 
 
 def describe_environment(device: torch.device, world_size: int) -> dict[str, Any]:
-    """Return what a result depends on besides its configuration: command, device, versions, date.
+    """Return the environment of a result: command, device, versions, date.
 
     Args:
-        device: Where the run computes.
-        world_size: On how many of them.
+        device: The device of the run.
+        world_size: The number of such devices.
     """
     on_cuda = device.type == "cuda"
     return {

@@ -45,8 +45,8 @@ _POOLS, _REDUCTIONS = get_args(Pool), get_args(Reduction)
 class Solution:
     """The maximiser of ``w . l`` over the weighting set, with its certificate.
 
-    B is the number of images; ``...`` are the dimensions of the losses behind it. An image without
-    a valid pixel has zeros everywhere.
+    B is the number of images; ``...`` are the remaining dimensions of the losses. All fields are
+    zero for an image without a valid pixel.
 
     Attributes:
         value: (B,) the loss ``L_W = w* . l`` (Eq. 4, 10).
@@ -57,8 +57,8 @@ class Solution:
         weight_cap: (B,) tau, the bound of every weight (Eq. 5).
         norm_bound: (B,) gamma, the bound of the weights' p-norm (Eq. 5).
         dual: (B, ...) lambda* = max(l - alpha*, 0), the minimiser of the dual (Eq. 6).
-        duality_gap: (B,) dual minus primal objective at (lambda*, w*): 0 up to rounding where the
-            solution is exact, and otherwise a bound of its error.
+        duality_gap: (B,) dual minus primal objective at (lambda*, w*): 0 up to rounding if the
+            solution is exact, otherwise an upper bound of its error.
     """
 
     value: Tensor
@@ -89,8 +89,8 @@ def loss_max_pool(
         \gamma = n^{-1/q}, \; \tau = \gamma m^{-1/p}, \; q = p / (p - 1)
 
     The value is an upper bound of the mean of the valid losses; its gradient with respect to the
-    losses is the optimal weighting w*, computed exactly, without sorting and without waiting for
-    the device.
+    losses is the optimal weighting w*, computed exactly, without sorting and without host-device
+    synchronization.
 
     Args:
         losses: (B, ...) non-negative pixel losses, any floating dtype. float16 and bfloat16 are
@@ -98,16 +98,16 @@ def loss_max_pool(
         p: norm exponent in [1, inf]. 1: the mean of the m largest losses; inf: the mean of all.
         min_support: m / n in (0, 1], the least share of the valid pixels that carries weight;
             m is clipped to [1, n].
-        valid: (B, ...) bool, False where a pixel does not exist; None: all exist.
-        pool: what shares one weighting: each "image" (the paper's choice), the whole "batch", or
-            the batches of all ranks of the process group, the "world". With "world" the value is
-            the same on every rank, and gradients averaged over ranks (DistributedDataParallel)
-            are those of one process that holds all pixels.
+        valid: (B, ...) bool, False for ignored pixels; None: all are valid.
+        pool: the pixels that share one weighting: each "image" (the paper's choice), the whole
+            "batch", or the batches of all ranks of the process group, the "world". With "world" the
+            value is the same on every rank, and gradients averaged over ranks
+            (DistributedDataParallel) equal those of one process that holds all pixels.
         reduction: over images: "mean" of those that have a valid pixel, "sum", or "none" (one
             value per image; a single value for "batch" and "world"). One value per pixel is
             ``solve(losses).weights * losses``, whose sum over an image is its value.
         backend: "auto" takes the fastest that can solve these losses; "torch" (every device),
-            "native" (CPU) and "triton" (GPUs) insist.
+            "native" (CPU) or "triton" (GPUs) selects one without fallback.
 
     Returns:
         A scalar, or (B,) / (1,) for reduction "none"; float64 for float64 losses, else float32.
@@ -120,8 +120,8 @@ def loss_max_pool(
             without its name.
         RuntimeError: a backend that cannot solve these losses.
 
-    A NaN or an infinity among the valid losses gives NaN, on every device, and so does a negative
-    loss on a GPU, where looking would synchronise.
+    A NaN or an infinity among the valid losses gives NaN on every device; so does a negative loss
+    on a GPU, where raising an error would need a synchronization.
 
     Example:
         >>> losses = torch.tensor([[0.1, 0.2, 0.1, 4.0]])
@@ -164,17 +164,16 @@ def max_pooling_cross_entropy(
 
     Args:
         input: (B, C, *spatial) logits of C >= 2 classes, any floating dtype, up to three spatial
-            dimensions. Where they are smaller than the target's, they are upsampled linearly
-            (``align_corners=False``) to it, by whatever factor. (N, C) needs ``pool="batch"``
-            or "world".
-        target: (B, *spatial) class ids of any integer dtype, or of a floating one that holds
-            integers, also as (B, 1, *spatial); or (B, C, *spatial) probabilities.
+            dimensions. If they are smaller than the target's, they are upsampled linearly
+            (``align_corners=False``) by any factor. (N, C) needs ``pool="batch"`` or "world".
+        target: (B, *spatial) or (B, 1, *spatial) class ids of any integer dtype, or of a floating
+            dtype with integer values; or (B, C, *spatial) probabilities.
         p: norm exponent in [1, inf].
         min_support: m / n in (0, 1], the least share of valid pixels that carries weight.
         weight: (C,) factors of the pixel losses by class; they do not divide the result.
-        ignore_index: the id of pixels that do not exist; None: all exist. Probabilities have none.
+        ignore_index: the id of ignored pixels; None: all are valid. Not used with probabilities.
         label_smoothing: in [0, 1], as in torch.
-        pool: what shares one weighting: each "image", the "batch", or all ranks, the "world".
+        pool: the pixels that share a weighting: each "image", the "batch", or all ranks ("world").
         reduction: over images with a valid pixel: "mean", "sum", or "none" (one value per image).
         backend: "auto", "torch", "native" or "triton".
 
@@ -218,17 +217,17 @@ def solve(
     valid: Tensor | None = None,
     backend: Backend = "auto",
 ) -> Solution:
-    r"""Solve ``max w . l`` over ``||w||_p <= gamma``, ``||w||_inf <= tau``, and show all of it.
+    r"""Solve ``max w . l`` over ``||w||_p <= gamma``, ``||w||_inf <= tau``, with a certificate.
 
-    The solver is the one that :func:`loss_max_pool` runs for these losses and this backend; its
-    weights and threshold are returned with a certificate. Not differentiable; nothing is tracked.
+    Runs the same solver as :func:`loss_max_pool` for these losses and this backend, and returns
+    its weights, threshold and duality gap. Not differentiable.
 
     Args:
         losses: (B, ...) non-negative losses, one image per row; (1, N) for N losses of one image.
         p: norm exponent in [1, inf].
         min_support: m / n in (0, 1]; m is clipped to [1, n].
         valid: (B, ...) bool, or None.
-        backend: as in :func:`loss_max_pool`; the solution is that of the solver it names.
+        backend: as in :func:`loss_max_pool`.
 
     Returns:
         A :class:`Solution`, one entry per image.
@@ -280,18 +279,18 @@ def solve(
     )
 
 
-# What the modules of lossmaxpool.losses call: a weighting set of any kind.
+# Internal entry points of the modules in lossmaxpool.losses; they accept any weighting set.
 
 
 def weighting_set(p: float, min_support: float) -> WeightingSet:
-    """The paper's weighting set, or a ValueError that names the parameter and its range."""
+    """The paper's weighting set; raises ValueError naming the parameter and its range."""
     check_norm(p)
     check_share("min_support", min_support)
     return WeightingSet(float(p), float(min_support))
 
 
 def check_cross_entropy(ignore_index: object, label_smoothing: float) -> None:
-    """Refuse an ``ignore_index`` that no label can equal, and a smoothing outside [0, 1]."""
+    """Reject an ``ignore_index`` that no label can equal, and a smoothing outside [0, 1]."""
     whole = isinstance(ignore_index, int) and not isinstance(ignore_index, bool)
     if ignore_index is not None and not whole:
         raise ValueError(
@@ -341,7 +340,7 @@ def pool_cross_entropy(
     check_tensor("target", target)
     if holds_probabilities(input, target):
         check_probabilities(input, target)
-        choose(input, target, backend)  # refuses one that has no kernel for probabilities
+        choose(input, target, backend)  # rejects a backend without a kernel for probabilities
         wide = input if input.dtype in (torch.float32, torch.float64) else input.float()
         losses = F.cross_entropy(
             upsample_to(wide, target.shape[2:]),
@@ -353,7 +352,7 @@ def pool_cross_entropy(
         return pool_losses(losses, None, weighting, pool=pool, reduction=reduction, backend=backend)
     ignored = NO_LABEL if ignore_index is None else ignore_index
     target = class_ids(input, target, ignored)
-    if input.dim() == 2:  # one image of N pixels, by strides
+    if input.dim() == 2:  # a view: one image of N pixels
         input, target = input.t().unsqueeze(0), target.unsqueeze(0)
     value, packed = cross_entropy.max_pooling_cross_entropy(
         input,
@@ -375,14 +374,14 @@ def _check_pooling(pool: Pool, reduction: Reduction) -> None:
 
 
 def _reduce(value: Tensor, packed: Tensor, reduction: Reduction) -> Tensor:
-    """From (R,) values and their (6, R) thresholds to what the caller asked for."""
+    """Apply the requested reduction to (R,) values and their (6, R) thresholds."""
     if reduction == "none":
         return value
     if reduction == "sum" or value.shape[0] <= 1:
         return value.sum()
     num_valid = packed[NUM_VALID]
     if may_look(packed) and runs_directly(packed) and 0 not in num_valid.tolist():
-        return value.mean()  # one operation each way instead of several
+        return value.mean()  # one operation forward and one backward instead of several
     return value.sum() / (num_valid > 0).sum().clamp(min=1)
 
 

@@ -1,7 +1,7 @@
 """Per-class IoU and its mean from one integer confusion matrix.
 
-Counts are summed over the whole data set before any division: a ratio per image, averaged, is a
-different and kinder number.
+Counts are summed over the whole data set before dividing: averaging one ratio per image would
+give a different and usually higher number.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ class ConfusionMatrix:
     .. math:: \mathrm{IoU}_c = \frac{M_{cc}}{\sum_j M_{cj} + \sum_i M_{ic} - M_{cc}}
 
     where :math:`M_{ij}` is the number of pixels of class *i* predicted as class *j*. Ignored pixels
-    do not exist. Matrices of disjoint sets of images add up: ``left + right``.
+    are not counted. Add the matrices of disjoint sets of images: ``left + right``.
 
     Args:
         num_classes: C.
-        device: where the counts live; ``update`` takes tensors of any device.
+        device: the device of the counts; ``update`` takes tensors on any device.
 
     Example:
         >>> import torch
@@ -42,7 +42,7 @@ class ConfusionMatrix:
 
     @classmethod
     def from_counts(cls, counts: Tensor) -> ConfusionMatrix:
-        """The matrix with these counts.
+        """Build a matrix from counts.
 
         Args:
             counts: (C, C) integers >= 0, rows true, columns predicted.
@@ -61,7 +61,7 @@ class ConfusionMatrix:
 
     @property
     def num_classes(self) -> int:
-        """C."""
+        """The number of classes, C."""
         return self.counts.shape[0]
 
     def update(self, prediction: Tensor, target: Tensor, ignore_index: int = 255) -> None:
@@ -70,7 +70,7 @@ class ConfusionMatrix:
         Args:
             prediction: (B, H, W), or any shape, integer class ids.
             target: the same shape, integer class ids or ``ignore_index``.
-            ignore_index: target value of the pixels that do not exist.
+            ignore_index: target value of the ignored pixels.
 
         Raises:
             ValueError: the shapes differ, a dtype is not an integer's, or a class id among the
@@ -84,7 +84,7 @@ class ConfusionMatrix:
         _check_integers("prediction", prediction)
         _check_integers("target", target)
         valid = target != ignore_index
-        # One int64 code per pixel, on the device of the counts: int64 never overflows in a sum.
+        # One int64 code per pixel, on the device of the counts; int64 sums cannot overflow.
         true = target[valid].to(self.counts.device, torch.int64)
         predicted = prediction[valid].to(self.counts.device, torch.int64)
         self._check_range("target", true, f", or {ignore_index} for ignored pixels")
@@ -107,9 +107,9 @@ class ConfusionMatrix:
         )
 
     def reduce(self) -> ConfusionMatrix:
-        """The sum over all ranks of the default process group; a copy where there is none.
+        """The sum over all ranks of the default process group; a copy if there is no group.
 
-        The counts must live on a device that the group's backend serves.
+        The counts must be on a device that the group's backend supports.
         """
         total = ConfusionMatrix.from_counts(self.counts)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -119,15 +119,15 @@ class ConfusionMatrix:
     def iou(self) -> Tensor:
         """Intersection over union, (C,) float64.
 
-        NaN where a class is in neither truth nor prediction (it has no IoU); 0 where it is
-        predicted but absent from the truth.
+        NaN for a class that is in neither truth nor prediction; 0 for one that is predicted but
+        absent from the truth.
         """
         hits = self.counts.diagonal()
         union = self.counts.sum(1) + self.counts.sum(0) - hits
         return hits.double() / union.double()  # 0 / 0 is NaN
 
     def miou(self) -> float:
-        """Mean of :meth:`iou` over the classes that have one; NaN before any valid pixel.
+        """Mean of the defined entries of :meth:`iou`; NaN before any valid pixel.
 
         A class absent from truth and prediction is left out; one that is absent from the truth but
         predicted counts as 0.
@@ -135,15 +135,15 @@ class ConfusionMatrix:
         return float(self.iou().nanmean())
 
     def recall(self) -> Tensor:
-        """Share of each class's true pixels that were found, (C,) float64; NaN without any."""
+        """Recall: correct share of each class's true pixels, (C,) float64; NaN without any."""
         return self.counts.diagonal().double() / self.counts.sum(1).double()
 
     def precision(self) -> Tensor:
-        """Share of each class's predicted pixels that are of it, (C,) float64; NaN without any."""
+        """Precision: correct share of each class's predictions, (C,) float64; NaN without any."""
         return self.counts.diagonal().double() / self.counts.sum(0).double()
 
     def dice(self) -> Tensor:
-        """Dice coefficient, which is also F1: 2 hits over true and predicted pixels, (C,) float64.
+        """Dice coefficient (F1): 2 hits / (true + predicted pixels), (C,) float64.
 
         NaN where a class is in neither truth nor prediction.
         """
@@ -151,7 +151,7 @@ class ConfusionMatrix:
         return 2 * self.counts.diagonal().double() / total.double()
 
     def pixel_accuracy(self) -> float:
-        """Share of the valid pixels whose class was found; NaN before any valid pixel."""
+        """Share of the valid pixels that are classified correctly; NaN before any valid pixel."""
         return float(self.counts.diagonal().sum().double() / self.counts.sum().double())
 
     def _check_range(self, name: str, ids: Tensor, also: str) -> None:

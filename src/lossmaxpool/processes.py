@@ -1,4 +1,4 @@
-"""Child processes that end when their parent does, however it ends."""
+"""Make child processes end with their parent, even if the parent is killed."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from collections.abc import Callable
 
 # From <sys/prctl.h>.
 _PR_SET_PDEATHSIG = 1
-# Seconds between two looks at the parent, where the kernel sends no signal.
+# Polling interval for the parent in seconds, where the kernel sends no signal.
 _INTERVAL = 1.0
 
 
 def begin_worker(worker: int) -> None:
-    """Prepare a process that loads data; the ``worker_init_fn`` of a ``DataLoader``.
+    """Prepare a data loading process; used as ``worker_init_fn`` of a ``DataLoader``.
 
-    Ctrl-C reaches every process of a terminal: the main one decides when its workers stop. A worker
-    whose main process was killed ends; torch's own might wait for ever until its batches are read.
+    Workers ignore Ctrl-C, which reaches every process of a terminal: the main process stops them.
+    If the main process is killed, the worker ends; a plain torch worker could block forever on its
+    unread batches.
 
     Args:
         worker: Its number.
@@ -32,14 +33,14 @@ def begin_worker(worker: int) -> None:
 
 
 def end_with_parent() -> None:
-    """Kill this process as soon as the one that started it is gone, even by ``kill -9``.
+    """Kill this process as soon as its parent ends, even by ``kill -9``.
 
-    On Linux the kernel sends the signal, which also ends a process that hangs in a library.
-    Elsewhere, and under a fork server, a thread waits for the parent's end.
+    On Linux the kernel sends the signal, which also ends a process that hangs in a library call.
+    Elsewhere, and under a fork server, a thread waits for the parent to end.
     """
     starter = multiprocessing.parent_process()
     if starter is not None and starter.pid != os.getppid():
-        # A fork server lies between the two, or the parent is gone already.
+        # A fork server is the direct parent, or the parent has already ended.
         sentinel = starter.sentinel
         _in_background(lambda: multiprocessing.connection.wait([sentinel]))
         return
@@ -47,7 +48,7 @@ def end_with_parent() -> None:
     if not _ask_the_kernel():
         _in_background(lambda: _poll(parent))
     if os.getppid() != parent:
-        # The parent died before the request.
+        # The parent ended before the request took effect.
         _end()
 
 
@@ -76,5 +77,5 @@ def _poll(parent: int) -> None:
 
 
 def _end() -> None:
-    # Not `sys.exit`: its clean-up would wait until the parent has read what is in the queues.
+    # Not `sys.exit`: its cleanup would block until the parent has read the queues.
     os._exit(1)

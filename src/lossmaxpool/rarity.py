@@ -1,10 +1,10 @@
-"""Which classes are rare: one rule for inspections before and reports after training."""
+"""The definition of rare classes, shared by data inspection and reports."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-# The least frequent classes that together hold at most a twentieth of the pixels.
+# Rare classes together hold at most this share of the labeled pixels.
 RARE_SHARE = 0.05
 
 

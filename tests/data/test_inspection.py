@@ -171,7 +171,7 @@ def test_the_table_has_a_column_per_split_and_the_most_frequent_class_first(
     assert [row[6].count("#") for row in rows_shown] == [24, 14, 3]
 
 
-# What files hide.
+# Faults that a single file does not show.
 
 
 def black_and_white_among_others(root: Path) -> Path:

@@ -89,7 +89,7 @@ def test_the_bounds_are_above_alpha_by_at_most_their_width(family: str, p: float
         coarse = _coarse_bound(rows, q, support, rows.amax(1), Local())
         fine = _fine_bound(rows, q, support, coarse, Local()).item()
         if alpha == 0:
-            # What remains below the smallest positive loss; Newton takes it to 0.
+            # The rest is below the smallest positive loss; Newton takes it to 0.
             assert coarse.item() < losses[losses > 0].min()
             continue
         slack = 1 + FEASIBLE[torch.float64]

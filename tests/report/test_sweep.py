@@ -13,7 +13,7 @@ import pytest
 
 from lossmaxpool.report.figures import PALETTE, sweep_figure
 from lossmaxpool.report.sweep import read_settings, sweep_table, write_sweep
-from lossmaxpool.runs.errors import RecordError
+from lossmaxpool.runs import RecordError
 from tests.report.conftest import make_record, write_run
 
 

@@ -15,7 +15,7 @@ from reproduction.runs import Found, Window, columns, find_runs, measure, view_o
 from reproduction.tables import TABLES, paper_tables
 
 from lossmaxpool.report.comparison import MethodSetting, method_setting
-from lossmaxpool.runs.errors import RecordError
+from lossmaxpool.runs import RecordError
 from lossmaxpool.runs.record import Evaluation
 from tests.report.conftest import CLASSES
 from tests.tolerances import TWO_DECIMALS

@@ -11,8 +11,13 @@ import yaml
 from lossmaxpool.cli.compare import add_arguments as add_compare
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.cli.train import add_arguments as add_train
-from lossmaxpool.runs.config import MethodId, OptimizationConfig, SamplingConfig
-from lossmaxpool.runs.recipes import RECIPES, recipe_file
+from lossmaxpool.runs.config import (
+    RECIPES,
+    MethodId,
+    OptimizationConfig,
+    SamplingConfig,
+    recipe_file,
+)
 from lossmaxpool.training import TrainConfig
 from lossmaxpool.training.methods import METHODS
 

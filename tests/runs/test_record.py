@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lossmaxpool.runs.errors import RecordError, TrainingError
+from lossmaxpool.runs import RecordError, TrainingError
 from lossmaxpool.runs.record import RECORD, Evaluation, RunRecord
 from tests.report.conftest import CLASSES, make_record, write_run
 

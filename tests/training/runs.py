@@ -10,8 +10,7 @@ import torch
 
 from lossmaxpool.data import DataConfig
 from lossmaxpool.models import ModelConfig
-from lossmaxpool.training.checkpoints import LAST
-from lossmaxpool.training.config import (
+from lossmaxpool.runs.config import (
     HardwareConfig,
     MethodId,
     OptimizationConfig,
@@ -19,6 +18,7 @@ from lossmaxpool.training.config import (
     SamplingConfig,
     TrainConfig,
 )
+from lossmaxpool.training.checkpoints import LAST
 
 
 def tiny(method: MethodId = "loss-only", **hardware: Any) -> TrainConfig:

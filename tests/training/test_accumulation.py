@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from lossmaxpool.runs import RunInterruptedError
+from lossmaxpool.runs.config import MethodId
+from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import TrainConfig, TrainingError, train
-from lossmaxpool.training.config import MethodId
-from lossmaxpool.training.errors import RunInterruptedError
-from lossmaxpool.training.record import RunRecord
 from tests.tolerances import FROM_LOGITS
 from tests.training.runs import assert_same_weights, tiny, weights
 from tests.training.test_resume import press_ctrl_c_in_step

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossmaxpool.data import IGNORE_INDEX
-from lossmaxpool.training.config import LossConfig
+from lossmaxpool.runs.config import LossConfig
 from lossmaxpool.training.criteria import ImageMeanLoss, MeanCrossEntropyLoss
 from lossmaxpool.training.methods import METHODS
 from tests.training.processes import in_two_processes

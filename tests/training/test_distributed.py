@@ -13,10 +13,10 @@ import pytest
 import torch
 import yaml
 
+from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import TrainConfig, TrainingError, train
 from lossmaxpool.training.checkpoints import LAST
 from lossmaxpool.training.hardware import make_fabric
-from lossmaxpool.training.record import RunRecord
 from tests.tolerances import FROM_LOGITS, PIXELS
 from tests.training.runs import assert_same_weights, tiny, weights
 

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from lossmaxpool.data import IGNORE_INDEX
+from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training.pictures import max_pooling_weights
-from lossmaxpool.training.record import RunRecord
 
 
 def test_pictures_have_the_size_of_the_image(finished: Path) -> None:

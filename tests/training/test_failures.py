@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from lossmaxpool.atomic import write_atomically
+from lossmaxpool.runs import CheckpointError, NonFiniteLossError
 from lossmaxpool.runs import record as record_module
+from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import TrainingError, checkpoints, loop, train
 from lossmaxpool.training.checkpoints import BEST, LAST
-from lossmaxpool.training.errors import CheckpointError, NonFiniteLossError
-from lossmaxpool.training.record import RunRecord
 from tests.training.runs import assert_same_weights, tiny, weights
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lossmaxpool.training.errors import TrainingError
+from lossmaxpool.runs import TrainingError
 from lossmaxpool.training.hardware import check_ranks, lost_process
 from tests.training.processes import in_two_processes
 

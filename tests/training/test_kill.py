@@ -15,12 +15,12 @@ import torch
 
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.processes import end_with_parent
+from lossmaxpool.runs import RunInterruptedError
+from lossmaxpool.runs.config import OptimizationConfig
+from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import TrainConfig, checkpoints, loop, train
 from lossmaxpool.training.checkpoints import BEST, LAST, NEXT, kept_checkpoints, kept_name
-from lossmaxpool.training.config import OptimizationConfig
-from lossmaxpool.training.errors import RunInterruptedError
 from lossmaxpool.training.progress import ProgressReport
-from lossmaxpool.training.record import RunRecord
 from tests.training.runs import assert_same_weights, tiny
 from tests.training.test_resume import press_ctrl_c_in_step
 

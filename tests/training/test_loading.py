@@ -10,10 +10,10 @@ import pytest
 import torch
 from rich.console import Console
 
+from lossmaxpool.runs.config import HardwareConfig
+from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import loading
-from lossmaxpool.training.config import HardwareConfig
 from lossmaxpool.training.loading import LoaderWatch
-from lossmaxpool.training.record import RunRecord
 from tests.tolerances import CLOCK
 
 

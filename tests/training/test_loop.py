@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lossmaxpool.data import IGNORE_INDEX
-from lossmaxpool.training.config import OptimizationConfig
+from lossmaxpool.runs.config import OptimizationConfig
 from lossmaxpool.training.loop import pad_to_stride, rate_factor
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from lossmaxpool.runs import CheckpointError, RunInterruptedError
+from lossmaxpool.runs.config import OptimizationConfig
+from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import TrainingError, loop, train
 from lossmaxpool.training.checkpoints import CONFIGURATION, LAST
-from lossmaxpool.training.config import OptimizationConfig
-from lossmaxpool.training.errors import CheckpointError, RunInterruptedError
 from lossmaxpool.training.interrupts import postponed_interrupt
-from lossmaxpool.training.record import RunRecord
 from tests.training.runs import assert_same_weights, tiny
 
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from lossmaxpool.data import StreetScenes
+from lossmaxpool.runs.config import SAMPLED, HardwareConfig, MethodId, SamplingConfig
+from lossmaxpool.runs.record import RECORD
 from lossmaxpool.sampling import ClassIndex, PerformanceSampler
 from lossmaxpool.training import TrainConfig, TrainingError, checkpoints, train
-from lossmaxpool.training.config import SAMPLED, HardwareConfig, MethodId, SamplingConfig
 from lossmaxpool.training.methods import METHODS
-from lossmaxpool.training.record import RECORD
 from tests.training.runs import assert_same_weights, tiny, weights
 
 

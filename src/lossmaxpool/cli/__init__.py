@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Sequence
 
 from lossmaxpool._version import __version__
-from lossmaxpool.spelling import did_you_mean
+from lossmaxpool.checks import did_you_mean
 
 COMMANDS = {
     "demo": "compare loss max-pooling with cross-entropy on embedded street scenes, in minutes",
@@ -101,7 +101,7 @@ def _run(name: str, words: list[str]) -> int:
         sys.stderr.write("stopped\n")
         return INTERRUPTED
     except Exception as error:
-        from lossmaxpool.runs.errors import RunInterruptedError
+        from lossmaxpool.runs import RunInterruptedError
 
         if isinstance(error, RunInterruptedError):
             sys.stderr.write(f"{error}\n")
@@ -117,7 +117,7 @@ def _run(name: str, words: list[str]) -> int:
 def _for_people(error: Exception) -> str | None:
     """What an error says, or None where it is a fault of the code, which its trace shows best."""
     from lossmaxpool.data import DataError
-    from lossmaxpool.runs.errors import TrainingError
+    from lossmaxpool.runs import TrainingError
 
     if isinstance(error, TrainingError):
         return str(error)
@@ -126,7 +126,7 @@ def _for_people(error: Exception) -> str | None:
         return str(error).rpartition(f"{DataError.__name__}: ")[2].strip()
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    # What this package raises itself says what to change.
+    # An error raised by this package itself already says what to change.
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

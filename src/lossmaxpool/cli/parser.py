@@ -53,7 +53,7 @@ class CommandParser(ArgumentParser):
 
     def add_recipe(self) -> None:
         """Let a YAML file of the package hold the options; what comes after it overrides it."""
-        from lossmaxpool.runs.recipes import RECIPES
+        from lossmaxpool.runs.config import RECIPES
 
         self.add_argument(
             _RECIPE,
@@ -220,7 +220,7 @@ def _new_name(flag: str) -> str:
 
 def _recipe(name: str) -> str:
     # Imported here: the commands that take no recipe need none of the training libraries.
-    from lossmaxpool.runs.recipes import recipe_file
+    from lossmaxpool.runs.config import recipe_file
 
     return str(recipe_file(name))
 

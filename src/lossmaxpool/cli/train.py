@@ -9,8 +9,8 @@ from typing import get_args
 from jsonargparse import Namespace
 
 from lossmaxpool.cli.parser import CommandParser
+from lossmaxpool.runs import TrainingError
 from lossmaxpool.runs.config import MethodId, TrainConfig
-from lossmaxpool.runs.errors import TrainingError
 from lossmaxpool.runs.folder import CONFIG
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lossmaxpool.spelling import did_you_mean
+from lossmaxpool.checks import did_you_mean
 
 
 class DataError(ValueError):

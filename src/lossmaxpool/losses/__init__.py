@@ -1,4 +1,4 @@
-"""The losses as modules, and the rivals the paper compares them with."""
+"""The losses as modules, and the baselines of the paper."""
 
 from lossmaxpool.losses.binary import MaxPoolingBCEWithLogitsLoss
 from lossmaxpool.losses.max_pooling import MaxPoolingCrossEntropyLoss, MaxPoolingLoss

@@ -20,22 +20,22 @@ from lossmaxpool.ops.upsampling import upsample_to
 class MaxPoolingBCEWithLogitsLoss(LabeledLoss):
     """Drop-in for ``nn.BCEWithLogitsLoss``: binary and multilabel segmentation.
 
-    Every entry of the logits has its own loss and its own weight; the entries of an image, over
-    all its labels, share one weighting set.
+    Every entry of the logits has its own loss and its own weight; all entries of an image, across
+    its labels, share one weighting set.
 
     Args:
         p: norm exponent in [1, inf].
         min_support: m / n in (0, 1], n the number of valid entries of an image.
         weight: factors of the entries' losses, broadcast against the logits.
         pos_weight: (C,) factor of the positives of each label, as in torch.
-        ignore_index: target value of entries that do not exist; None: all exist. On the CPU a
-            first batch in which every entry is 0 or ignored is warned of: masks of 0 and 255 with
-            ``ignore_index=255`` have no positive.
+        ignore_index: target value of ignored entries; None: all are valid. On the CPU, a warning
+            is given if every entry of the first batch is 0 or ignored: masks of 0 and 255 with
+            ``ignore_index=255`` have no positives.
         label_smoothing: moves targets towards 1/2, in [0, 1].
         pool: "image", "batch" or "world".
         reduction: "mean", "sum" or "none" (one value per image).
-        backend: "auto" or "torch". The pixel losses are torch's own operations in either case;
-            "auto" lets the fastest solver pool them.
+        backend: "auto" or "torch". Both compute the pixel losses with torch operations; "auto"
+            pools them with the fastest solver.
 
     Shapes:
         input: logits (B, C, *spatial) or (B, *spatial); (N,) or (N, 1) with ``pool="batch"`` or
@@ -119,7 +119,7 @@ class MaxPoolingBCEWithLogitsLoss(LabeledLoss):
         )
 
     def _matched(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Scores in at least float32, smoothed labels of their shape and dtype, and the mask."""
+        """Scores in at least float32, smoothed labels of the same shape and dtype, and the mask."""
         if logits.dim() == target.dim() + 1 and logits.shape[1] == 1:
             target = target.unsqueeze(1)
         if logits.dim() != target.dim() or logits.shape[:1] != target.shape[:1]:
@@ -142,7 +142,7 @@ class MaxPoolingBCEWithLogitsLoss(LabeledLoss):
         valid, labels = None, target.to(scores.dtype)
         if self.ignore_index is not None:
             valid = exists(target, self.ignore_index)
-            # Scores as well: a NaN there would make the gradient NaN, for 0 * NaN is NaN.
+            # Mask the scores too: a NaN there would make the gradient NaN, because 0 * NaN is NaN.
             scores, labels = scores.masked_fill(~valid, 0), labels.masked_fill(~valid, 0)
             self._warn_without_positives(labels, valid)
         outside = outside_unit_interval(labels)
@@ -157,7 +157,7 @@ class MaxPoolingBCEWithLogitsLoss(LabeledLoss):
         return scores, labels, valid
 
     def _warn_without_positives(self, labels: Tensor, valid: Tensor) -> None:
-        """Warn once, of the first batch that has ignored entries, if it has zeros besides only."""
+        """Warn once if the first batch with ignored entries holds only zeros otherwise."""
         if self._looked_for_positives or not may_look(labels) or bool(valid.all()):
             return
         self._looked_for_positives = True

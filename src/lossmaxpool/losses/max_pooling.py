@@ -32,24 +32,24 @@ class MaxPoolingLoss(PooledLoss):
         pixel_loss: a module or function ``(input, target) -> (B, ...)`` non-negative losses, for
             instance ``nn.SmoothL1Loss(reduction="none")`` for depth. A module's parameters are
             this module's parameters.
-        p: norm exponent in [1, inf]; a plain attribute, free to follow a schedule.
-        min_support: m / n in (0, 1]; a plain attribute as well.
-        ignore_index: target value that marks pixels which do not exist; None: all exist.
+        p: norm exponent in [1, inf]; a plain attribute that may be changed during training.
+        min_support: m / n in (0, 1]; likewise a plain attribute.
+        ignore_index: target value of ignored pixels; None: all are valid.
         pool: "image", "batch" or "world".
         reduction: "mean", "sum" or "none" (one value per image).
-        backend: what solves the pools: "auto", "torch", "native" or "triton".
+        backend: the solver of the pools: "auto", "torch", "native" or "triton".
 
     Shapes:
         Losses (B, *spatial), or (B, C, *spatial) as many focal losses return them: then each entry
-        is a loss with a weight of its own. The mask of valid pixels, from ``ignore_index`` and
-        ``valid``, has the shape of the losses, or lacks their channel and holds for all of it, or
-        has a channel of one.
+        is a loss with its own weight. The mask of valid pixels, from ``ignore_index`` and
+        ``valid``, has the shape of the losses, or (B, *spatial) or (B, 1, *spatial), and is then
+        used for all channels.
 
     Raises:
         ValueError: parameters outside their range, losses without an image dimension, or (N,)
             losses pooled by image.
-        TypeError: a pixel loss that is not callable or returns no tensor. What it raises itself
-            passes through.
+        TypeError: a pixel loss that is not callable or does not return a tensor. Exceptions of
+            the pixel loss itself propagate.
 
     Example:
         >>> criterion = MaxPoolingLoss(nn.SmoothL1Loss(reduction="none"), p=1.7)
@@ -57,7 +57,7 @@ class MaxPoolingLoss(PooledLoss):
         tensor(0.5000)
 
     References:
-        Rota Bulò et al. 2017, Eq. 3-5: the pixel loss is free but non-negative.
+        Rota Bulò et al. 2017, Eq. 3-5: any non-negative pixel loss.
     """
 
     @options_by_name("self, pixel_loss")
@@ -92,9 +92,9 @@ class MaxPoolingLoss(PooledLoss):
         """Return the pooled loss of ``pixel_loss(input, target)``.
 
         Args:
-            input: whatever the pixel loss takes.
-            target: likewise.
-            valid: bool mask of the pixels that exist, in addition to ``ignore_index``.
+            input: first argument of the pixel loss.
+            target: second argument of the pixel loss.
+            valid: bool mask of the valid pixels, in addition to ``ignore_index``.
 
         Returns:
             A scalar, or one value per pool for reduction "none".
@@ -125,40 +125,40 @@ class MaxPoolingLoss(PooledLoss):
 
 
 class MaxPoolingCrossEntropyLoss(LabeledLoss):
-    """Drop-in for ``nn.CrossEntropyLoss`` that weighs pixels by what the model gets wrong.
+    """Drop-in for ``nn.CrossEntropyLoss`` that gives higher weight to pixels with a higher loss.
 
-    Every image's pixel losses l are pooled to ``max w . l`` over ``||w||_p <= n^(-1/q)``,
-    ``||w||_inf <= n^(-1/q) m^(-1/p)`` instead of averaged: an upper bound of the mean, without
-    class statistics. With ``pool="batch"``, ``p=inf`` and no class weights it is
+    The pixel losses l of each image are not averaged but pooled to ``max w . l`` over
+    ``||w||_p <= n^(-1/q)``, ``||w||_inf <= n^(-1/q) m^(-1/p)``: an upper bound of the mean that
+    needs no class statistics. With ``pool="batch"``, ``p=inf`` and no class weights it equals
     ``nn.CrossEntropyLoss``, except that a batch without valid pixels gives 0 instead of NaN.
 
     Args:
-        p: norm exponent in [1, inf]; 1 attends to the hardest m pixels only, inf averages.
+        p: norm exponent in [1, inf]; 1 uses the hardest m pixels only, inf averages all.
         min_support: m / n in (0, 1], the least share of valid pixels that carries weight.
         weight: (C,) class weights, a tensor or a sequence. They scale the pixel losses; unlike in
             torch's mean, their sum does not divide the result.
-        ignore_index: target id of pixels that do not exist: they change neither n nor m, weigh 0
-            and get a zero gradient. None: all exist.
+        ignore_index: target id of ignored pixels: they do not count towards n or m, have weight 0
+            and a zero gradient. None: all are valid.
         label_smoothing: in [0, 1], as in torch.
         pool: "image" (the paper), "batch", or "world" (all ranks, exactly).
         reduction: over images with a valid pixel: "mean", "sum", or "none": one value per image,
             (B,), not per pixel.
-        backend: "auto" takes the fastest that can run, and
-            :func:`~lossmaxpool.explain_backend` says which; "torch" (every device), "native"
-            (the compiled CPU kernel) and "triton" (GPUs) insist.
+        backend: "auto" takes the fastest that can run (see
+            :func:`~lossmaxpool.explain_backend`); "torch" (every device), "native" (the compiled
+            CPU kernel) or "triton" (GPUs) selects one without fallback.
 
     Shapes:
         input: logits (B, C, *spatial), C >= 2, up to three spatial dimensions (tokens, images,
         volumes), any floating dtype; (N, C) with ``pool="batch"`` or "world". target: (B, *spatial)
-        or (B, 1, *spatial) class ids of any integer dtype or of a floating one that holds
-        integers, or (B, C, *spatial) probabilities. Logits of lower resolution are upsampled
-        bilinearly (``align_corners=False``) to the target's, by whatever factor.
+        or (B, 1, *spatial) class ids of any integer dtype or of a floating dtype with integer
+        values, or (B, C, *spatial) probabilities. Logits of lower resolution are upsampled
+        bilinearly (``align_corners=False``) to the target's, by any factor.
 
     Raises:
         RuntimeError: a backend that cannot run here.
-        ValueError, TypeError: parameters or tensors that do not fit, with what to change. On the
-            CPU labels outside [0, C) are named; on a GPU, where a look would make the host wait,
-            they make the loss NaN.
+        ValueError, TypeError: parameters or tensors that do not fit, with the fix. On the CPU,
+            labels outside [0, C) raise; on a GPU, where checking them would synchronize, they make
+            the loss NaN.
 
     Example:
         >>> criterion = MaxPoolingCrossEntropyLoss(ignore_index=255)
@@ -197,9 +197,9 @@ def _is_number(value: object) -> bool:
 
 
 def _aligned(mask: Tensor, shape: torch.Size) -> Tensor:
-    """A mask (B, *spatial) or (B, 1, *spatial) as one of ``shape``; unchanged where it is another.
+    """Expand a (B, *spatial) or (B, 1, *spatial) mask to ``shape``; return any other unchanged.
 
-    ``shape`` is that of (B, C, *spatial) or (B, *spatial) losses.
+    ``shape`` is the shape of the (B, C, *spatial) or (B, *spatial) losses.
     """
     if mask.dim() == len(shape) + 1 and mask.shape[1] == 1:
         mask = mask.squeeze(1)
@@ -212,9 +212,9 @@ def _aligned(mask: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _finite(x: Tensor, mask: Tensor) -> Tensor:
-    """``x`` with 0 for NaN and infinities at pixels that do not exist, where the shapes tell which.
+    """Replace NaN and infinities of ``x`` at ignored pixels by 0, if the shapes match.
 
-    Their weight is 0, but the derivative of a pixel loss at NaN is NaN, and so is 0 times it.
+    Their weight is 0, but the derivative of a pixel loss at NaN is NaN, and 0 * NaN is NaN.
     """
     if not isinstance(x, Tensor) or not x.is_floating_point():
         return x

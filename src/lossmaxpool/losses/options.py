@@ -1,4 +1,4 @@
-"""What the loss modules have in common: their options, and how these are shown."""
+"""Base classes of the loss modules: their common options and representation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Weight = Tensor | Sequence[float] | None
 
 
 class PooledLoss(nn.Module):
-    """A loss of pixels that are pooled: what shares one weighting, and how pools are reduced."""
+    """Base class of pooled pixel losses: the pool and the reduction over pools."""
 
     def __init__(self, pool: Pool, reduction: Reduction, backend: Backend) -> None:
         super().__init__()
@@ -33,12 +33,12 @@ class PooledLoss(nn.Module):
         return ", ".join([*shown, f"pool={self.pool!r}, reduction={self.reduction!r}"])
 
     def _shown(self) -> tuple[str, ...]:
-        """The parameters of the weighting set."""
+        """The parameters that ``extra_repr`` shows."""
         return ("p", "min_support")
 
 
 class LabeledLoss(PooledLoss):
-    """A pooled loss of logits and labels."""
+    """Base class of pooled losses of logits and labels."""
 
     weight: Tensor | None
 

@@ -1,4 +1,4 @@
-"""The rivals that the paper compares with: online bootstrapping and inverse median frequency."""
+"""The paper's baselines: online bootstrapping and inverse median frequency weighting."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class BootstrappedCrossEntropyLoss(LabeledLoss):
     tied at the k-th place share its weight evenly.
 
     Args:
-        k: the number of pixels that train, at least 1. The source takes 512 per 512x512 crop.
-            Images with fewer valid pixels use all of them.
+        k: the number of pixels per image, at least 1. Wu et al. use 512 per 512x512 crop. Images
+            with fewer valid pixels use all of them.
         weight: (C,) class weights, a tensor or a sequence.
-        ignore_index: target id of pixels that do not exist; None: all exist.
+        ignore_index: target id of ignored pixels; None: all are valid.
         label_smoothing: in [0, 1], as in torch.
-        pool: what k pixels are drawn from: each "image", the "batch", or all ranks ("world").
+        pool: take the k pixels of each "image", of the "batch", or of all ranks ("world").
         reduction: over images with a valid pixel: "mean", "sum" or "none" (one value per image).
-        backend: "auto", "torch", "native" or "triton", as there.
+        backend: "auto", "torch", "native" or "triton".
 
     Shapes:
         As :class:`~lossmaxpool.losses.MaxPoolingCrossEntropyLoss`.
@@ -69,13 +69,13 @@ class BootstrappedCrossEntropyLoss(LabeledLoss):
 
 
 def median_frequency_weights(class_pixels: Tensor | Sequence[Sequence[int]] | Any) -> Tensor:
-    r"""Weight each class by the median class frequency over its own.
+    r"""Weight each class by the median class frequency divided by its own frequency.
 
     .. math:: weight_c = \frac{\mathrm{median}_k f_k}{f_c}, \quad
         f_c = \frac{\text{pixels of } c}{\text{valid pixels of the images that hold } c}
 
-    The denominator counts only the images that hold the class; dividing by all images, as a common
-    copy does, turns it into plain inverse frequency.
+    The denominator counts only the images that contain the class. A common implementation divides
+    by all images instead, which gives plain inverse frequency.
 
     Args:
         class_pixels: (num_images, C) integers (a tensor, an array or nested sequences), the valid
@@ -120,7 +120,7 @@ def median_frequency_weights(class_pixels: Tensor | Sequence[Sequence[int]] | An
     pixels = counts.sum(0)
     if not bool(present.any()):
         raise ValueError("class_pixels holds no pixel of any class: is everything ignored?")
-    # Valid pixels of the images that hold the class.
+    # Valid pixels of the images that contain the class.
     around = (present * counts.sum(1, keepdim=True)).sum(0)
     seen = pixels > 0
     frequency = pixels[seen] / around[seen]

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from lossmaxpool.checks import did_you_mean
 from lossmaxpool.models.config import ModelConfig
 from lossmaxpool.models.deeplabv2 import (
     CAFFE_MEAN,
@@ -17,7 +18,6 @@ from lossmaxpool.models.deeplabv2 import (
     DeepLabV2,
 )
 from lossmaxpool.models.weights import load_caffe_weights, load_encoder_weights, resolve_weights
-from lossmaxpool.spelling import did_you_mean
 
 # timm and segmentation_models_pytorch take seconds to import: only where a network is built.
 ARCHITECTURES = (

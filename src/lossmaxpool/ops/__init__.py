@@ -1,1 +1,1 @@
-"""The operator: pixel losses or logits in, value, weights and gradient out."""
+"""The loss max-pooling operator: from pixel losses or logits to value, weights and gradient."""

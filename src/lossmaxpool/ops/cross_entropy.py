@@ -1,14 +1,14 @@
-"""Logits to the value of every pool, and its gradient: three passes over the logits.
+"""Values and gradients of all pools from the logits, in three passes over the logits.
 
 With class weights v and label smoothing s, the loss of a pixel of class y with C scores x is
 
     l = (1 - s) v[y] (logsumexp(x) - x[y]) + s / C * sum_c v[c] (logsumexp(x) - x[c])
 
-as ``torch.nn.CrossEntropyLoss(reduction="none")`` has it, and never -0.0. Its map marks pixels that
-do not exist by ``IGNORED``, and is all that is kept between the passes: w* is elementwise once the
-threshold is known. ``lossmaxpool::cross_entropy`` and ``lossmaxpool::cross_entropy_backward`` are
-``torch.library`` operators, opaque to the compiler; see :mod:`lossmaxpool.ops.max_pool` for the
-direct path around them.
+as in ``torch.nn.CrossEntropyLoss(reduction="none")``, and never -0.0. The map of losses holds
+``IGNORED`` at ignored pixels and is all that is stored between the passes: w* is elementwise once
+the threshold is known. ``lossmaxpool::cross_entropy`` and ``lossmaxpool::cross_entropy_backward``
+are ``torch.library`` operators, opaque to the compiler; see :mod:`lossmaxpool.ops.max_pool` for the
+direct path that bypasses them.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ def max_pooling_cross_entropy(
 
     Args:
         logits: (B, C, *low) scores.
-        target: (B, *spatial) class ids, spatial nowhere smaller than low.
+        target: (B, *spatial) class ids; no spatial size may be smaller than in ``low``.
         weight: (C,) class weights, or None.
-        ignore_index: the id of pixels that do not exist.
+        ignore_index: the id of ignored pixels.
         label_smoothing: in [0, 1].
         weighting: the weighting set.
-        pools: R, how many pools of consecutive images the batch is: B of one image, or 1 of all.
+        pools: R, the number of pools of consecutive images: B (one per image) or 1 (the batch).
         world: one pool over all ranks; R is 1.
         backend: "auto", "torch", "native" or "triton".
 
@@ -82,14 +82,14 @@ def _forward(
     world: bool,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(R,) values, (6, R) thresholds, (B, *spatial) pixel losses: only the first has a gradient."""
+    """(R,) values, (6, R) thresholds, (B, *spatial) losses; only the values are differentiable."""
     run = kernels(choose(logits, target, backend))
     losses = run.pixel_losses(logits, target, weight, ignore_index, label_smoothing)
     pixels = as_pools(losses, pools)
     packed = solve_pools(run, pixels, None, WeightingSet(*weighting), world=world, marked=True)
     value = packed[0].to(losses.dtype, copy=True)
-    # A wrong label made its pool NaN: only then is it worth looking for, and only where looking
-    # does not make the host wait for a device.
+    # A wrong label makes its pool NaN, so search for it only then, and only where reading values
+    # does not synchronize with a device.
     if value.device.type == "cpu" and holds_nan(value):
         refuse_unknown_labels(target, logits.shape[1], ignore_index)
     return value, packed, losses
@@ -107,7 +107,7 @@ def _backward(
     weighting: Sequence[float],
     backend: str,
 ) -> Tensor:
-    """(R,) gradient of the values -> gradient of the logits, in their shape, dtype and layout."""
+    """(R,) gradient of the values -> gradient of the logits, in their shape, dtype and strides."""
     return kernels(choose(logits, target, backend)).gradient(
         grad_value,
         logits,
@@ -145,7 +145,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tenso
     ctx.mark_non_differentiable(packed, losses)
     ctx.save_for_backward(logits, target, weight, losses, packed)
     ctx.options = (*options, backend)
-    # Gradients are averaged over ranks afterwards: the sum over ranks is the true one.
+    # Gradients are averaged over ranks afterwards: scale them, so that the mean is their sum.
     ctx.scale = ranks(world).size
 
 
@@ -162,8 +162,8 @@ cross_entropy.register_autograd(_differentiate, setup_context=_keep)
 cross_entropy_backward.register_autograd(_refuse)
 
 
-# The same derivatives once more as Functions: the transforms of torch.func do not look at what is
-# registered with an operator.
+# The same derivatives again as autograd Functions: torch.func transforms ignore the formulas that
+# are registered with an operator.
 class _PooledCrossEntropy(torch.autograd.Function):
     generate_vmap_rule = True
 
@@ -177,7 +177,7 @@ class _PooledCrossEntropy(torch.autograd.Function):
 
 
 class _Direct(torch.autograd.Function):
-    """The same without the operators, where ``runs_directly`` holds."""
+    """The same without the operators, used if ``runs_directly``."""
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -187,18 +187,18 @@ class _Direct(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_value: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # create_graph=True: the operator refuses to go further
+        if torch.is_grad_enabled():  # create_graph=True: the operator raises in the next backward
             return _differentiate(ctx, grad_value)
         scaled = grad_value if ctx.scale == 1 else grad_value * ctx.scale
         return _backward(scaled, *ctx.saved_tensors, *ctx.options), *[None] * 8
 
 
 class _Gradient(torch.autograd.Function):
-    """:func:`cross_entropy_backward`, which nothing may differentiate."""
+    """:func:`cross_entropy_backward`, which raises if it is differentiated."""
 
     generate_vmap_rule = True
 
-    # Spelled out: torch 2.8 compiles no variadic forward that is applied in a backward pass.
+    # Explicit arguments: torch 2.8 cannot compile a variadic forward applied in a backward pass.
     @staticmethod
     def forward(
         grad_value: Tensor,
@@ -228,7 +228,7 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Nothing is kept: there is nothing to compute from it."""
+        """Save nothing: there is no second derivative."""
 
     backward = staticmethod(_refuse)
 

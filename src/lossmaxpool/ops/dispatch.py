@@ -1,4 +1,4 @@
-"""Which backend computes, and why: the one place that knows all three."""
+"""Selection of the backend; the only module that knows all three."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lossmaxpool.ops.backends.triton import support as triton_support
 Backend = Literal["auto", "torch", "native", "triton"]
 _WORDS = get_args(Backend)
 
-# Where the kernels are, the fastest first; imported when they are first used.
+# Backend modules, fastest first; imported on first use.
 _KERNELS = {
     "triton": "lossmaxpool.ops.backends.triton.kernels",
     "native": "lossmaxpool.ops.backends.native",
@@ -31,7 +31,7 @@ _ON_CPU_TRITON_IS_A_TEST = (
 
 @dataclass(frozen=True)
 class Explanation:
-    """The backend that computes a loss, and the reasons for and against each.
+    """The backend that computes a loss, with a reason for or against each backend.
 
     Attributes:
         backend: "triton", "native" or "torch".
@@ -42,7 +42,7 @@ class Explanation:
     reasons: Mapping[str, str]
 
     def __str__(self) -> str:
-        """One line per backend, the chosen one marked."""
+        """One line per backend; the chosen one is marked."""
         return "\n".join(
             f"{'->' if name == self.backend else '  '} {name:7} {reason}"
             for name, reason in self.reasons.items()
@@ -50,10 +50,10 @@ class Explanation:
 
 
 def choose(logits: Tensor, target: Tensor, backend: str) -> str:
-    """The backend of the cross-entropy of these tensors.
+    """The backend that computes the cross-entropy of these tensors.
 
     Raises:
-        RuntimeError: one was asked for and cannot run on them.
+        RuntimeError: the requested backend cannot run on them.
     """
     if backend == "auto":
         refusals = ((name, _refuses(name, logits, target, asked=False)) for name in _KERNELS)
@@ -63,10 +63,10 @@ def choose(logits: Tensor, target: Tensor, backend: str) -> str:
 
 
 def choose_solver(losses: Tensor, backend: str) -> str:
-    """The backend that solves and weighs (R, N) losses.
+    """The backend that solves (R, N) losses and computes their weights.
 
     Raises:
-        RuntimeError: one was asked for and cannot.
+        RuntimeError: the requested backend cannot.
     """
     if backend == "auto":
         fastest = "native" if losses.device.type == "cpu" else "triton"
@@ -77,24 +77,24 @@ def choose_solver(losses: Tensor, backend: str) -> str:
 
 @cache
 def kernels(backend: str) -> Kernels:
-    """The stages of "torch", "native" or "triton"."""
+    """The stages of the backend "torch", "native" or "triton"."""
     return cast(Kernels, import_module(_KERNELS[backend]))
 
 
 def explain_backend(logits: Tensor, target: Tensor, backend: Backend = "auto") -> Explanation:
-    """Say which backend the cross-entropy losses take for these tensors, and why.
+    """Explain which backend the cross-entropy losses use for these tensors.
 
     Args:
-        logits: (B, C, *low) as the loss would get them.
+        logits: (B, C, *low), as passed to the loss.
         target: (B, *spatial) class ids, or (B, C, *spatial) probabilities.
-        backend: what the loss was built with.
+        backend: the ``backend`` option of the loss.
 
     Returns:
         An :class:`Explanation`; printing it shows the choice and the reasons.
 
     Raises:
         RuntimeError: a backend that cannot run on these tensors.
-        ValueError: a word that is no backend.
+        ValueError: an unknown backend.
 
     Example:
         >>> logits, target = torch.zeros(1, 3, 8, 8).double(), torch.zeros(1, 8, 8).long()
@@ -117,13 +117,13 @@ def explain_backend(logits: Tensor, target: Tensor, backend: Backend = "auto") -
 
 
 def check_backend(backend: str) -> None:
-    """Refuse a word that is no backend, and a backend that can take no tensor on this machine."""
+    """Raise for an unknown backend, and for one that cannot run on this machine."""
     check_choice("backend", backend, _WORDS)
     _raise_if(backend, absence(backend))
 
 
 def absence(backend: str) -> str | None:
-    """Why no tensors at all can be computed so on this machine; None: some can."""
+    """The reason why a backend cannot run on this machine at all; None if it can."""
     if backend == "native":
         return native.absence()
     if backend == "triton":
@@ -140,7 +140,7 @@ def _raise_if(backend: str, reason: str | None) -> None:
 
 
 def _refuses(name: str, logits: Tensor, target: Tensor, *, asked: bool) -> str | None:
-    """Why a backend cannot compute the cross-entropy of these tensors; None: it can."""
+    """The reason why a backend cannot compute these tensors' cross-entropy; None if it can."""
     if name == "torch":
         return None
     if target.is_floating_point():
@@ -153,7 +153,7 @@ def _refuses(name: str, logits: Tensor, target: Tensor, *, asked: bool) -> str |
 
 
 def _refuses_losses(backend: str, losses: Tensor) -> str | None:
-    """Why a backend cannot solve these losses; None: it can."""
+    """The reason why a backend cannot solve these losses; None if it can."""
     if backend == "native":
         return native.supports_solve(losses)
     if backend == "triton":

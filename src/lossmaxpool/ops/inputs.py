@@ -1,7 +1,7 @@
-"""The tensors that callers pass: brought into one form, or refused with what to change.
+"""Normalization of the tensors that callers pass, with errors that say what to change.
 
-Looks at the values of a tensor happen on the CPU alone, outside of compiled code: on a GPU they
-would make the host wait.
+Values of tensors are inspected only on the CPU and outside of compiled code: on a GPU, this would
+synchronize with the device.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from torch import Tensor
 
 from lossmaxpool.ops.upsampling import check_spatial
 
-# Stands for ``ignore_index=None`` where an operator takes an integer: no label equals it.
+# Represents ``ignore_index=None`` in operators, which take an integer: no label equals it.
 NO_LABEL = -(2**63) + 1
 
-# How far the sum of a pixel's target probabilities may be from 1: half precision, interpolation.
+# Tolerance of the sum of a pixel's target probabilities, for half precision and interpolation.
 _PROBABILITY_SLACK = 2e-2
 _SHOWN = 3
 
 
 def check_tensor(name: str, value: object) -> None:
-    """Refuse what is not a tensor, and say how to get one from it.
+    """Raise if ``value`` is not a tensor, and say how to get one from it.
 
     Raises:
-        TypeError: a model's whole output, an array, a picture, a list.
+        TypeError: a model output object, an array, a picture, a list.
     """
     if isinstance(value, Tensor):
         return
@@ -51,7 +51,7 @@ def check_tensor(name: str, value: object) -> None:
 
 
 def as_losses(losses: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Losses in float32 or float64 and a mask of their shape, or an error that says why not."""
+    """Convert losses to float32 or float64 and the mask to their shape, or raise."""
     check_tensor("losses", losses)
     if not losses.is_floating_point():
         raise TypeError(
@@ -85,7 +85,7 @@ def as_losses(losses: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor | No
 def as_rows(
     losses: Tensor, valid: Tensor | None, *, by_image: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """One row per pool: (B, N) by image, else (1, B * N).
+    """Reshape to one row per pool: (B, N) by image, else (1, B * N).
 
     Raises:
         ValueError: (N,) losses by image.
@@ -117,7 +117,7 @@ def refuse_unsound(losses: Tensor, valid: Tensor | None) -> None:
 
 
 def refuse_negative(losses: Tensor, valid: Tensor | None) -> None:
-    """Raise ValueError if a valid loss is negative; a NaN passes, to come out as NaN."""
+    """Raise ValueError if a valid loss is negative; NaN passes and gives a NaN result."""
     negative = losses < 0
     if valid is not None:
         negative &= valid
@@ -130,7 +130,7 @@ def refuse_negative(losses: Tensor, valid: Tensor | None) -> None:
 
 
 def _describe(losses: Tensor, wrong: Tensor) -> str:
-    """How many losses are wrong, of which kind, and where the first ones are."""
+    """Describe wrong losses: their number, their kind and the first positions."""
     places = wrong.nonzero()[:_SHOWN].tolist()
     shown = ", ".join(f"{losses[b, i].item()!r} at image {b}, pixel {i}" for b, i in places)
     kinds = {
@@ -147,7 +147,7 @@ def _describe(losses: Tensor, wrong: Tensor) -> str:
 
 
 def check_logits(logits: Tensor, weight: Tensor | None, *, by_image: bool) -> None:
-    """Refuse logits (B, C, *spatial) that the cross-entropy cannot take.
+    """Raise for logits (B, C, *spatial) that the cross-entropy does not support.
 
     Raises:
         TypeError: not a floating tensor.
@@ -190,21 +190,21 @@ def check_logits(logits: Tensor, weight: Tensor | None, *, by_image: bool) -> No
 
 
 def holds_probabilities(logits: Tensor, target: Tensor) -> bool:
-    """Whether a target is (B, C, *spatial) probabilities; else it is class ids of any dtype."""
+    """Whether a target holds (B, C, *spatial) probabilities; otherwise it holds class ids."""
     return target.is_floating_point() and (target.dim() == logits.dim() and target.shape[1] != 1)
 
 
 def class_ids(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
-    """Class ids (B, *spatial) of an integer dtype that fit the logits.
+    """Convert a target to class ids (B, *spatial) of an integer dtype, and check its shape.
 
     Args:
         logits: (B, C, *low).
         target: (B, *spatial) or (B, 1, *spatial) integers, or floats that hold integers.
-        ignore_index: the id of pixels that do not exist.
+        ignore_index: the id of ignored pixels.
 
     Raises:
-        ValueError: another shape or device, or, on the CPU, floats that are no integers. On other
-            devices these become a label that is no class, which makes the loss NaN.
+        ValueError: another shape or device, or, on the CPU, floats that are not integers. On other
+            devices these become an invalid label, which makes the loss NaN.
     """
     if target.dim() == logits.dim() and target.shape[1] == 1:
         target = target.squeeze(1)
@@ -227,7 +227,7 @@ def class_ids(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
 
 
 def _integers(target: Tensor, logits: Tensor, ignore_index: int) -> Tensor:
-    integral = target == target.round()  # false for NaN
+    integral = target == target.round()  # False for NaN
     integral &= target.abs() < 2**31
     if may_look(target) and not bool(integral.all()):
         wrong = target[~integral]
@@ -243,10 +243,10 @@ def _integers(target: Tensor, logits: Tensor, ignore_index: int) -> Tensor:
 
 
 def check_probabilities(logits: Tensor, target: Tensor) -> None:
-    """Refuse target probabilities (B, C, *spatial) that do not fit the logits.
+    """Raise for target probabilities (B, C, *spatial) that do not fit the logits.
 
     Raises:
-        ValueError: shapes that do not match, or, on the CPU, probabilities that are none.
+        ValueError: shapes that do not match, or, on the CPU, invalid probabilities.
     """
     if target.shape[:2] != logits.shape[:2]:
         raise ValueError(
@@ -280,17 +280,17 @@ def refuse_unknown_labels(target: Tensor, classes: int, ignore_index: int) -> No
         )
 
 
-# What every loss asks of its target
+# Shared helpers for the targets of all losses
 
 
 def exists(target: Tensor, ignore_index: float) -> Tensor:
-    """Where the target is a label and not ``ignore_index``, bool in its shape."""
-    # Compared in int64: in the target's own narrow dtype -100 would wrap around to uint8's 156.
+    """The mask of valid pixels, (target != ignore_index), bool."""
+    # Compare as int64: in a narrow dtype, -100 would wrap around, e.g. to 156 in uint8.
     return (target if target.is_floating_point() else target.long()) != ignore_index
 
 
 def outside_unit_interval(labels: Tensor) -> Tensor | None:
-    """Where binary labels are outside [0, 1]; None where they may not be looked at."""
+    """Mask of binary labels outside [0, 1]; None if there are none or values may not be read."""
     if not may_look(labels):
         return None
     outside = ~((labels >= 0) & (labels <= 1))
@@ -298,5 +298,5 @@ def outside_unit_interval(labels: Tensor) -> Tensor | None:
 
 
 def may_look(tensor: Tensor) -> bool:
-    """Whether values of the tensor may be read: no device waits, no compiler is asked to guess."""
+    """Whether values of the tensor may be read: on the CPU and outside of compiled code."""
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling()

@@ -1,12 +1,12 @@
-"""Pixel losses to the value of every pool, and its gradient w* (envelope theorem).
+"""Values of all pools from pixel losses, and their gradient w* (envelope theorem).
 
-``lossmaxpool::pool`` maps losses to values and packed thresholds, ``lossmaxpool::weigh`` gives w*
-from the same losses and thresholds: two ``torch.library`` operators, opaque to the compiler. The
-losses are kept for the backward pass, which computes w* from them elementwise.
+``lossmaxpool::pool`` maps losses to values and packed thresholds; ``lossmaxpool::weigh`` maps both
+to w*. They are ``torch.library`` operators, opaque to the compiler. The
+losses are saved for the backward pass, which computes w* from them elementwise.
 
-Autograd sees them through :class:`torch.autograd.Function`, which torch.func's transforms need.
+They are wrapped in :class:`torch.autograd.Function`, which torch.func's transforms need.
 Outside of compilers and transforms the function calls the backend directly (:func:`runs_directly`):
-for small tensors the dispatch of an operator costs more than its work.
+for small tensors, dispatching an operator costs more than its computation.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def max_pool(
 
     Args:
         losses: (R, N) float32 or float64, one pool a row.
-        valid: (R, N) bool, or None.
+        valid: (R, N) bool, or None if all are valid.
         weighting: the weighting set.
         world: one pool over all ranks; R is 1.
         backend: "auto", "torch", "native" or "triton".
@@ -66,25 +66,25 @@ def solve_pools(
     world: bool,
     marked: bool = False,
 ) -> Tensor:
-    """(6, R) thresholds of (R, N) losses; pools over several ranks are solved by torch.
+    """(6, R) thresholds of (R, N) losses; the torch backend solves pools over several ranks.
 
-    ``marked``: a negative loss marks a pixel that does not exist; it is unsound otherwise.
+    ``marked``: a negative loss marks an ignored pixel; otherwise it makes the value NaN.
     """
     over = ranks(world)
     if over.size == 1:
         return run.solve(losses, valid, weighting, marked)
     if marked:
-        valid = ~(losses < 0)  # a NaN exists
+        valid = ~(losses < 0)  # a NaN counts as valid
     return find_threshold(losses, valid, weighting, over)
 
 
 def holds_nan(value: Tensor) -> bool:
-    """Whether one of a few numbers on the CPU is NaN; cheaper than three operations of torch."""
+    """Whether a small CPU tensor contains NaN; in Python, which is cheaper than by torch."""
     return any(number != number for number in value.tolist())
 
 
 def runs_directly(tensor: Tensor) -> bool:
-    """Whether nothing but autograd looks on: no compiler, no transform, no mode, no subclass."""
+    """Whether only autograd is active: no compiler, no transform, no mode, no tensor subclass."""
     return (
         type(tensor) in (Tensor, torch.nn.Parameter)
         and not torch.compiler.is_compiling()
@@ -94,7 +94,7 @@ def runs_directly(tensor: Tensor) -> bool:
 
 
 def _never() -> bool:
-    return True  # a torch without these counters: always through the operator
+    return True  # this torch lacks these counters: always use the operator
 
 
 _transforms_active: Callable[[], bool] = getattr(
@@ -114,8 +114,8 @@ def _pool(
     run = kernels(choose_solver(losses, backend))
     packed = solve_pools(run, losses, valid, WeightingSet(*weighting), world=world)
     value = packed[0].to(losses.dtype, copy=True)
-    # A negative loss made its pool NaN: only then is it worth looking for. On a GPU the look would
-    # synchronise; in the world it would leave the other ranks waiting.
+    # A negative loss makes its pool NaN, so search for it only then. On a GPU this would
+    # synchronize; with pool="world", raising would leave the other ranks waiting.
     if losses.device.type == "cpu" and not world and holds_nan(value):
         refuse_negative(losses, valid)
     return value, packed
@@ -182,13 +182,13 @@ def _(
 
 
 def fold(x: Tensor, dim: int | None, size: int) -> Tensor:
-    """A vmapped (B, ...) operand as (size * B, ...): pools never look beyond their images."""
+    """Merge a vmapped (B, ...) operand into (size * B, ...): pools are independent."""
     stacked = x.expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
     return stacked.flatten(0, 1)
 
 
 def fold_columns(packed: Tensor, dim: int | None, size: int) -> Tensor:
-    """A vmapped (6, R) threshold as (6, size * R)."""
+    """Merge a vmapped (6, R) threshold into (6, size * R)."""
     if dim is None:
         stacked = packed.unsqueeze(1).expand(-1, size, -1)
     else:
@@ -201,7 +201,7 @@ def _fold_mask(valid: Tensor | None, dim: int | None, size: int) -> Tensor | Non
 
 
 class _Pool(torch.autograd.Function):
-    """(R, N) losses -> (R,) values, (6, R) thresholds; the latter are constants."""
+    """(R, N) losses -> (R,) values, (6, R) thresholds; the latter are not differentiable."""
 
     generate_vmap_rule = True
 
@@ -217,7 +217,7 @@ class _Pool(torch.autograd.Function):
         ctx.mark_non_differentiable(packed)
         ctx.save_for_backward(losses, valid, packed)
         ctx.options = (weighting, backend)
-        # Gradients are averaged over ranks afterwards: the sum over ranks is the true one.
+        # Gradients are averaged over ranks afterwards: scale them, so that the mean is their sum.
         ctx.scale = ranks(world).size
 
     @staticmethod
@@ -227,7 +227,7 @@ class _Pool(torch.autograd.Function):
 
 
 class _DirectPool(torch.autograd.Function):
-    """:class:`_Pool` without the operators, where :func:`runs_directly` holds."""
+    """:class:`_Pool` without the operators, used if :func:`runs_directly`."""
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
@@ -237,18 +237,18 @@ class _DirectPool(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_value: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # create_graph=True: the operator refuses to go further
+        if torch.is_grad_enabled():  # create_graph=True: the operator raises in the next backward
             return _Pool.backward(ctx, grad_value, _)
         weights = _weigh(*ctx.saved_tensors, *ctx.options)
         return weights.mul_((grad_value * ctx.scale).unsqueeze(1)), *[None] * 4
 
 
 class _Weights(torch.autograd.Function):
-    """w*, which nothing may differentiate: silence would be a wrong second derivative."""
+    """w*, which raises if it is differentiated, instead of giving a wrong second derivative."""
 
     generate_vmap_rule = True
 
-    # Spelled out: torch 2.8 compiles no variadic forward that is applied in a backward pass.
+    # Explicit arguments: torch 2.8 cannot compile a variadic forward applied in a backward pass.
     @staticmethod
     def forward(
         losses: Tensor,
@@ -262,7 +262,7 @@ class _Weights(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Nothing is kept: there is nothing to compute from it."""
+        """Save nothing: there is no second derivative."""
 
     @staticmethod
     def backward(ctx: Any, grad_weights: Tensor) -> tuple[None, ...]:

@@ -1,4 +1,4 @@
-"""The one place where a pool may reach beyond this process."""
+"""Reductions over the ranks of a pool; the only code that communicates between processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import distributed as dist
 
 
 class Local:
-    """A pool whose pixels are all in this process: nothing to reduce."""
+    """A pool whose pixels are all in this process: reductions do nothing."""
 
     size = 1
 
@@ -20,10 +20,10 @@ class Local:
 
 
 class World:
-    """A pool over all ranks of the default process group: a few scalars per pass are reduced.
+    """A pool over all ranks of the default process group; reduces a few scalars per pass.
 
-    Every decision of the solver is taken on reduced values, so all ranks take the same number of
-    passes and none waits for a reduction that another never starts.
+    All decisions of the solver use reduced values, so all ranks make the same number of passes and
+    no rank waits for a reduction that another one never starts.
     """
 
     def __init__(self) -> None:
@@ -44,12 +44,12 @@ Ranks = Local | World
 
 
 def ranks(world: bool) -> Ranks:
-    """``World`` where it is asked for and a process group of more than one rank exists."""
+    """``World`` if requested and there is a process group of more than one rank."""
     if world and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         return World()
     return Local()
 
 
 def wide(device: torch.device) -> torch.dtype:
-    """The dtype of sums and thresholds: float64, or float32 on Apple GPUs, which have no other."""
+    """The dtype of sums and thresholds: float64, or float32 on Apple GPUs, which lack float64."""
     return torch.float32 if device.type == "mps" else torch.float64

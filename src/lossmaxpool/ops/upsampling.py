@@ -1,7 +1,7 @@
-"""Linear upsampling: whole, or a few output rows at a time with its transpose.
+"""Linear upsampling, in one piece or by strips of output rows, with its transpose.
 
-The rows (first spatial dimension) of a strip are interpolated here, because they need only a few
-input rows; the remaining dimensions are left to torch's own kernels.
+A strip is interpolated here along its rows (first spatial dimension), because it needs only a few
+input rows; torch's kernels interpolate the remaining dimensions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Up to three spatial dimensions: tokens, images, volumes.
+# Modes for one to three spatial dimensions: tokens, images, volumes.
 _LINEAR_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 _TRANSPOSES = {
     1: torch.ops.aten.upsample_linear1d_backward,
@@ -21,7 +21,7 @@ _TRANSPOSES = {
 
 
 def check_spatial(low: torch.Size, spatial: torch.Size) -> None:
-    """Refuse a target that logits of spatial size ``low`` cannot be upsampled to."""
+    """Raise for a target to which logits of spatial size ``low`` cannot be upsampled."""
     if len(low) != len(spatial) or any(a > b for a, b in zip(low, spatial, strict=True)):
         raise ValueError(
             f"logits have spatial size {tuple(low)}, target {tuple(spatial)}: they must be equal, "
@@ -30,7 +30,7 @@ def check_spatial(low: torch.Size, spatial: torch.Size) -> None:
 
 
 def upsample_to(logits: Tensor, spatial: torch.Size) -> Tensor:
-    """(B, C, *low) -> (B, C, *spatial), linearly, ``align_corners=False``; as is where equal."""
+    """Upsample (B, C, *low) linearly to (B, C, *spatial), ``align_corners=False``."""
     low = logits.shape[2:]
     if low == spatial:
         return logits
@@ -39,7 +39,7 @@ def upsample_to(logits: Tensor, spatial: torch.Size) -> Tensor:
 
 
 class Rows(NamedTuple):
-    """Where each output row comes from: ``(1 - fraction) * low[lower] + fraction * low[upper]``."""
+    """Sources of each output row: ``(1 - fraction) * low[lower] + fraction * low[upper]``."""
 
     lower: list[int]  # ascending
     upper: list[int]
@@ -53,7 +53,7 @@ def source_rows(low: int, out: int, device: torch.device, dtype: torch.dtype) ->
         row = torch.arange(out, device=on, dtype=dtype)
         return ((row + 0.5) * (low / max(out, 1)) - 0.5).clamp_(min=0)
 
-    # Once on the host, which slices by them, and once on the device: copying would wait for it.
+    # Compute them on the host, for slicing, and on the device: a copy would synchronize.
     lower = position(torch.device("cpu")).long().clamp_(max=low - 1)
     upper = (lower + 1).clamp_(max=low - 1)
     at = position(device)
@@ -61,11 +61,11 @@ def source_rows(low: int, out: int, device: torch.device, dtype: torch.dtype) ->
 
 
 class Upsampling:
-    """(b, C, *low) logits as strips of (b, C, *spatial) scores, in at least float32.
+    """Upsamples (b, C, *low) logits to strips of (b, C, *spatial) scores, in at least float32.
 
     Args:
         low: the logits' spatial size.
-        spatial: the target's, nowhere smaller.
+        spatial: the target's spatial size, no dimension smaller than in ``low``.
         device: the logits' device.
         dtype: the dtype of the scores.
     """
@@ -90,15 +90,15 @@ class Upsampling:
         return self._widen(torch.lerp(_take(few, lower), _take(few, upper), fraction))
 
     def add_transposed(self, scores_grad: Tensor, low_grad: Tensor, start: int, stop: int) -> None:
-        """Add to (b, C, *low) what the gradient of the strip ``start:stop`` gives its sources."""
+        """Add the gradient of the strip ``start:stop`` to its source rows in (b, C, *low)."""
         narrow = self._narrow(scores_grad)
         if self.same_rows:
             low_grad[:, :, start:stop] += narrow
             return
         fraction = self._along_rows(self.rows.fraction[start:stop])
         from_lower, from_upper = narrow * (1 - fraction), narrow * fraction
-        # Runs of output rows share a source row; sums over slices are the same bits on every
-        # device, where an indexed addition would add in any order.
+        # Runs of output rows share a source row. Sums over slices are deterministic, unlike an
+        # indexed addition, whose order varies.
         for rows, part in ((self.rows.lower, from_lower), (self.rows.upper, from_upper)):
             for source, begin, end in _runs(rows, start, stop):
                 low_grad[:, :, source] += part[:, :, begin - start : end - start].sum(2)
@@ -129,7 +129,7 @@ class Upsampling:
 
 
 def _take(low: Tensor, rows: list[int]) -> Tensor:
-    """Rows of (b, C, rows, ...) by ascending host indices with repetitions, without an upload."""
+    """Select rows of (b, C, rows, ...) by ascending host indices, without copying the indices."""
     parts = [
         low[:, :, source : source + 1].expand(-1, -1, end - begin, *low.shape[3:])
         for source, begin, end in _runs(rows, 0, len(rows))

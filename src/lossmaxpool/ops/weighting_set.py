@@ -1,4 +1,4 @@
-"""The weighting set W of the paper as one value, passed from the functions to the kernels."""
+"""The parameters of the paper's weighting set W, passed from the functions to the kernels."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class WeightingSet(NamedTuple):
     .. math:: m = \mathrm{clip}(fraction \cdot n, least, n), \quad
         \gamma = n^{-1/q}, \; \tau = \gamma m^{-1/p}, \; q = p / (p - 1)
 
-    A tuple, so that ``*weighting`` passes through a ``torch.library`` operator, which takes numbers
-    only.
+    A tuple, so that ``*weighting`` can be passed to a ``torch.library`` operator, which takes only
+    numbers.
 
     Attributes:
         p: norm exponent in [1, inf].
         fraction: m as a share of the n valid pixels, in [0, 1].
-        least: the smallest m. A pool of fewer pixels has m = n.
+        least: lower bound of m; a pool with fewer pixels has m = n.
 
     Example:
         >>> from lossmaxpool.ops.weighting_set import WeightingSet
@@ -38,7 +38,7 @@ class WeightingSet(NamedTuple):
 
     @classmethod
     def top_k(cls, k: int) -> WeightingSet:
-        """The mean of the k largest losses: p = 1 with m = k (Theorem 2)."""
+        """The weighting set that averages the k largest losses: p = 1 with m = k (Theorem 2)."""
         return cls(1.0, 0.0, float(k))
 
     @property
@@ -50,27 +50,27 @@ class WeightingSet(NamedTuple):
 
     @property
     def exponent(self) -> float:
-        """``q - 1``: the power of ``l / alpha*`` in the weights below the cap."""
+        """``q - 1``, the exponent of ``l / alpha*`` in the weights below the cap."""
         return math.inf if self.p == 1 else 1 / (self.p - 1)
 
     @property
     def is_top_k(self) -> bool:
-        """P = 1: the threshold is an order statistic (Theorem 2)."""
+        """Whether ``p = 1``: the threshold is then an order statistic (Theorem 2)."""
         return self.p == 1
 
     @property
     def is_mean(self) -> bool:
-        """P = inf: every valid pixel weighs 1 / n."""
+        """Whether ``p = inf``: every valid pixel then has weight 1 / n."""
         return math.isinf(self.p)
 
     def support(self, n: Tensor) -> Tensor:
-        """M of pools with ``n`` valid pixels, floating."""
+        """Support m (floating-point) of pools with ``n`` valid pixels."""
         return (self.fraction * n).clamp(min=self.least).minimum(n)
 
     def cap(self, n: Tensor, m: Tensor) -> Tensor:
-        """``tau = gamma m^(-1/p)``, written ``(n/m)^(1/p) / n`` so that it is 1/n where m = n."""
+        """``tau = gamma m^(-1/p)``, computed as ``(n/m)^(1/p) / n`` to be exactly 1/n for m = n."""
         return (n / m) ** (1 / self.p) / n
 
     def norm_bound(self, n: Tensor) -> Tensor:
-        """``gamma = n^(-1/q)``; 0 for a pool without pixels."""
+        """Norm bound ``gamma = n^(-1/q)``; 0 for a pool without valid pixels."""
         return torch.where(n > 0, n.clamp(min=1) ** (1 / self.p - 1), 0)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from lossmaxpool.report.tables import format_table, markdown_pairs, markdown_table
-from lossmaxpool.runs.errors import RecordError
+from lossmaxpool.runs import RecordError
 
 if TYPE_CHECKING:
     from lossmaxpool.report.page import write_gain_picture, write_report

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lossmaxpool.runs.errors import RecordError
+from lossmaxpool.runs import RecordError
 from lossmaxpool.runs.record import DataSummary, RunRecord
 
 BASELINE = "base"
@@ -73,7 +73,7 @@ def read_runs(folders: Sequence[Path]) -> Comparison:
         >>> read_runs([])
         Traceback (most recent call last):
         ...
-        lossmaxpool.runs.errors.RecordError: No run folders were given. Name at least one.
+        lossmaxpool.runs.RecordError: No run folders were given. Name at least one.
     """
     if not folders:
         raise RecordError("No run folders were given. Name at least one.")

@@ -20,8 +20,8 @@ from lossmaxpool.report.comparison import read_runs
 from lossmaxpool.report.figures import NARROW, WIDE, Drawing
 from lossmaxpool.report.statistics import MethodSummary, Summary, summarize
 from lossmaxpool.report.tables import results_csv, settled_classes, summary_content
+from lossmaxpool.runs import RecordError
 from lossmaxpool.runs.config import flat
-from lossmaxpool.runs.errors import RecordError
 from lossmaxpool.runs.record import RunRecord
 
 TITLE = "Loss max-pooling, compared"

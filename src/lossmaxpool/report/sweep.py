@@ -13,7 +13,7 @@ from lossmaxpool.report.comparison import MethodSetting, method_setting
 from lossmaxpool.report.statistics import Score, score
 from lossmaxpool.report.tables import aligned, piped
 from lossmaxpool.report.wording import number, with_std
-from lossmaxpool.runs.errors import RecordError
+from lossmaxpool.runs import RecordError
 from lossmaxpool.runs.record import RunRecord
 
 _HEAD = ("method", "p", "m / n", "runs", "mIoU")

@@ -23,7 +23,7 @@ from lossmaxpool.report.wording import (
     share,
     with_std,
 )
-from lossmaxpool.runs.errors import RecordError
+from lossmaxpool.runs import RecordError
 from lossmaxpool.runs.record import RunRecord
 
 SUMMARY_SCHEMA = 1

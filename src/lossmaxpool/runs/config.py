@@ -17,11 +17,10 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from lossmaxpool.checks import check_norm, check_share
+from lossmaxpool.checks import check_norm, check_share, did_you_mean
 from lossmaxpool.data import DataConfig
 from lossmaxpool.models import ModelConfig
 from lossmaxpool.sampling.draws import Weighting, check_weighting
-from lossmaxpool.spelling import did_you_mean
 
 MethodId = Literal["base", "base+", "loss-only", "lmp", "inverse-median", "bootstrap"]
 # The methods with the paper's sampler; the others draw uniformly.
@@ -295,8 +294,8 @@ class TrainConfig:
     reporting: ReportingConfig = field(default_factory=ReportingConfig)
 
     def __post_init__(self) -> None:
-        # What the loader draws ahead (two batches per worker) and Lightning (one more) is decided
-        # by an IoU that must be known by then.
+        # The loader draws two batches per worker ahead, and Lightning one more: the IoU that
+        # decides them must be known by then.
         ahead = math.ceil((2 * self.hardware.workers + 1) / self.optimization.accumulate)
         interval = self.sampling.update_interval
         if self.draws_by_class and ahead > interval:
@@ -404,3 +403,30 @@ def _plain(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+# The paper's settings, one YAML file per data set, for every method. Each value in them says where
+# it comes from: the section of Rota Bulò et al. 2017 that states it, or "assumed".
+_RECIPES = Path(__file__).parent / "recipes"
+RECIPES = tuple(sorted(path.stem for path in _RECIPES.glob("*.yaml")))
+
+
+def recipe_file(name: str) -> Path:
+    """Return the YAML file of a recipe.
+
+    Args:
+        name: "camvid", "cityscapes" or "voc".
+
+    Raises:
+        ValueError: There is no such recipe.
+
+    Example:
+        >>> recipe_file("voc").name
+        'voc.yaml'
+    """
+    if name not in RECIPES:
+        raise ValueError(
+            f"there is no recipe {name!r}. {did_you_mean(name, RECIPES)} "
+            f"There are: {', '.join(RECIPES)}."
+        )
+    return _RECIPES / f"{name}.yaml"

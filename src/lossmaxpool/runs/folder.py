@@ -15,8 +15,8 @@ from typing import Any, Literal
 import yaml
 
 from lossmaxpool.atomic import write_atomically
+from lossmaxpool.runs import TrainingError
 from lossmaxpool.runs.config import NEUTRAL, TrainConfig, differences
-from lossmaxpool.runs.errors import TrainingError
 from lossmaxpool.runs.record import RECORD
 
 CONFIG = "config.yaml"
@@ -192,7 +192,7 @@ def check_same_configuration(config: TrainConfig, saved: Mapping[str, Any], what
         TrainingError: Something that decides the result differs.
     """
     try:
-        # What a version did not have yet has its default now.
+        # Options that the version of the run did not have yet get their defaults.
         found = differences(TrainConfig.from_dict(saved).to_dict(), config.to_dict())
     except ValueError as error:
         raise TrainingError(

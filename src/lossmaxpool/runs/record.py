@@ -26,8 +26,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.metrics import ConfusionMatrix
+from lossmaxpool.runs import RecordError
 from lossmaxpool.runs.config import with_new_names
-from lossmaxpool.runs.errors import RecordError
 
 SCHEMA = 1
 RECORD = "record.json"
@@ -282,7 +282,7 @@ def _checked(content: dict[str, Any], path: Path) -> RunRecord:
     content = {key: value for key, value in content.items() if key != "folder"}
     finished = content.get("status") == "finished"
     if not finished:
-        # What an unfinished run did not come to may be null.
+        # Fields that an unfinished run has not reached may be null.
         content = {key: value for key, value in content.items() if value is not None}
     try:
         # As JSON, strictly: a text is no number, but a list may be a tuple.

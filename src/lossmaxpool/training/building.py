@@ -16,8 +16,8 @@ from lossmaxpool.models import (
     normalization,
     parameter_groups,
 )
+from lossmaxpool.runs import TrainingError
 from lossmaxpool.runs.config import TrainConfig
-from lossmaxpool.runs.errors import TrainingError
 from lossmaxpool.runs.record import DataSummary, RunRecord
 from lossmaxpool.sampling import ClassIndex, PerformanceSampler, RunningIoU
 from lossmaxpool.sampling.draws import mix

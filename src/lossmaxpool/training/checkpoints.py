@@ -14,8 +14,8 @@ from torch import nn
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.models import ModelDescription
 from lossmaxpool.models.weights import load_plain
+from lossmaxpool.runs import CheckpointError, NonFiniteLossError, TrainingError
 from lossmaxpool.runs.config import TrainConfig
-from lossmaxpool.runs.errors import CheckpointError, NonFiniteLossError, TrainingError
 from lossmaxpool.runs.folder import (
     BEST,
     LAST,

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from lossmaxpool.data import SegmentationDataset
-from lossmaxpool.runs.errors import TrainingError
+from lossmaxpool.runs import TrainingError
 from lossmaxpool.sampling import CacheError, ClassIndex, cache_folders, file_fingerprint
 
 

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from lossmaxpool.processes import end_with_parent
+from lossmaxpool.runs import TrainingError
 from lossmaxpool.runs.config import HardwareConfig, TrainConfig
-from lossmaxpool.runs.errors import TrainingError
 from lossmaxpool.sampling import ClassIndex
 
 # How gloo and NCCL say that a process at the other end is gone.

@@ -19,8 +19,8 @@ from lossmaxpool.environment import describe_environment
 from lossmaxpool.inference import Precision, evaluate
 from lossmaxpool.models import input_stride
 from lossmaxpool.models.full_size import SmallLogits, decide
+from lossmaxpool.runs import NonFiniteLossError, RunInterruptedError, TrainingError
 from lossmaxpool.runs.config import OptimizationConfig, TrainConfig
-from lossmaxpool.runs.errors import NonFiniteLossError, RunInterruptedError, TrainingError
 from lossmaxpool.runs.folder import LAST, Resume, check_folder, claim_folder, find_checkpoint
 from lossmaxpool.runs.record import CurvePoint, Evaluation, RunRecord
 from lossmaxpool.sampling.draws import mix

@@ -1,6 +1,6 @@
 """The methods that can be compared, as data: an id, a label, and how the criterion is built.
 
-Those of :data:`lossmaxpool.training.config.SAMPLED` differ from others in their crops alone.
+Those of :data:`lossmaxpool.runs.config.SAMPLED` differ from others in their crops alone.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class Case(NamedTuple):
 
 
 HALF, BRAIN = torch.float16, torch.bfloat16
-# What users train with: compiled for every target, and held to a table of registers.
+# The kernels that users train with: compiled for every target, and held to a table of registers.
 HOT = (
     Case("dense 19", 19, (256, 256)),
     Case("dense 19 bf16", 19, (256, 256), dtype=BRAIN, label=torch.uint8, p=1.0),

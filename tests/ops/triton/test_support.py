@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from lossmaxpool.ops.backends.planes import merged_planes
+from lossmaxpool.ops.backends.kernel_inputs import merged_planes
 from lossmaxpool.ops.backends.triton import support
 
 SIZE = torch.Size((4, 6))

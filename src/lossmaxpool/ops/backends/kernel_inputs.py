@@ -1,24 +1,25 @@
-"""Which logits and targets the kernels read, compiled or in Triton: what both refuse, in words."""
+"""Input checks and plane layouts that the compiled and the Triton kernels share."""
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lossmaxpool.ops.backends.planes import merged_planes
-
-# The order of these is that of the enumerations in native/cpp/interface.h.
+# Same order as the enumerations in native/cpp/interface.h.
 LOGITS = (torch.float32, torch.bfloat16, torch.float16)
 TARGETS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def refuses_inputs(logits: Tensor, target: Tensor, spatial: torch.Size) -> str | None:
-    """Why no kernel takes these inputs, on whatever device; None where they are well.
+    """The reason why no kernel supports these inputs on any device; None if they are supported.
 
     Args:
         logits: (B, C, *low).
         target: (B, *spatial) class ids.
-        spatial: the size to which the logits are upsampled.
+        spatial: the target's size, to which the logits are upsampled.
     """
     low = logits.shape[2:]
     if target.device != logits.device:
@@ -34,17 +35,77 @@ def refuses_inputs(logits: Tensor, target: Tensor, spatial: torch.Size) -> str |
             return f"the kernels upsample one or two dimensions, the logits have {len(low)}"
     elif logits.is_contiguous():
         return None
-    # The gradient is written beside them, in strides of its own.
-    elif (
-        not logits.is_contiguous()
-        and merged_planes(logits, torch.empty_like(logits, device="meta")) is None
-    ):
+    # The gradient is a separate tensor with its own strides.
+    elif merged_planes(logits, torch.empty_like(logits, device="meta")) is None:
         return f"strides {logits.stride()} do not merge into two spatial dimensions"
     return None
 
 
 def refuses_losses(losses: Tensor) -> str | None:
-    """Why no kernel solves (R, N) losses, on whatever device; None where they are well."""
+    """The reason why no kernel can solve (R, N) losses on any device; None if one can."""
     if losses.dtype != torch.float32:
         return f"the kernels solve float32 losses, these are {losses.dtype}"
     return None
+
+
+# (B, C, *spatial) tensors of any strides viewed as two-dimensional planes, without a copy.
+
+
+class Strides(NamedTuple):
+    """The strides of one tensor, in elements."""
+
+    image: int
+    channel: int
+    row: int
+    column: int
+
+
+class Planes(NamedTuple):
+    """Tensors of one shape (B, C, *spatial), viewed as B x C planes of height x width."""
+
+    height: int
+    width: int
+    strides: tuple[Strides, ...]  # one per tensor
+
+    @property
+    def flat(self) -> bool:
+        """Whether there is one row: a pixel's offset is its index times the column stride."""
+        return self.height == 1
+
+
+def merged_planes(*tensors: Tensor) -> Planes | None:
+    """Merge neighbouring spatial dimensions as far as the strides of all tensors allow.
+
+    Returns:
+        The planes, or None if more than two dimensions remain.
+    """
+    shape = tensors[0].shape
+    if all(tensor.is_contiguous() for tensor in tensors):
+        size = math.prod(shape[2:])
+        return Planes(1, size, (Strides(shape[1] * size, size, 1, 1),) * len(tensors))
+    left: list[tuple[int, list[int]]] = []  # size, the stride in every tensor
+    for dim, size in enumerate(shape[2:], start=2):
+        steps = [tensor.stride(dim) for tensor in tensors]
+        if size == 1:
+            continue  # a dimension of size 1 fits any stride
+        if left and left[-1][1] == [size * step for step in steps]:
+            left[-1] = (left[-1][0] * size, steps)
+        else:
+            left.append((size, steps))
+    return _planes(left, tensors) if len(left) <= 2 else None
+
+
+def own_planes(*tensors: Tensor) -> Planes:
+    """Planes of (B, C, w) or (B, C, h, w) tensors without merging dimensions, for upsampling."""
+    dims = range(2, tensors[0].dim())
+    left = [(tensors[0].shape[dim], [t.stride(dim) for t in tensors]) for dim in dims]
+    return _planes(left, tensors)
+
+
+def _planes(left: list[tuple[int, list[int]]], tensors: tuple[Tensor, ...]) -> Planes:
+    (height, rows), (width, columns) = [(1, [1] * len(tensors))] * (2 - len(left)) + left
+    strides = (
+        Strides(t.stride(0), t.stride(1), row, column)
+        for t, row, column in zip(tensors, rows, columns, strict=True)
+    )
+    return Planes(height, width, tuple(strides))

@@ -2,16 +2,16 @@
 
 For p > 1, alpha* is the largest root of ``F(t) = sum(min(t, l^q)) - m t`` at ``t = alpha^q`` (Eq. 9
 of Rota Bulò et al. 2017). F is concave and piecewise linear: Newton's iteration, started to the
-right of the root, falls monotonically, and is at the root once a step moves no loss from one side
-of alpha to the other.
+right of the root, decreases monotonically, and has reached the root once a step moves no loss from
+one side of alpha to the other.
 
 1. ``_coarse_bound``: Algorithm 1 on a histogram of the losses' bits gives an upper bound that is at
    most 1/32 too large.
-2. ``_fine_bound``, for p near 1 alone: another histogram inside that bracket.
+2. ``_fine_bound``, only for p near 1: another histogram inside that bracket.
 3. ``_newton_step``, two to four times.
 
-For p = 1, alpha* is an order statistic, found by radix (``kth_largest``). Legend: R rows (pools), N
-losses of a row, K bins.
+For p = 1, alpha* is an order statistic, found by radix (``kth_largest``). Notation: R rows (pools),
+N losses of a row, K bins.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ FINE_BINS = 1 << 12
 _DIGIT_BITS = 16
 _DIGITS = 1 << _DIGIT_BITS
 
-# On a GPU the host may not look whether all rows have settled. Six steps are twice what the hardest
-# loss maps need; a row that has not settled keeps an alpha above alpha*: its weights are feasible,
-# its value is a lower bound, and its duality gap is positive.
+# On a GPU, checking convergence would synchronize, so the number of steps is fixed. Six is twice
+# what the hardest loss maps need; a row that has not converged keeps an alpha above alpha*: its
+# weights are feasible, its value is a lower bound, and its duality gap is positive.
 _STEPS_WITHOUT_SYNC = 6
 
-# Where the rounding of x / anchor, magnified by the exponent, would pass the weights' tolerance.
+# From here on, the rounding of x / anchor times the exponent would exceed the weights' tolerance.
 _PLAIN_POWER_LIMIT = 8.0
 
 
 class Threshold(NamedTuple):
-    """All that the pixels of a pool share, one number per pool, in the wide dtype."""
+    """The solution of each pool, in the wide dtype."""
 
     value: Tensor  # (R,) L_W (Eq. 10)
     alpha: Tensor  # (R,) alpha*
@@ -54,7 +54,7 @@ class Threshold(NamedTuple):
     support: Tensor  # (R,) m
 
 
-NUM_VALID = Threshold._fields.index("num_valid")  # its row of a packed threshold
+NUM_VALID = Threshold._fields.index("num_valid")  # index of num_valid in a packed threshold
 
 
 def unpack(packed: Tensor) -> Threshold:
@@ -63,7 +63,7 @@ def unpack(packed: Tensor) -> Threshold:
 
 
 def packed_like(losses: Tensor, rows: int) -> Tensor:
-    """An empty (6, rows) threshold, for the compiler."""
+    """An uninitialized (6, rows) threshold, for fake tensors."""
     return losses.new_empty(len(Threshold._fields), rows, dtype=wide(losses.device))
 
 
@@ -75,7 +75,7 @@ def find_threshold(
     Args:
         losses: (R, N) float32 or float64. A NaN, an infinity or a negative among the valid losses
             makes the row's value NaN.
-        valid: (R, N) bool, or None where every pixel counts.
+        valid: (R, N) bool, or None if every pixel is valid.
         weighting: the weighting set.
         ranks: reduces over the pool's ranks.
 
@@ -87,9 +87,9 @@ def find_threshold(
     pixels = torch.full(losses.shape[:1], losses.shape[1], device=losses.device)
     n = ranks.sum(pixels if valid is None else valid.sum(1)).to(dtype)
     m = weighting.support(n)
-    if losses.shape[1] == 0:  # torch reduces no maximum over nothing
+    if losses.shape[1] == 0:  # torch cannot take the maximum of an empty tensor
         kept = losses.new_zeros(losses.shape[0], 1)
-    # -smallest: one kind of reduction over ranks serves both ends.
+    # Negate the smallest, so that one maximum over ranks reduces both.
     smallest, largest = kept.aminmax(dim=1)
     largest = ranks.max(largest)
     sound = (ranks.max(-smallest) <= 0) & (largest < torch.inf)
@@ -117,7 +117,7 @@ def optimal_weights(
     Args:
         losses: (R, N) float32 or float64.
         valid: (R, N) bool or None.
-        packed: (6, R) what :func:`find_threshold` returned for the same arguments.
+        packed: (6, R) result of :func:`find_threshold` for the same arguments.
         weighting: the same weighting set.
 
     Returns:
@@ -142,7 +142,7 @@ def optimal_weights(
         exponent = weighting.exponent
         positive = alpha > 0
         safe = torch.where(positive, alpha, torch.ones_like(alpha))
-        # The part of alpha* that its rounding to the losses' dtype lost, raised to the same power.
+        # Correct for rounding alpha* to the losses' dtype: the ratio, raised to the same power.
         lost = torch.where(positive, (safe.to(cap.dtype) / threshold.alpha) ** exponent, 0)
         scale = (cap * lost).to(dtype).unsqueeze(1)
         below = kept.masked_fill(above, 0)
@@ -158,7 +158,7 @@ def _root(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """alpha*, the sum of the losses above it, and ``m - |J*|``, for p > 1.
 
-    With ``wait``, the host looks after every step whether all rows have settled.
+    With ``wait``, the host checks after every step whether all rows have converged.
     """
     alpha = _coarse_bound(losses, q, m, largest, ranks)
     if q * COARSE_WIDTH > 1:
@@ -186,14 +186,14 @@ def _newton_step(losses: Tensor, q: float, m: Tensor, alpha: Tensor, ranks: Rank
     capped_sum = ranks.sum((losses * above).sum(1, dtype=m.dtype))
     root = mass.anchor.to(m.dtype) * (mass.power_sum / room) ** (1 / q)
     following = torch.where(mass.positive, root, 0)
-    # Not below the largest loss under this threshold: no loss changes sides. Otherwise one does, so
-    # the iteration is finite whatever is rounded; NaN counts as settled.
+    # Converged if the next threshold is not below the largest loss under this one: no loss changes
+    # sides. Otherwise one does, so the iteration ends despite rounding. NaN counts as converged.
     settled = ~(mass.positive & (following < mass.anchor))
     return _Step(following, capped_sum, room, settled)
 
 
 class _Mass(NamedTuple):
-    """``sum of l^q = power_sum * anchor^q``, in parts that neither overflow nor underflow."""
+    """``sum of l^q = power_sum * anchor^q``, as factors that neither overflow nor underflow."""
 
     power_sum: Tensor  # (R,) in the wide dtype
     anchor: Tensor  # (R,) the largest of the losses; 1 where all are 0
@@ -201,9 +201,9 @@ class _Mass(NamedTuple):
 
 
 def _uncapped_mass(below: Tensor, q: float, dtype: torch.dtype, ranks: Ranks) -> _Mass:
-    """Sum the q-th powers of losses, 0 where they are capped, relative to the largest of them.
+    """Sum the q-th powers of the losses that are not capped, relative to the largest of them.
 
-    Relative to any threshold above them they would all underflow for p near 1.
+    Relative to a threshold above them, all powers could underflow for p near 1.
     """
     largest = ranks.max(below.amax(1))
     positive = largest > 0
@@ -215,23 +215,23 @@ def _uncapped_mass(below: Tensor, q: float, dtype: torch.dtype, ranks: Ranks) ->
 def _coarse_bound(losses: Tensor, q: float, m: Tensor, largest: Tensor, ranks: Ranks) -> Tensor:
     """(R,) an upper bound of alpha*, at most ``1 + COARSE_WIDTH`` times too large; wide dtype.
 
-    Every loss is rounded up to the upper edge of its bin. alpha* grows with every loss and scales
-    with all of them, so it rises by at most the ratio of a bin's edges. Where Newton's iteration
-    needs two or three steps from here, it would need tens from the obvious start, sum/m.
+    Every loss is rounded up to the upper edge of its bin. alpha* is monotone in every loss and
+    homogeneous in all, so it rises by at most the ratio of a bin's edges. Newton's iteration needs
+    two or three steps from here, but tens from the obvious start, sum/m.
     """
-    # Non-negative floats order as their bits do. -0.0 and NaN of either sign stay in range.
+    # Non-negative floats are ordered like their bits. -0.0 and NaN of either sign stay in range.
     bits = losses.clamp(max=torch.finfo(torch.float32).max).float().view(torch.int32)
     index = bits.bitwise_right_shift_(_SHIFT).clamp_(0, _COARSE_BINS - 1)
     counts = ranks.sum(count(index, _COARSE_BINS))
     edges = torch.arange(1, _COARSE_BINS + 1, device=losses.device, dtype=torch.int32)
     upper = (edges << _SHIFT).view(torch.float32).to(m.dtype)
     upper = torch.minimum(upper, largest.unsqueeze(1))
-    # Bin 0 holds the zeros, whose powers add nothing: its other losses are below 2^-126.
+    # Give bin 0 a power of 0: it holds the zeros, and its other losses are below 2^-126.
     return _bound(counts, upper, torch.full_like(m, -torch.inf), q, m)
 
 
 def _fine_bound(losses: Tensor, q: float, m: Tensor, bound: Tensor, ranks: Ranks) -> Tensor:
-    """The bound of :func:`_coarse_bound`, tightened ``FINE_BINS`` times; same arguments.
+    """The bound of :func:`_coarse_bound`, tightened by a factor of ``FINE_BINS``; same arguments.
 
     Losses below the bracket enter with their exact power sum, so only the few inside it are
     rounded up.
@@ -249,7 +249,7 @@ def _fine_bound(losses: Tensor, q: float, m: Tensor, bound: Tensor, ranks: Ranks
     position = (losses - low.unsqueeze(1)) / step.to(losses.dtype).unsqueeze(1)
     index = torch.where(over_low & ~beyond, position.clamp(0, FINE_BINS - 1), FINE_BINS).int()
     counts = ranks.sum(count(index, FINE_BINS))
-    # One bin of slack: the division above rounds, and an upper edge must not be below its losses.
+    # One bin of slack: the division above rounds, but an upper edge must not be below its losses.
     edges = torch.arange(2, FINE_BINS + 2, device=losses.device, dtype=dtype)
     upper = low.to(dtype).unsqueeze(1) + edges * step.unsqueeze(1)
     upper = torch.minimum(upper, bound.unsqueeze(1))
@@ -257,14 +257,14 @@ def _fine_bound(losses: Tensor, q: float, m: Tensor, bound: Tensor, ranks: Ranks
 
 
 def _bound(counts: Tensor, upper: Tensor, log_below: Tensor, q: float, m: Tensor) -> Tensor:
-    """alpha* of the instance that holds ``counts`` losses at each value of ``upper``.
+    """alpha* of a row with ``counts`` losses at each value of ``upper``.
 
     Args:
         counts: (R, K) int64, by ascending value.
         upper: (R, K) the values, ascending.
         log_below: (R,) log of the power sum of the losses below the first bin.
         q: the conjugate exponent.
-        m: (R,) the support left to the losses in and below the bins.
+        m: (R,) the support that remains for the losses in and below the bins.
 
     Returns:
         (R,) Rota Bulò et al. 2017, Algorithm 1, lines 6-12, on the values with multiplicity.
@@ -273,17 +273,17 @@ def _bound(counts: Tensor, upper: Tensor, log_below: Tensor, q: float, m: Tensor
     log_count = counts.to(m.dtype).log()
     terms = torch.cat([log_below.unsqueeze(1), log_count + log_power], dim=1)
     log_sum = terms.logcumsumexp(1)  # column k: the power sum below bin k
-    # How much of m the losses below bin k would share if all losses from bin k on were capped.
+    # Support that remains for the losses below bin k if all losses from bin k on are capped.
     room = m.unsqueeze(1) - counts.flip(1).cumsum(1).flip(1)
-    # eta > 0 at the bin's value, with its own losses taken off both sides: the bin is in J* only
-    # where room is left, whatever the sums are rounded to.
+    # eta > 0 at the bin's value, after subtracting its own losses from both sides: without room the
+    # bin is not in J*, however the sums are rounded.
     capped = (counts > 0) & (room.clamp(min=0).log() + log_power > log_sum[:, :-1])
-    # The first such bin opens J*; without one, J* is empty.
+    # J* starts at the first such bin; if there is none, J* is empty.
     order = torch.arange(counts.shape[1], device=counts.device).expand_as(counts)
     first = torch.where(capped, order, counts.shape[1]).amin(1, keepdim=True)
     left = torch.cat([room, m.unsqueeze(1)], dim=1).gather(1, first)
     bound = ((log_sum.gather(1, first) - left.log()) / q).exp().squeeze(1)
-    # Rounded down, it could fall below a loss that alpha* equals, and leave Newton no room.
+    # Round up: below a loss that equals alpha*, Newton's m - |J| could be 0.
     return bound * (1 + 2.0**10 * torch.finfo(bound.dtype).eps)
 
 
@@ -293,14 +293,14 @@ def _bound(counts: Tensor, upper: Tensor, log_below: Tensor, q: float, m: Tensor
 def _order_statistic(
     losses: Tensor, m: Tensor, ranks: Ranks
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """alpha*, the sum above it, ``m - |J*|``, and the share of the cap of a tie at alpha*."""
+    """alpha*, the sum above it, ``m - |J*|``, and the weight of a tie as a share of the cap."""
     alpha = kth_largest(losses, m.floor().long() + 1, ranks)
     above = losses > alpha.unsqueeze(1)
     equal = losses == alpha.unsqueeze(1)
     room = m - ranks.sum(above.sum(1)).to(m.dtype)
     ties = ranks.sum(equal.sum(1)).to(m.dtype)
     capped_sum = ranks.sum((losses * above).sum(1, dtype=m.dtype))
-    # Theorem 2 allows any distribution over the ties; the even one does not depend on their order.
+    # Theorem 2 allows any distribution over ties; an even one does not depend on their order.
     share = torch.where(alpha > 0, room / ties.clamp(min=1), 0)
     return alpha.to(m.dtype), capped_sum, room, share
 
@@ -310,7 +310,7 @@ def kth_largest(losses: Tensor, k: Tensor, ranks: Ranks) -> Tensor:
 
     Args:
         losses: (R, N) non-negative losses.
-        k: (R,) int64, counted from 1; where it exceeds the pool, the result is 0.
+        k: (R,) int64, counted from 1; if it exceeds the pool size, the result is 0.
         ranks: reduces over the pool's ranks.
 
     Returns:
@@ -323,13 +323,13 @@ def kth_largest(losses: Tensor, k: Tensor, ranks: Ranks) -> Tensor:
     remaining = k.unsqueeze(1)
     for shift in range(width - _DIGIT_BITS, -1, -_DIGIT_BITS):
         digit = (bits >> shift) & (_DIGITS - 1)
-        # Only losses that share the digits found so far still compete.
+        # Count only losses that share the digits found so far.
         if shift < width - _DIGIT_BITS:
             high = shift + _DIGIT_BITS
             digit = torch.where((bits >> high) == (prefix >> high).unsqueeze(1), digit, _DIGITS)
         counts = ranks.sum(count(digit, _DIGITS))
-        at_least = counts.flip(1).cumsum(1).flip(1)  # losses whose digit is this one or larger
-        # The digit of the k-th largest is the largest one that k losses reach.
+        at_least = counts.flip(1).cumsum(1).flip(1)  # number of losses with at least this digit
+        # The k-th largest has the largest digit that at least k losses reach.
         found = ((at_least >= remaining).sum(1, keepdim=True) - 1).clamp(min=0)
         above = at_least.gather(1, found) - counts.gather(1, found)
         remaining = remaining - above
@@ -342,13 +342,13 @@ def kth_largest(losses: Tensor, k: Tensor, ranks: Ranks) -> Tensor:
 
 
 def relative_power(x: Tensor, anchor: Tensor, exponent: float) -> Tensor:
-    """``(x / anchor) ** exponent`` for ``0 <= x <= anchor``, exact enough for exponents of 10^4.
+    """``(x / anchor) ** exponent`` for ``0 <= x <= anchor``, accurate for exponents up to 10^4.
 
     A plain power of the rounded ratio is off by ``exponent`` units in the last place: 6e-4 in
     float32 at an exponent of 10^4. The difference ``x - anchor`` is exact where the power is not
-    negligible (Sterbenz's lemma), so its log1p keeps full precision there. For exponents below 1
-    the two powers are divided: the ratio itself may be below the smallest normal number, where it
-    has lost its last places, while its power is not small.
+    negligible (Sterbenz's lemma), so log1p keeps full precision there. For exponents below 1, the
+    two powers are divided instead: the ratio may be subnormal and have lost its last digits, while
+    its power is not small.
 
     Args:
         x: (R, N) numbers between 0 and their row's anchor; zeros give exactly 0.
@@ -368,8 +368,8 @@ def relative_power(x: Tensor, anchor: Tensor, exponent: float) -> Tensor:
 def floor_to(x: Tensor, dtype: torch.dtype) -> Tensor:
     """The largest number of ``dtype`` that is at most ``x``.
 
-    For losses of that dtype, ``l > x`` and ``l > floor_to(x)`` are the same set: a threshold held
-    in float64 splits float32 losses without a float64 copy of them.
+    For losses of that dtype, ``l > x`` and ``l > floor_to(x)`` are equivalent, so a float64
+    threshold can be compared with float32 losses without a float64 copy of them.
     """
     rounded = x.to(dtype)
     below = torch.nextafter(rounded, torch.full_like(rounded, -torch.inf))
@@ -377,7 +377,7 @@ def floor_to(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def count(index: Tensor, bins: int) -> Tensor:
-    """How often each bin occurs, by row: integer sums, the same bits on every run.
+    """Histogram of each row; integer sums, hence deterministic.
 
     Args:
         index: (R, N) integers in [0, bins]; entries equal to ``bins`` are dropped.
@@ -386,7 +386,7 @@ def count(index: Tensor, bins: int) -> Tensor:
     Returns:
         (R, K) int64.
     """
-    # torch.bincount is the faster one, but on a GPU it reads its maximum back to the host.
+    # torch.bincount is faster, but on a GPU it copies its maximum to the host.
     by_host = index.device.type == "cpu"
     return count_by_bincount(index, bins) if by_host else count_by_scatter(index, bins)
 

@@ -1,8 +1,8 @@
 """The stages of the operator (``ops.backends.Kernels``) in plain torch, for every device.
 
-The cross-entropy works on a cache-sized strip of scores at a time. Scores of low-resolution logits
-exist for one strip only, and again in the backward pass; nothing of the size of all scores is ever
-allocated but the gradient itself.
+The cross-entropy works on a cache-sized strip of scores at a time. Low-resolution logits are
+upsampled one strip at a time, again in the backward pass; apart from the gradient itself, nothing
+of the size of all scores is allocated.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from lossmaxpool.ops.ranks import Local
 from lossmaxpool.ops.upsampling import Upsampling
 from lossmaxpool.ops.weighting_set import WeightingSet
 
-# Scores per strip. On a CPU a strip and its softmax stay in the second-level cache; elsewhere it is
-# large enough that launching costs nothing, and small beside the logits of a training batch.
+# Scores per strip. On a CPU, a strip and its softmax fit in the L2 cache; elsewhere, a strip is
+# large enough to hide launch overhead, and small compared with the logits of a training batch.
 _STRIP_ON_CPU = 1 << 19
 _STRIP = 1 << 24
 
 
 class _PixelLoss(NamedTuple):
-    """The options of the cross-entropy of a pixel."""
+    """The options of the pixel cross-entropy."""
 
     weight: Tensor | None  # (C,) class weights
     ignore_index: int
@@ -61,7 +61,7 @@ def pixel_losses(
 def solve(losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked: bool) -> Tensor:
     """(R, N) losses and mask -> (6, R) thresholds (see ``ops.backends.Kernels``)."""
     if marked:
-        valid = ~(losses < 0)  # a NaN exists
+        valid = ~(losses < 0)  # a NaN counts as valid
         if losses.device.type == "cpu" and bool(valid.all()):
             valid = None
     return find_threshold(losses, valid, weighting, Local())
@@ -83,19 +83,19 @@ def gradient(
     label_smoothing: float,
     weighting: WeightingSet,
 ) -> Tensor:
-    """In shape, dtype and memory format of the logits; 0 at ignored pixels."""
+    """The gradient, in shape, dtype and memory format of the logits; 0 at ignored pixels."""
     loss = _PixelLoss(weight, ignore_index, label_smoothing)
     shape = logits.shape
     logits, spatial = _with_rows(logits, target)
     rows_of_losses = as_pools(losses, grad_value.shape[0])
-    exists = ~(rows_of_losses < 0)  # a NaN exists
+    exists = ~(rows_of_losses < 0)  # a NaN counts as valid
     weights = optimal_weights(rows_of_losses, exists, packed, weighting)
     weights *= grad_value.unsqueeze(1)
     labels, weights = target.reshape(spatial), weights.view(spatial)
     ignored = exists.logical_not_().view(spatial)
     upsampling = Upsampling(logits.shape[2:], spatial[1:], logits.device, losses.dtype)
     whole = logits.shape[2:] == spatial[1:]
-    # Sums over strips are kept in float32; what no strip adds to is written in its final dtype.
+    # Gradients accumulated over strips are kept in float32; others are written in the final dtype.
     grad = torch.empty_like(logits) if whole else torch.zeros_like(logits, dtype=losses.dtype)
     for images, rows in _strips(logits, spatial):
         scores = upsampling.strip(logits[images], rows.start, rows.stop)
@@ -110,7 +110,7 @@ def gradient(
 
 
 def _strip_losses(scores: Tensor, labels: Tensor, loss: _PixelLoss) -> Tensor:
-    """(b, C, ...) scores -> (b, ...) losses. Scores and labels of one strip."""
+    """The losses (b, ...) of one strip, from its scores (b, C, ...) and labels."""
     classes = scores.shape[1]
     ids = labels.long()
     ignored = ids == loss.ignore_index
@@ -126,7 +126,7 @@ def _strip_losses(scores: Tensor, labels: Tensor, loss: _PixelLoss) -> Tensor:
         smooth = log_p.sum(1) * (-loss.label_smoothing / classes)
         hard = 1 - loss.label_smoothing
         losses = losses * hard + smooth if hard else smooth
-    # Confident pixels come out as -0.0, or a rounding below it; a NaN stays one.
+    # Confident pixels can give -0.0 or slightly less; NaN stays NaN.
     losses.clamp_(min=0).add_(0.0)
     losses.masked_fill_(ids != place, torch.nan)
     return losses.masked_fill_(ignored, IGNORED)
@@ -155,14 +155,14 @@ def _strip_gradient(
         if loss.weight is not None:
             spread = spread * _along_classes(class_weight, scores)
         grad -= spread
-    # Their weight is 0, but 0 * NaN is not. A CPU looks first: it may, and it saves a pass.
+    # Their weight is 0, but 0 * NaN is NaN. On a CPU, check first: it saves a pass.
     if grad.device.type != "cpu" or bool(ignored.any()):
         grad.masked_fill_(ignored.unsqueeze(1), 0)
     return grad
 
 
 def _strips(logits: Tensor, spatial: torch.Size) -> Iterator[_Strip]:
-    """Pieces of (B, rows, ...) whose scores fit the budget: whole images, or rows of one."""
+    """Strips of (B, rows, ...) whose scores fit the budget: whole images, or rows of one image."""
     batch, height = spatial[:2]
     row = logits.shape[1] * math.prod(spatial[2:])
     if not batch * height * row:
@@ -176,7 +176,7 @@ def _strips(logits: Tensor, spatial: torch.Size) -> Iterator[_Strip]:
 
 
 def _with_rows(logits: Tensor, target: Tensor) -> tuple[Tensor, torch.Size]:
-    """A spatial dimension of 1 where there is none, as in (B, C) logits of whole images."""
+    """Add a spatial dimension of 1 if there is none, as for (B, C) logits."""
     if target.dim() > 1:
         return logits, target.shape
     return logits.unsqueeze(-1), torch.Size([*target.shape, 1])

@@ -1,14 +1,14 @@
-"""The stages of the operator by the compiled library: C++ behind a plain C interface.
+"""The stages of the operator in the compiled library: C++ behind a plain C interface.
 
-The functions are those of :class:`~lossmaxpool.ops.backends.Kernels`, for tensors on the CPU, and
-``absence``, ``supports``, ``supports_solve``, which say in words why the library cannot serve.
-Legend: B images, C classes, R pools (rows of the solver), N losses of a pool; ``packed`` is the
+The functions implement :class:`~lossmaxpool.ops.backends.Kernels` for tensors on the CPU;
+``absence``, ``supports`` and ``supports_solve`` return the reason why the library cannot be used.
+Notation: B images, C classes, R pools (rows of the solver), N losses of a pool; ``packed`` is the
 (6, R) float64 result of ``solve``: value, alpha, cap, tie, num_valid, support.
 
-The library gets plain addresses, and a wrong size would make it read or overwrite memory that
-belongs to others. So every tensor is checked here once more, wherever the call comes from:
-TypeError for a dtype that the library does not read, ValueError for a tensor that is not on the
-CPU, a shape that does not match or an option out of its range, RuntimeError without a library.
+The library gets plain addresses, and a wrong size would make it read or write out of bounds. So
+every tensor is checked again here, whatever the caller has checked: TypeError for an unsupported
+dtype; ValueError for a tensor that is not on the CPU, a mismatched shape or an option out of range;
+RuntimeError if the library is missing.
 """
 
 from __future__ import annotations
@@ -22,34 +22,35 @@ from torch import Tensor
 from lossmaxpool.ops.backends.kernel_inputs import (
     LOGITS,
     TARGETS,
+    merged_planes,
+    own_planes,
     refuses_inputs,
     refuses_losses,
 )
 from lossmaxpool.ops.backends.native.library import CrossEntropy, find, threads
-from lossmaxpool.ops.backends.planes import merged_planes, own_planes
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def absence() -> str | None:
-    """Why the library can take no input at all in this process; None where it can."""
+    """The reason why the library is not usable in this process; None if it is."""
     return find().absence
 
 
 def supports(logits: Tensor, target: Tensor, spatial: torch.Size) -> str | None:
-    """Why the library does not take these inputs, in words; None where it does.
+    """The reason why the library does not support these inputs; None if it does.
 
     Args:
         logits: (B, C, *low) on any device.
         target: (B, *spatial) class ids.
-        spatial: the size to which the logits are upsampled.
+        spatial: the target's size, to which the logits are upsampled.
     """
     return _refuses_device(logits) or refuses_inputs(logits, target, spatial) or absence()
 
 
 def supports_solve(losses: Tensor) -> str | None:
-    """Why the library does not find the thresholds of (R, N) losses; None where it does."""
+    """The reason why the library cannot solve (R, N) losses; None if it can."""
     return _refuses_device(losses) or refuses_losses(losses) or absence()
 
 
@@ -60,17 +61,17 @@ def pixel_losses(
     ignore_index: int,
     label_smoothing: float,
 ) -> Tensor:
-    """Cross-entropy of every pixel, upsampling the logits inside where the target is larger.
+    """Cross-entropy of every pixel; logits smaller than the target are upsampled on the fly.
 
     Args:
         logits: (B, C, *low) float32, bfloat16 or float16, of any strides.
         target: (B, *spatial) class ids.
         weight: (C,) class weights, or None.
-        ignore_index: marks pixels that do not exist: their loss is exactly -1.
+        ignore_index: marks ignored pixels: their loss is exactly -1.
         label_smoothing: share of the target spread evenly over the classes.
 
     Returns:
-        (B, *spatial) float32, at least 0 where a pixel exists. NaN where its label is no class.
+        (B, *spatial) float32, at least 0 at valid pixels, NaN where the label is not a valid class.
     """
     _check_inputs(logits, target, weight, ignore_index, label_smoothing)
     losses = torch.empty(target.shape, dtype=torch.float32)
@@ -92,14 +93,14 @@ def gradient(
     """The gradient of the pooled values with respect to the logits.
 
     Args:
-        grad_value: (R,) the gradient with respect to the values. R divides B, and a pool is B / R
+        grad_value: (R,) the gradient with respect to the values. R divides B; each pool is B / R
             consecutive images.
-        logits: as given to :func:`pixel_losses`, and so are the other options of its name.
+        logits: as given to :func:`pixel_losses`.
         target: as given to :func:`pixel_losses`.
         weight: as given to :func:`pixel_losses`.
-        losses: (B, *spatial) what it returned.
-        packed: (6, R) what :func:`solve` returned.
-        ignore_index: marks pixels that do not exist: their gradient is exactly 0.
+        losses: (B, *spatial) result of :func:`pixel_losses`.
+        packed: (6, R) result of :func:`solve`.
+        ignore_index: marks ignored pixels: their gradient is exactly 0.
         label_smoothing: as given to :func:`pixel_losses`.
         weighting: the weighting set.
 
@@ -119,9 +120,9 @@ def gradient(
     grad = torch.empty_like(logits)
     low = (1, *logits.shape[2:])[-2:]
     upsampled = logits.shape[2:] != target.shape[1:]
-    # What every band of output rows gives to the low-resolution row above and to the one below it.
+    # Contribution of each band of output rows to the low-resolution rows above and below it.
     scratch = torch.zeros(len(logits), low[0], 2, logits.shape[1], low[1]) if upsampled else None
-    # Held here while the library has their addresses.
+    # Keep references while the library uses their addresses.
     grad_value, packed = grad_value.float().contiguous(), packed.contiguous()
     losses = losses.contiguous()
     _run(
@@ -144,7 +145,7 @@ def solve(losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked:
         losses: (R, N) float32.
         valid: (R, N) bool, or None.
         weighting: the weighting set.
-        marked: a negative loss marks a pixel that does not exist; it makes the value NaN otherwise.
+        marked: a negative loss marks an ignored pixel; otherwise it makes the value NaN.
 
     Returns:
         (6, R) float64: value, alpha, cap, tie, num_valid, support.
@@ -160,7 +161,7 @@ def solve(losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked:
     losses = losses.contiguous()
     valid = None if valid is None else valid.contiguous()
     packed = torch.empty(6, rows, dtype=torch.float64)
-    # What the library works in is torch's to allocate, so that too little memory is torch's error.
+    # torch allocates the workspace, so that running out of memory raises torch's error.
     room = torch.empty_like(losses)
     _library().lossmaxpool_solve(
         *(losses.data_ptr(), _address(valid), rows, size, *weighting, marked, threads()),
@@ -175,7 +176,7 @@ def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, weighting: Weigh
     Args:
         losses: (R, N) float32, none negative.
         valid: (R, N) bool, or None.
-        packed: (6, R) what :func:`solve` returned.
+        packed: (6, R) result of :func:`solve`.
         weighting: the weighting set.
 
     Returns:
@@ -243,7 +244,7 @@ def _run(
 
 
 def _check(name: str, tensor: Tensor, dtypes: tuple[torch.dtype, ...], shape: Any = None) -> None:
-    """Raise unless the library may read the tensor: on the CPU, of a dtype and a shape."""
+    """Raise unless the tensor is on the CPU and has a given dtype and shape."""
     if tensor.device.type != "cpu" or tensor.layout is not torch.strided:
         raise ValueError(
             f"{name} is a {tensor.layout} tensor on {tensor.device}. The native kernels read "

@@ -25,11 +25,11 @@ _FLAGS = [
     "-std=c++17",
     "-fPIC",
     "-fvisibility=hidden",
-    # Selects instead of branches; NaN and infinity keep their meaning.
+    # Allow selects instead of branches; NaN and infinity keep their semantics.
     "-fno-math-errno",
     "-fno-trapping-math",
 ]
-# Threads, and without them at least vectors.
+# OpenMP threads, or only SIMD if threads are not available.
 _THREADS = "-fopenmp"
 _VECTORS = "-fopenmp-simd"
 _X86 = {
@@ -49,7 +49,7 @@ _SANITIZERS = [
 
 
 class BuildError(Exception):
-    """The compiler is missing or refused its input."""
+    """The compiler is missing or failed."""
 
 
 class _Unit(NamedTuple):
@@ -66,26 +66,26 @@ def build(sources: Path, library: Path) -> None:
         library: the file to write.
 
     Raises:
-        BuildError: there is no compiler, or it could not compile the sources.
+        BuildError: the compiler is missing, or could not compile the sources.
     """
     compiler = _compiler()
     parallel = _THREADS if _has_threads(compiler) else _VECTORS
-    # No OpenMP runtime is named: the one that torch brings serves (see library.py).
+    # Do not link an OpenMP runtime: the one that torch ships is used (see library.py).
     undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
     with tempfile.TemporaryDirectory() as folder:
         objects = _compile([*compiler, *_FLAGS, "-O3", parallel], _units(sources), Path(folder))
         built = str(Path(folder, library.name))
         _run([*compiler, "-shared", *undefined, *objects, "-o", built])
-        library.unlink(missing_ok=True)  # not overwritten: a process may have it loaded
+        library.unlink(missing_ok=True)  # replace, do not overwrite: a process may have it loaded
         shutil.copyfile(built, library)
 
 
 def sanitize(sources: Path, driver: Path) -> int:
-    """Compile the sources and a driver with address and undefined-behavior sanitizers; run it.
+    """Compile the sources and a driver with address and undefined-behavior sanitizers and run it.
 
     Returns:
-        The driver's exit status; 0 also where no compiler or sanitizer is here, which is said,
-        unless ``LOSSMAXPOOL_BUILD_NATIVE=1`` asks for it.
+        The driver's exit status; also 0, with a message, if there is no compiler or sanitizer,
+        unless ``LOSSMAXPOOL_BUILD_NATIVE=1`` requires them.
     """
     with tempfile.TemporaryDirectory() as folder:
         program = str(Path(folder, "driver"))
@@ -128,7 +128,7 @@ def _units(sources: Path) -> list[_Unit]:
 
 
 def _compile(command: list[str], units: list[_Unit], folder: Path) -> list[str]:
-    """Compile every unit, as many at a time as there are cores; the object files."""
+    """Compile all units, one job per core, and return the object files."""
     objects = [str(folder / f"{unit.name}.o") for unit in units]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         commands = [
@@ -150,9 +150,9 @@ def _compiler() -> list[str]:
 
 
 def _has_threads(compiler: list[str]) -> bool:
-    """Whether the compiler's threads are those of GNU's OpenMP, which torch brings on Linux.
+    """Whether the compiler uses GNU's OpenMP runtime, which torch ships on Linux.
 
-    Apple's compiler has none; clang's need a runtime of their own, which would fight with torch's.
+    Apple's compiler has no OpenMP; clang needs its own runtime, which would conflict with torch's.
     """
     with tempfile.TemporaryDirectory() as folder:
         source, unit = Path(folder, "probe.cpp"), Path(folder, "probe.o")
@@ -165,7 +165,7 @@ def _has_threads(compiler: list[str]) -> bool:
 
 
 def _probe_sanitizers(compiler: list[str], folder: Path) -> None:
-    """Raise BuildError where the compiler cannot build a program with the sanitizers and run it."""
+    """Raise BuildError if the compiler cannot build and run a program with the sanitizers."""
     source, program = folder / "probe.cpp", str(folder / "probe")
     source.write_text("int main() { return 0; }\n")
     _run([*compiler, *_SANITIZERS, str(source), "-o", program])

@@ -1,4 +1,4 @@
-"""The compiled library: found beside this file, loaded once, when it is first needed."""
+"""The compiled library: located beside this file and loaded once, at its first use."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import torch
 
-# Written by the package's build where it finds a C++ compiler.
+# Written by the package's build if it finds a C++ compiler.
 PATH = Path(__file__).with_name("lossmaxpool_native.so")
 SWITCH = "LOSSMAXPOOL_NATIVE"
-# kInterface of cpp/interface.h: the library must have been compiled for these Python files.
+# Must equal kInterface of cpp/interface.h: checks that the library fits these Python files.
 INTERFACE = 2
 
 
@@ -34,16 +34,16 @@ class CrossEntropy(ctypes.Structure):
 
 
 class Found(NamedTuple):
-    """The library, or why there is none."""
+    """The loaded library, or the reason why it could not be loaded."""
 
     library: ctypes.CDLL | None
     absence: str | None
-    process: int = 0  # the one that loaded it
+    process: int = 0  # the process that loaded it
 
 
 @cache
 def find() -> Found:
-    """Load the library, once. A library of another version is refused with a warning."""
+    """Load the library once. Warn about a library of another version and do not use it."""
     if os.environ.get(SWITCH, "1") == "0":
         return Found(None, f"the native kernels are switched off by {SWITCH}=0")
     if not PATH.is_file():
@@ -69,10 +69,10 @@ def find() -> Found:
 
 
 def threads() -> int:
-    """How many threads a call may use.
+    """The number of threads that a call may use.
 
-    One in a forked child of the process that loaded the library: GNU's OpenMP does not start its
-    threads again there, and a call that waits for them never returns. The result is the same.
+    One in a forked child of the process that loaded the library: GNU's OpenMP does not restart its
+    threads there, and a call that waits for them would hang. The result is the same.
     """
     return torch.get_num_threads() if find().process == os.getpid() else 1
 
@@ -82,8 +82,8 @@ class _WrongInterfaceError(Exception):
 
 
 def _open() -> ctypes.CDLL:
-    # The library names no OpenMP runtime of its own: it takes the one that torch has loaded, for
-    # two of them in one process would fight for the cores.
+    # The library is not linked to an OpenMP runtime: it uses the one that torch has loaded,
+    # because two runtimes in one process would compete for the cores.
     try:
         return ctypes.CDLL(str(PATH))
     except OSError as error:
@@ -94,7 +94,7 @@ def _open() -> ctypes.CDLL:
 
 
 def _declare(opened: ctypes.CDLL) -> None:
-    """Compare the interface versions, and give every function its argument types."""
+    """Compare the interface versions and declare the argument types of every function."""
     call, pointer = ctypes.POINTER(CrossEntropy), ctypes.c_void_p
     integer, real = ctypes.c_int64, ctypes.c_double
     rows_of_losses = (pointer, pointer, integer, integer)  # losses, valid, rows, n

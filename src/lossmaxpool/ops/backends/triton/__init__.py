@@ -1,6 +1,6 @@
-"""The same loops for GPUs, in Triton.
+"""The Triton backend, for GPUs.
 
-``support`` says in words whether the kernels take an input and needs no Triton to do so;
-``kernels`` is the door to everything else, and imports Triton. Legend: B images, C classes,
-H, W, N pixels of an image, R pools (rows of the solver), M low-resolution cells.
+``support`` checks inputs and does not import Triton; ``kernels`` is the entry point of everything
+else and does. Notation: B images, C classes, H, W, N pixels of an image, R pools (rows of the
+solver), M low-resolution cells.
 """

@@ -1,6 +1,6 @@
 """The cross-entropy of one pixel and its derivative, for dense and for upsampled logits.
 
-With class weights v and label smoothing s, of the C logits x of a pixel of class y:
+With class weights v, label smoothing s and the C logits x of a pixel of class y:
 
     l = (1 - s) v[y] (lse - x[y]) + s / C * sum_c v[c] (lse - x[c]),   lse = logsumexp(x)
 """
@@ -15,13 +15,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-IGNORED = tl.constexpr(-1.0)  # marks a pixel that does not exist: no pixel loss is negative
+IGNORED = tl.constexpr(-1.0)  # marks an ignored pixel: pixel losses are never negative
 
 
 class Terms(NamedTuple):
-    """The terms of the loss that are there.
+    """The terms of the loss that are present.
 
-    A term without weight is skipped, not multiplied by 0: logits of -inf are legal in it.
+    An absent term is skipped instead of multiplied by 0, because its logits may be -inf.
     """
 
     hard: bool
@@ -29,7 +29,7 @@ class Terms(NamedTuple):
     weight: Tensor | None  # (C,) float32 class weights
     keep: float  # 1 - s
     spread: float  # s / C
-    weight_sum: Tensor | None  # () the sum of the class weights, if a term needs it
+    weight_sum: Tensor | None  # () sum of the class weights, if a term needs it
 
     @property
     def weighted(self) -> bool:
@@ -37,12 +37,12 @@ class Terms(NamedTuple):
 
     @property
     def plain(self) -> bool:
-        """The loss is ``lse - x[y]``, so that lse need not be computed again."""
+        """Whether the loss is ``lse - x[y]``, so that lse need not be recomputed."""
         return not (self.smooth or self.weighted)
 
 
 def terms(label_smoothing: float, classes: int, weight: Tensor | None) -> Terms:
-    """Args: s, C, and the (C,) class weights of any float dtype."""
+    """The constants for smoothing s, C classes and (C,) class weights of any float dtype."""
     smooth = label_smoothing != 0
     weight = None if weight is None else weight.float().contiguous()
     return Terms(
@@ -56,7 +56,7 @@ def terms(label_smoothing: float, classes: int, weight: Tensor | None) -> Terms:
 
 
 def on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
-    """Makes the device of ``tensor`` the current one, where kernels are launched."""
+    """Make the device of ``tensor`` the current one, on which kernels are launched."""
     if tensor.device.type == "cpu":  # the interpreter
         return nullcontext()
     guard: AbstractContextManager[object] = torch.get_device_module(tensor.device).device(
@@ -67,9 +67,9 @@ def on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
 
 @triton.jit
 def load_label(target, place, inside, ignore_index, C: tl.constexpr):
-    """The pixel's label, safe to index with; whether the pixel exists; whether it has a class.
+    """The label, clamped to a safe index; whether the pixel is valid; whether its label is a class.
 
-    Compared in 64 bits: in uint8, -100 would be 156.
+    Compared as int64: in uint8, -100 would be 156.
     """
     label = tl.load(target + place, mask=inside, other=0).to(tl.int64)
     known = (label >= 0) & (label < C)
@@ -78,7 +78,7 @@ def load_label(target, place, inside, ignore_index, C: tl.constexpr):
 
 @triton.jit
 def absorb(x, peak, total):
-    """A block of logits (classes, pixels) enters the running maximum and sum of exponentials."""
+    """Update running maximum and sum of exponentials with a block of logits (classes, pixels)."""
     top = tl.maximum(peak, tl.max(x, 0))
     # If all logits so far are -inf, subtract 0: -inf - -inf is NaN.
     shift = tl.where(top == float("-inf"), 0.0, top)
@@ -88,13 +88,13 @@ def absorb(x, peak, total):
 
 @triton.jit
 def margin(peak, total, origin):
-    """``lse - origin``, without lse: a common offset of the logits would cost its last places."""
+    """``lse - origin``, computed without lse, in which a common offset would cost precision."""
     return tl.log(total) + (peak - origin)
 
 
 @triton.jit
 def class_weights(weight, classes, known, WEIGHTED: tl.constexpr):
-    """(classes,) weights, 1 where there are none, 0 beyond C."""
+    """(classes,) class weights, 1 if none are given, 0 beyond C."""
     if WEIGHTED:
         return tl.load(weight + classes, mask=known, other=0.0)
     return tl.where(known, 1.0, 0.0)
@@ -102,7 +102,7 @@ def class_weights(weight, classes, known, WEIGHTED: tl.constexpr):
 
 @triton.jit
 def reference(own):
-    """Smoothing measures the logits from here: a common offset then costs no precision."""
+    """Reference logit of the smoothing term, so that a common offset costs no precision."""
     return tl.where(own == float("-inf"), 0.0, own)
 
 
@@ -138,7 +138,7 @@ def pixel_loss(
     peak, total, own, smoothed, weight, weight_sum, label, keep, spread, C: tl.constexpr,
     HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
 ):  # fmt: skip
-    """The loss from its sums, never -0.0: the solver orders losses by their bits."""
+    """The loss from its sums; never -0.0, because the solver orders losses by their bits."""
     loss = tl.zeros_like(own)
     if HARD:
         loss = keep * margin(peak, total, own)
@@ -149,7 +149,7 @@ def pixel_loss(
         if WEIGHTED:
             all_weights = tl.load(weight_sum)
         loss += spread * (all_weights * margin(peak, total, reference(own)) - smoothed)
-    return tl.where(loss <= 0, 0.0, loss)  # NaN stays
+    return tl.where(loss <= 0, 0.0, loss)  # keeps NaN
 
 
 @triton.jit
@@ -157,10 +157,10 @@ def class_derivative(
     x, own, gap, label, classes, weights, keep_own, factor, spread,
     HARD: tl.constexpr, SMOOTH: tl.constexpr,
 ):  # fmt: skip
-    """D loss / d x for a block (classes, pixels).
+    """The derivative of the loss with respect to x, for a block (classes, pixels).
 
-    ``softmax (keep_own + spread sum_c v_c) - keep_own [c == y] - spread v_c``; the bracket is
-    ``factor``, and ``gap`` is ``lse - x[y]``.
+    ``softmax (keep_own + spread sum_c v_c) - keep_own [c == y] - spread v_c``; ``factor`` is the
+    bracket, and ``gap`` is ``lse - x[y]``.
     """
     slope = tl.exp((x - own[None, :]) - gap[None, :]) * factor[None, :]
     if HARD:

@@ -1,4 +1,4 @@
-"""Logits of the target's size: each is read once forward, and read and written once backward."""
+"""Logits of the target's size: read once in the forward pass, read and written once in backward."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lossmaxpool.ops.backends.planes import Planes, merged_planes
+from lossmaxpool.ops.backends.kernel_inputs import Planes, merged_planes
 from lossmaxpool.ops.backends.triton.cross_entropy import (
     IGNORED,
     Terms,
@@ -28,26 +28,26 @@ from lossmaxpool.ops.backends.triton.weights import Norm, load_pool, pool_weight
 
 
 class Tile(NamedTuple):
-    """A block of classes by pixels, and the warps that share it."""
+    """A block of classes by pixels, and the number of warps that process it."""
 
     classes: int  # a power of two
-    full: int  # the classes that blocks of `classes` cover; the rest is the tail
+    full: int  # number of classes covered by whole blocks; the rest is the tail
     tail: int  # a power of two >= C - full, or 0
     pixels: int
     warps: int
 
     @property
     def options(self) -> dict[str, int]:
-        """The tile as a kernel's constants."""
+        """The tile as constants of a kernel."""
         return {"BLOCK_C": self.classes, "FULL": self.full, "TAIL": self.tail,
                 "BLOCK_N": self.pixels, "num_warps": self.warps}  # fmt: skip
 
 
 def unit_of(view: Planes) -> int:
-    """The largest power of two up to 16 that divides every plane's size and place.
+    """The largest power of two up to 16 that divides the size and the offset of every plane.
 
-    The compiler knows of an argument only whether 16 divides it. Planes of 550 x 550 pixels start
-    at multiples of 4: with their sizes counted in units, it may read 4 at a time.
+    The compiler only knows whether 16 divides an argument. Planes of 550 x 550 pixels start at
+    multiples of 4; with sizes counted in units, it can read 4 pixels at a time.
     """
     if not view.flat or any(s.column != 1 for s in view.strides):
         return 1
@@ -58,15 +58,15 @@ def unit_of(view: Planes) -> int:
 def tile_of(classes: int, dtype: torch.dtype, unit: int) -> Tile:
     """The tile of the kernels that stream dense logits, a function of (C, dtype, unit) alone.
 
-    A thread reads up to 16 bytes along the pixels and keeps all classes of a block for them, so
-    that no maximum or sum leaves it: pixels = 32 lanes x pixels a thread x warps. The block is as
-    many classes as keep up to 64 numbers a thread in flight. The classes left of C are a smaller
-    block: C = 19 costs 16 + 4 rows of arithmetic, not 32.
+    A thread reads up to 16 bytes along the pixels and holds all classes of a block for them, so
+    that maxima and sums stay within a thread: pixels = 32 lanes x pixels per thread x warps. A
+    block has as many classes as keep up to 64 numbers per thread in flight. The remaining classes
+    form a smaller block: C = 19 costs 16 + 4 rows of arithmetic, not 32.
 
     Args:
         classes: C.
         dtype: of the logits.
-        unit: how many neighboring pixels the layout lets a thread read at once.
+        unit: how many neighboring pixels a thread can read at once in this layout.
     """
     vector = min(16 // dtype.itemsize, unit)
     warps = 4 if vector <= 4 else 2
@@ -81,7 +81,7 @@ def pixel_places(
     tile, stride_h, stride_w, width, height,
     UNIT: tl.constexpr, FLAT: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """The tile's pixels: their numbers in the image, places in a plane, and which are inside."""
+    """The tile's pixels: their indices in the image, offsets in a plane, and which are inside."""
     n = tile.to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
     if FLAT:
         return n, n * stride_w, n < width * UNIT
@@ -104,7 +104,7 @@ def class_sums(
     C: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
     BLOCK_C: tl.constexpr, FULL: tl.constexpr, TAIL: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """Maximum and sum of exponentials of each pixel's logits, and the sum that smoothing needs."""
+    """Maximum and sum of exponentials of each pixel's logits, and the sum for label smoothing."""
     peak = tl.full([BLOCK_N], float("-inf"), tl.float32)
     total = tl.zeros([BLOCK_N], tl.float32)
     smoothed = tl.zeros([BLOCK_N], tl.float32)
@@ -132,7 +132,7 @@ def dense_losses_kernel(
     HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
     BLOCK_C: tl.constexpr, FULL: tl.constexpr, TAIL: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """Program: one tile of one image's pixels. Sizes along a flat plane are in UNITs."""
+    """Program: one tile of one image's pixels. Sizes along a flat plane are counted in UNITs."""
     program = tl.program_id(0)
     image = (program // tiles).to(tl.int64)
     n, place, inside = pixel_places(
@@ -178,7 +178,7 @@ def dense_losses(logits: Tensor, target: Tensor, ignore_index: int, loss: Terms)
 
 @triton.jit
 def store_block(outputs, slope, share, exists, classes, known, stride_c, inside):
-    """Write a block (classes, pixels); selected, not multiplied, so that NaN * 0 is 0."""
+    """Write a block (classes, pixels); selects instead of multiplying, since NaN * 0 is NaN."""
     slope = tl.where(exists[None, :], share[None, :] * slope, 0.0)
     places = outputs[None, :] + (classes.to(tl.int64) * stride_c)[:, None]
     mask = known[:, None] & inside[None, :]
@@ -194,7 +194,7 @@ def dense_gradient_kernel(
     HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
     BLOCK_C: tl.constexpr, FULL: tl.constexpr, TAIL: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """Program: one tile of one image's pixels. Sizes along a flat plane are in UNITs."""
+    """Program: one tile of one image's pixels. Sizes along a flat plane are counted in UNITs."""
     program = tl.program_id(0)
     image = (program // tiles).to(tl.int64)
     n, place, inside = pixel_places(
@@ -253,7 +253,7 @@ def dense_gradient(
     loss: Terms,
     shape: Norm,
 ) -> Tensor:
-    """D value / d logits in their shape, dtype and memory format; target, losses contiguous."""
+    """Gradient of the logits in their shape, dtype, memory format; target, losses contiguous."""
     gradient = torch.empty_like(logits)
     if gradient.numel() == 0:
         return gradient

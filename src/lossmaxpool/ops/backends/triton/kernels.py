@@ -1,4 +1,4 @@
-"""The stages of the fused loss as a backend has them: see ``lossmaxpool.ops.backends.Kernels``."""
+"""The stages of the operator in Triton: see ``lossmaxpool.ops.backends.Kernels``."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def pixel_losses(
     ignore_index: int,
     label_smoothing: float,
 ) -> Tensor:
-    """Cross-entropy of every pixel, upsampling the logits inside where the target is larger.
+    """Cross-entropy of every pixel; logits smaller than the target are upsampled on the fly.
 
     Args:
         logits: (B, C, *low) float32, bfloat16 or float16, of any strides.
         target: (B, *spatial) class ids.
         weight: (C,) class weights, or None.
-        ignore_index: marks pixels that do not exist: their loss is exactly -1.
+        ignore_index: marks ignored pixels: their loss is exactly -1.
         label_smoothing: share of the target spread evenly over the classes.
 
     Returns:
-        (B, *spatial) float32, at least 0 where a pixel exists. NaN where its label is no class.
+        (B, *spatial) float32, at least 0 at valid pixels, NaN where the label is not a valid class.
     """
     target = target.contiguous()
     loss = terms(label_smoothing, logits.shape[1], weight)
@@ -41,11 +41,11 @@ def solve(losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked:
     """The threshold and value of loss max-pooling, for every row.
 
     Args:
-        losses: (R, N) float32. A NaN, an infinity or a negative among those that exist makes the
+        losses: (R, N) float32. A NaN, an infinity or a negative among the valid ones makes the
             row's value NaN.
-        valid: (R, N) bool, or None where every pixel exists.
+        valid: (R, N) bool, or None if every pixel is valid.
         weighting: the weighting set.
-        marked: a negative loss marks a pixel that does not exist.
+        marked: a negative loss marks an ignored pixel.
 
     Returns:
         (6, R) float64: value, alpha, cap, tie, num_valid, support.
@@ -60,7 +60,7 @@ def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, weighting: Weigh
     Args:
         losses: (R, N) float32, as given to :func:`solve`.
         valid: (R, N) bool, likewise.
-        packed: (6, R) what it returned.
+        packed: (6, R) result of :func:`solve`.
         weighting: the weighting set.
 
     Returns:
@@ -88,10 +88,10 @@ def gradient(
         logits: (B, C, *low), as given to :func:`pixel_losses`.
         target: (B, *spatial), likewise.
         weight: (C,), likewise.
-        losses: (B, *spatial) what it returned.
+        losses: (B, *spatial) result of :func:`pixel_losses`.
         packed: (6, R) float64: value, alpha, cap, tie, num_valid, support of every pool;
-            R divides B, and a pool is B / R consecutive images.
-        ignore_index: marks pixels that do not exist: their gradient is exactly 0.
+            R divides B, and each pool is B / R consecutive images.
+        ignore_index: marks ignored pixels: their gradient is exactly 0.
         label_smoothing: as given to :func:`pixel_losses`.
         weighting: the weighting set.
 

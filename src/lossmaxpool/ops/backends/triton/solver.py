@@ -1,19 +1,19 @@
-"""alpha* and the value of every row of losses, in four launches, and five for p = 1.
+"""alpha* and the value of every row of losses, in four launches (five for p = 1).
 
-1. Two passes count the losses in 256 bins of equally many bit patterns: non-negative floats order
-   as their bits do. With each loss rounded up to the last pattern of its bin, Algorithm 1 of
-   Rota Bulò et al. 2017 is a few sums over bins. alpha* grows with every loss and scales with all
-   of them, so the bound is above alpha* by at most the ratio of a bin's edges. The first bins are
-   binades; the second pass counts within one binade.
+1. Two passes count the losses in 256 bins of equally many bit patterns: non-negative floats are
+   ordered like their bits. With each loss rounded up to the last pattern of its bin, Algorithm 1
+   of Rota Bulò et al. 2017 is a few sums over bins. alpha* is monotone in every loss and
+   homogeneous in all, so the bound exceeds alpha* by at most the ratio of a bin's edges. The first
+   bins are binades; the second pass counts within one binade.
 2. One pass splits the row at that bound. It adds up the losses above it and the q-th powers of
-   those certainly below alpha*, and keeps the few losses between the two.
-3. One program a row takes Newton's steps on the kept losses until none changes sides.
+   those certainly below alpha*, and stores the few losses in between.
+3. One program per row runs Newton's iteration on the stored losses until none changes sides.
 
-For p = 1, alpha* is an order statistic: four passes of counting find all its bits, and the split
+For p = 1, alpha* is an order statistic: four counting passes find all its bits, and the split
 counts its ties.
 
-No launch waits for another within itself: every program of a launch adds up, in one fixed order,
-the numbers that the programs of the launch before left. The host waits for nothing.
+Programs of a launch do not synchronize with each other: each adds up, in a fixed order, the
+partial results of the previous launch. The host never waits.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from lossmaxpool.ops.backends.triton.cross_entropy import on_device_of
 from lossmaxpool.ops.backends.triton.weights import floor_to_float32, joined, log_ratio, split
 from lossmaxpool.ops.weighting_set import WeightingSet
 
-# Losses per step of a program: 8 a thread, read 4 at a time; two programs fit a multiprocessor.
+# Losses per step of a program: 8 per thread, read 4 at a time; two programs fit a multiprocessor.
 BLOCK, WARPS = 2048, 8
-# Enough programs to fill a GPU, and at most so many a row: each pass adds up the last one's parts.
+# Enough programs to fill a GPU, and a limit per row: each pass adds up the previous one's partials.
 _PROGRAMS, _PER_ROW = 256, 128
 BINS = tl.constexpr(256)
 # log2 of the bit patterns of a bin, pass by pass.
 SHIFTS, TOP_K_SHIFTS = (23, 15), (23, 15, 7, 0)
-# float64 numbers that each program leaves. Counting: n, largest, unsound (first pass) or how many
-# lie above the bracket, anchor and sum of the powers below it; then the bracket's two ends.
-# Splitting: how many lie above, their sum, anchor and sum of the powers below (for p = 1 the number
-# of ties in place of the sum), how many were kept, the threshold.
+# float64 numbers that each program stores. Counting: n, largest, unsound (first pass) or number
+# above the bracket, anchor and sum of the powers below it; then the bracket's two ends.
+# Splitting: number above, their sum, anchor and sum of the powers below (for p = 1 the number of
+# ties instead of the sum), number kept, threshold.
 FIELDS = tl.constexpr(6)
 
 
@@ -49,9 +49,9 @@ def load_pixels(
     losses, valid, row, block, pixels,
     MASKED: tl.constexpr, MARKED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """A block of a row: its losses, 0 instead of -0.0, and which of them exist.
+    """A block of a row: its losses, with -0.0 replaced by 0, and which of them are valid.
 
-    MASKED: ``valid`` says so. MARKED: a negative loss says so itself.
+    MASKED: given by ``valid``. MARKED: negative losses are not valid.
     """
     n = tl.full([], block, tl.int64) * BLOCK + tl.arange(0, BLOCK)
     exists = n < pixels
@@ -59,7 +59,7 @@ def load_pixels(
     if MASKED:
         exists = exists & (tl.load(valid + row * pixels + n, mask=exists, other=0) != 0)
     if MARKED:
-        exists = exists & ~(loss < 0)  # a NaN exists
+        exists = exists & ~(loss < 0)  # a NaN counts as valid
     return tl.where(loss == 0, 0.0, loss), exists
 
 
@@ -72,10 +72,10 @@ def relative_power(x, anchor, q):
 
 @triton.jit
 def add_powers(below, anchor, powers, q):
-    """A block of losses enters a running ``sum of (l / anchor)^q``, lane by lane in float64.
+    """Add a block of losses to a running ``sum of (l / anchor)^q``, per lane, in float64.
 
-    The anchor is the largest loss so far. Any larger one (the threshold, the largest of all)
-    would let every power underflow for p near 1.
+    The anchor is the largest loss so far. With a larger one (the threshold, the overall maximum),
+    every power could underflow for p near 1.
     """
     top = tl.max(below, 0)
     if top > anchor:
@@ -87,7 +87,7 @@ def add_powers(below, anchor, powers, q):
 
 @triton.jit
 def combine_powers(anchors, powers, q):
-    """Partial sums, each relative to its own anchor, relative to the largest anchor."""
+    """Rescale partial sums from their own anchors to the largest anchor."""
     anchor = tl.max(anchors, 0)
     shares = relative_power(anchors.to(tl.float32), anchor.to(tl.float32), q).to(tl.float64)
     return anchor, tl.sum(powers * shares, 0)
@@ -95,7 +95,7 @@ def combine_powers(anchors, powers, q):
 
 @triton.jit
 def load_parts(parts, row, field, G, GP: tl.constexpr):
-    """One number of each of the row's G programs, 0 beyond."""
+    """One field of each of the row's G programs, 0 beyond G."""
     g = tl.arange(0, GP)
     return tl.load(parts + (row * G + g) * FIELDS + field, mask=g < G, other=0.0)
 
@@ -113,7 +113,7 @@ def pool_size(first, row, fraction, fraction_low, least, least_low, G, GP: tl.co
 
 @triton.jit
 def load_counts(counts, row, G):
-    """The row's histogram (BINS,), in float64: partials added up, exactly, 32 at a time."""
+    """The row's histogram (BINS,) in float64: the exact sum of the partials, 32 at a time."""
     bins = tl.arange(0, BINS)
     total = tl.zeros([BINS], tl.int64)
     start = tl.full([], 0, tl.int32)
@@ -128,9 +128,9 @@ def load_counts(counts, row, G):
 
 @triton.jit
 def order_bin(counts, parts, row, m, G, GP: tl.constexpr, SHIFT: tl.constexpr, FIRST: tl.constexpr):
-    """The first bit pattern of the bin that holds the loss number floor(m) + 1 from the top.
+    """The first bit pattern of the bin that holds the (floor(m) + 1)-th largest loss.
 
-    Where there is no such loss, it means nothing.
+    If there is no such loss, the result is meaningless.
     """
     low = tl.full([], -1, tl.int64)
     rank = tl.floor(m) + 1
@@ -146,7 +146,7 @@ def order_bin(counts, parts, row, m, G, GP: tl.constexpr, SHIFT: tl.constexpr, F
 @triton.jit
 def bound(counts, parts, row, m, largest, q, q_low, G, GP: tl.constexpr, SHIFT: tl.constexpr,
           FIRST: tl.constexpr):  # fmt: skip
-    """alpha* of the row with every loss of the last bracket rounded up, in float64.
+    """alpha* of the row in float64, with every loss of the last bracket rounded up.
 
     Algorithm 1, lines 6-12, on values with multiplicity. "The losses of bin k and above are capped"
     is monotone in k, so the first such bin is found by bisection.
@@ -172,7 +172,7 @@ def bound(counts, parts, row, m, largest, q, q_low, G, GP: tl.constexpr, SHIFT: 
     last = low + ((bins + 1).to(tl.int64) << SHIFT)  # the last bit pattern of each bin
     last = tl.maximum(tl.where(bins == BINS - 1, high, tl.minimum(last, high)), 1)
     upper = last.to(tl.int32).to(tl.float32, bitcast=True).to(tl.float64)
-    # Bin 0 of the first pass holds the zeros, whose powers add nothing: the rest is below 2^-126.
+    # Bin 0 of the first pass counts as power 0: it holds the zeros and losses below 2^-126.
     log_power = wide_q * tl.log(upper)
 
     first = tl.full([], 0, tl.int32)
@@ -183,7 +183,7 @@ def bound(counts, parts, row, m, largest, q, q_low, G, GP: tl.constexpr, SHIFT: 
         left = room - tl.sum(tl.where(bins >= k, count, 0.0), 0)
         smaller = tl.where(bins < k, count * tl.exp(tl.minimum(log_power - here, 0.0)), 0.0)
         mass = tl.sum(smaller, 0) + tl.exp(tl.minimum(log_below - here, 700.0))
-        # eta > 0 at the bin's value, with its own losses taken off both sides.
+        # eta > 0 at the bin's value, after subtracting its own losses from both sides.
         capped = (left > mass) | (k == BINS)
         end = tl.where(capped, k, end)
         first = tl.where(capped, first, tl.minimum(k + 1, BINS))
@@ -195,15 +195,15 @@ def bound(counts, parts, row, m, largest, q, q_low, G, GP: tl.constexpr, SHIFT: 
     mass = tl.sum(terms, 0) + tl.exp(log_below - top)
     log_mass = tl.where(mass > 0, tl.log(tl.where(mass > 0, mass, 1.0)) + top, float("-inf"))
     alpha = tl.exp((log_mass - tl.log(left)) / wide_q)
-    # Rounded down, it could fall below a loss that alpha* equals, and leave Newton no room.
+    # Round up: below a loss that equals alpha*, Newton's m - |J| could be 0.
     return alpha * (1 + 2.0**-42)
 
 
 @triton.jit
 def certainly_below(alpha, WIDTH: tl.constexpr):
-    """The bits of a float32 below alpha*, given a bound that is above by less than WIDTH."""
+    """The bits of a float32 below alpha*, given a bound that is less than WIDTH above it."""
     low = floor_to_float32(alpha / WIDTH).to(tl.int32, bitcast=True).to(tl.int64) - 1
-    # Among subnormal numbers, the bins' edges differ by any factor.
+    # For subnormal numbers, the ratio of a bin's edges is unbounded.
     return tl.where(alpha < 2.0**-100, -1, low)
 
 
@@ -215,10 +215,10 @@ def count_kernel(
     MASKED: tl.constexpr, MARKED: tl.constexpr, BLOCK: tl.constexpr,
     LAST_SHIFT: tl.constexpr, SHIFT: tl.constexpr, PASS: tl.constexpr, TOP_K: tl.constexpr,
 ):  # fmt: skip
-    """Program g of a row: blocks g, g + G, ... of its losses, counted by bins of a bracket.
+    """Program g of a row: count its blocks g, g + G, ... by bins of a bracket.
 
-    All programs of a row compute the same bracket from the numbers of the last pass. A row has
-    UNIT x ``units`` losses: the compiler then knows how many it may read at a time.
+    All programs of a row compute the same bracket from the partials of the last pass. A row has
+    UNIT x ``units`` losses, which tells the compiler how many it can read at a time.
     """
     pixels = tl.full([], units, tl.int64) * UNIT
     g = tl.program_id(0) % G
@@ -291,9 +291,9 @@ def split_kernel(
     MASKED: tl.constexpr, MARKED: tl.constexpr, BLOCK: tl.constexpr,
     LAST_SHIFT: tl.constexpr, TOP_K: tl.constexpr,
 ):  # fmt: skip
-    """Program g of a row: its blocks' losses, split at the row's bound of alpha*.
+    """Program g of a row: split its blocks' losses at the row's bound of alpha*.
 
-    ``kept`` (R, G, capacity) takes, in order, the losses that may lie on either side of alpha*.
+    ``kept`` (R, G, capacity) receives, in order, the losses that may lie on either side of alpha*.
     """
     pixels = tl.full([], units, tl.int64) * UNIT
     g = tl.program_id(0) % G
@@ -306,7 +306,7 @@ def split_kernel(
     else:
         alpha = bound(last_counts, last_parts, row, m, largest, q, q_low, G, GP, LAST_SHIFT, False)
         threshold = floor_to_float32(alpha)
-        # Twice the relative width of a bin: the last one has a few patterns more than the others.
+        # Twice the relative width of a bin: the last bin has a few patterns more than the others.
         below = tl.maximum(certainly_below(alpha, 1.0 + 2.0 ** (LAST_SHIFT - 22)), 0)
         floor = below.to(tl.int32).to(tl.float32, bitcast=True)
     above = tl.zeros([BLOCK], tl.int32)
@@ -349,10 +349,11 @@ def split_kernel(
 
 @triton.jit
 def newton(parts, kept, capacity, row, m, q, q_low, G, GP: tl.constexpr, LANES: tl.constexpr):
-    """alpha*, the sum of the losses above it, and m less their number.
+    """alpha*, the sum of the losses above it, and m minus their number.
 
     ``alpha <- (sum_{l <= alpha} l^q / (m - #{l > alpha}))^(1/q)``, Eq. 9 solved for the set J of
-    the current alpha. From the right, the steps are monotone, and end when no loss changes sides.
+    the current alpha. Starting right of the root, the steps are monotone; stop when no loss changes
+    sides.
     """
     fixed_room = tl.maximum(m, 1e-300) - tl.sum(load_parts(parts, row, 0, G, GP), 0)
     fixed_sum = tl.sum(load_parts(parts, row, 1, G, GP), 0)
@@ -360,7 +361,7 @@ def newton(parts, kept, capacity, row, m, q, q_low, G, GP: tl.constexpr, LANES: 
         load_parts(parts, row, 2, G, GP), load_parts(parts, row, 3, G, GP), q
     )
     most = tl.max(load_parts(parts, row, 4, G, GP), 0).to(tl.int32)
-    # Lane i reads the kept losses number i // GP, i // GP + LANES / GP, ... of program i % GP.
+    # Lane i reads the kept losses i // GP, i // GP + LANES / GP, ... of program i % GP.
     lane = tl.arange(0, LANES)
     g = lane % GP
     held = tl.load(parts + (row * G + g) * FIELDS + 4, mask=g < G, other=0.0).to(tl.int32)
@@ -395,8 +396,8 @@ def newton(parts, kept, capacity, row, m, q, q_low, G, GP: tl.constexpr, LANES: 
         positive = top > 0
         ratio = tl.where(positive, power, 1.0) / tl.where(positive, room, 1.0)
         alpha = tl.where(positive, top * tl.exp(tl.log(ratio) / joined(q, q_low)), 0.0)
-        # Where alpha is not below the largest loss under the last threshold, no loss changes
-        # sides. The other losses are certainly below alpha*. A NaN ends the loop.
+        # If alpha is not below the largest loss under the last threshold, no loss changes
+        # sides. The losses that were not kept are certainly below alpha*. A NaN ends the loop.
         moving = (alpha < near).to(tl.int32)
     return alpha, capped_sum, room
 
@@ -407,7 +408,7 @@ def finish_kernel(
     rows, capacity, fraction, fraction_low, least, least_low, q, q_low, inverse_p, inverse_p_low,
     G, GP: tl.constexpr, LANES: tl.constexpr, TOP_K: tl.constexpr,
 ):  # fmt: skip
-    """Program: one row. Writes its value (Eq. 10), alpha, cap, tie, n and m."""
+    """Program: one row. Write its value (Eq. 10), alpha, cap, tie, n and m."""
     row = tl.program_id(0).to(tl.int64)
     n, m, largest = pool_size(first_parts, row, fraction, fraction_low, least, least_low, G, GP)
     if TOP_K:
@@ -415,14 +416,14 @@ def finish_kernel(
         capped_sum = tl.sum(load_parts(parts, row, 1, G, GP), 0)
         ties = tl.sum(load_parts(parts, row, 3, G, GP), 0)
         alpha = tl.load(parts + row * G * FIELDS + 5)
-        # Theorem 2 allows any distribution over the ties; the even one is permutation-equivariant.
+        # Theorem 2 allows any distribution over ties; an even one is permutation-equivariant.
         share = tl.where(alpha > 0, room / tl.maximum(ties, 1.0), 0.0)
     else:
         alpha, capped_sum, room = newton(parts, kept, capacity, row, m, q, q_low, G, GP, LANES)
         share = tl.full([], 1.0, tl.float64)
     occupied = tl.maximum(n, 1.0)
     ratio = tl.where(n > 0, occupied / tl.maximum(m, 1e-300), 1.0)
-    # tau = (n / m)^(1/p) / n, and 1 / m for p = 1, where the logarithm would only round.
+    # tau = (n / m)^(1/p) / n; for p = 1 use 1 / m directly, without rounding by the logarithm.
     if TOP_K:
         cap = 1 / tl.maximum(m, 1e-300)
     else:
@@ -445,7 +446,7 @@ def find_threshold(
     packed = torch.empty(6, rows, dtype=torch.float64, device=losses.device)
     if rows == 0:
         return packed
-    # A function of the shape alone: the same bits on every run and every device.
+    # Depends on the shape alone, so that results are bit-identical on every run and device.
     blocks = triton.cdiv(pixels, BLOCK)
     programs = max(1, min(_PER_ROW, max(8, _PROGRAMS // rows), blocks))
     capacity = 0 if top_k else triton.cdiv(blocks, programs) * BLOCK
@@ -454,7 +455,7 @@ def find_threshold(
     shape = (len(shifts) + 1, rows, programs, FIELDS.value)
     parts = torch.empty(shape, dtype=torch.float64, device=losses.device)
     kept = losses.new_empty(rows, programs, capacity)
-    q = 1.0 if top_k else weighting.q  # p = 1 takes no powers
+    q = 1.0 if top_k else weighting.q  # p = 1 needs no powers
     numbers = (*split(weighting.fraction), *split(weighting.least), *split(q))
     padded = triton.next_power_of_2(programs)
     options: dict[str, Any] = {"GP": padded, "TOP_K": top_k, "num_warps": WARPS}

@@ -1,4 +1,4 @@
-"""Whether the kernels take an input; asking needs no Triton."""
+"""Checks whether the Triton kernels support an input, without importing Triton."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 
 from lossmaxpool.ops.backends.kernel_inputs import refuses_inputs, refuses_losses
 
-# ROCm is torch's "cuda" too.
+# torch's "cuda" includes ROCm.
 _DEVICES = ("cuda", "xpu")
 
 
 @cache
 def installed() -> bool:
-    """Whether there is a Triton to import. Looked up once: every call of a loss asks."""
+    """Whether Triton is installed. Cached, because every call of a loss needs it."""
     return find_spec("triton") is not None
 
 
 def absence() -> str | None:
-    """Why the kernels can take no input at all on this machine; None where they can."""
+    """The reason why the kernels are not usable on this machine; None if they are."""
     if not installed():
         return "triton is not installed"
     accelerator = (
@@ -34,18 +34,18 @@ def absence() -> str | None:
 
 
 def supports(logits: Tensor, target: Tensor, spatial: torch.Size) -> str | None:
-    """Why the kernels do not take these inputs, in words; None where they do.
+    """The reason why the kernels do not support these inputs; None if they do.
 
     Args:
         logits: (B, C, *low) on any device.
         target: (B, *spatial) class ids.
-        spatial: the size to which the logits are upsampled.
+        spatial: the target's size, to which the logits are upsampled.
     """
     return absence() or _refuses_device(logits) or refuses_inputs(logits, target, spatial)
 
 
 def supports_solve(losses: Tensor) -> str | None:
-    """Why the kernels do not find the thresholds of (R, N) losses; None where they do."""
+    """The reason why the kernels cannot solve (R, N) losses; None if they can."""
     return refuses_losses(losses) or absence() or _refuses_device(losses)
 
 
@@ -61,5 +61,5 @@ def _refuses_device(tensor: Tensor) -> str | None:
 
 
 def interpreted() -> bool:
-    """Triton runs its kernels in Python, on CPU tensors: how they are tested without a GPU."""
+    """Whether Triton's interpreter is active, which runs kernels on CPU tensors for tests."""
     return os.environ.get("TRITON_INTERPRET", "0") == "1"

@@ -1,13 +1,14 @@
-"""Logits smaller than the target: upsampled in registers, never in memory.
+"""Logits smaller than the target: upsampled in registers, without storing the scores.
 
 ``align_corners=False`` puts pixel o of ``out`` at ``(2 o + 1) in / (2 out) - 1 / 2`` of ``in``.
-The numerator is exact, so that cells have sharp borders and the fraction is off by one rounding.
+The numerator is exact, so that cell borders are exact and the fraction is rounded only once.
 Cell j holds the pixels between low-resolution pixels j - 1 and j, for j = 0, ..., in; at both ends
-the missing neighbor is the border itself. For an integer scale s, an inner cell is s x s pixels.
+the border pixel replaces the missing neighbor. For an integer scale s, an inner cell has s x s
+pixels.
 
-The gradient has no atomics: a program takes cells and a block of classes, one cell a thread. The
-four corner logits stay in registers while it walks over the cell's pixels, and so do the four sums
-that the pixels give to the corners. A low-resolution pixel then gathers from its four cells.
+The gradient uses no atomics: a program processes cells and a block of classes, one cell per thread.
+The four corner logits and the four gradient sums of the corners stay in registers while it loops
+over the cell's pixels. A second kernel gathers each low-resolution pixel from its four cells.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lossmaxpool.ops.backends.planes import own_planes
+from lossmaxpool.ops.backends.kernel_inputs import own_planes
 from lossmaxpool.ops.backends.triton.cross_entropy import (
     IGNORED,
     Terms,
@@ -45,24 +46,24 @@ class Block(NamedTuple):
     warps: int
 
 
-# A pixel a thread, 8 interpolated classes in flight: 96 registers, where two pixels take 174.
+# One pixel per thread, 8 interpolated classes in flight: 96 registers; two pixels would take 174.
 UPSAMPLED = Block(8, 128, 4)
-# A cell a thread, 8 classes with four corner logits and four corner sums each: 178 registers. With
-# 16 they spill.
+# One cell per thread, 8 classes with four corner logits and four corner sums each: 178 registers.
+# 16 classes would spill.
 CELLS = Block(8, 128, 4)
 
-# Up to Triton 3.6, of two axes that are equally contiguous the first, the classes, gets the lanes.
+# Up to Triton 3.6, if two axes are equally contiguous, the lanes go to the first one, the classes.
 _LANES_ALONG_CLASSES = tuple(int(part) for part in version("triton").split(".")[:2]) < (3, 7)
 HINT_LANES = tl.constexpr(_LANES_ALONG_CLASSES)
 
 
 @triton.jit
 def load_corner(corner, places, mask):
-    """A corner's logits in float32, of pixels or of (classes, pixels); 0 where masked.
+    """A corner's logits in float32, for pixels or (classes, pixels); 0 where masked.
 
-    The hint puts the lanes along the pixels. It claims two neighbors where there may be none,
-    so the strides along the image must not be specialized: a load could widen only if the
-    compiler knew what divides its offset.
+    The hint puts the lanes along the pixels. It claims that two neighbors are contiguous, which may
+    be false, so the strides along the image must not be specialized: the compiler widens a load
+    only if it knows the divisibility of its offset.
     """
     pointers = corner + places
     if HINT_LANES and len(mask.shape) == 2:
@@ -86,9 +87,9 @@ def axis_start(cell, size, out):
 
 @triton.jit
 def axis_fraction(o, cell, size, out):
-    """How far pixel ``o`` is from neighbor ``cell - 1`` to neighbor ``cell``, in [0, 1].
+    """Position of pixel ``o`` between neighbors ``cell - 1`` and ``cell``, in [0, 1].
 
-    In the outer cells both are the same pixel; it is then the one that has a place in the cell.
+    In the outer cells, both neighbors are the same pixel; the fraction then selects the one inside.
     """
     position = (2 * o.to(tl.int64) + 1) * size - out
     inside = (position - 2 * out * (cell - 1)).to(tl.float32) / (2 * out).to(tl.float32)
@@ -97,7 +98,7 @@ def axis_fraction(o, cell, size, out):
 
 @triton.jit
 def corners_of(row, column, stride_h, stride_w, low_h, low_w):
-    """Places in a plane of the pixels around a cell: top left, top right, bottom left and right."""
+    """Offsets in a plane of a cell's corners: top left, top right, bottom left, bottom right."""
     top, bottom = tl.maximum(row - 1, 0) * stride_h, tl.minimum(row, low_h - 1) * stride_h
     left, right = tl.maximum(column - 1, 0) * stride_w, tl.minimum(column, low_w - 1) * stride_w
     return top + left, top + right, bottom + left, bottom + right
@@ -110,7 +111,7 @@ def mix(low, high, fraction):
 
 @triton.jit
 def mixed(top_left, top_right, bottom_left, bottom_right, places, mask, y, x):
-    """Logits at the four corners, of any shape, and interpolated between them, in float32."""
+    """Interpolate between the logits at the four corners, of any shape, in float32."""
     a = load_corner(top_left, places, mask)
     b = load_corner(top_right, places, mask)
     c = load_corner(bottom_left, places, mask)
@@ -128,7 +129,7 @@ def upsampled_losses_kernel(
     C: tl.constexpr, HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
     MARGIN: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """Program: one tile of one image's pixels. With MARGIN, writes lse - own logit."""
+    """Program: one tile of one image's pixels. With MARGIN, write lse - own logit."""
     program = tl.program_id(0)
     image = (program // tiles).to(tl.int64)
     n = (program % tiles).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -275,8 +276,8 @@ def cells_kernel(
         to_c += y[None, :] * to_start
         to_d += y[None, :] * to_end
         down += 1
-    # These stores must not be known to be aligned: an aligned one takes a layout of four cells a
-    # thread, and the loops above would then exchange numbers between threads at every pixel.
+    # The compiler must not know that these stores are aligned: it would choose a layout of four
+    # cells per thread, and the loops above would exchange data between threads at every pixel.
     out = corners + ((image * 4 * C + classes) * cells)[:, None] + cell[None, :]
     tl.store(out, to_a, mask=mask)
     tl.store(out + C * cells, to_b, mask=mask)
@@ -289,7 +290,7 @@ def gather_kernel(
     corners, gradient, out_b, out_c, out_h, out_w, low_h, low_w, tiles,
     C: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """Program (tile of an image's pixels, block of classes): what four cells give each pixel."""
+    """Program (tile of an image's pixels, block of classes): sum the four cells of each pixel."""
     program = tl.program_id(0)
     image = (program // tiles).to(tl.int64)
     n = (program % tiles).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -298,7 +299,7 @@ def gather_kernel(
     mask = (classes < C)[:, None] & (row < low_h)[None, :]
     across = tl.full([], low_w, tl.int64) + 1
     cells = (tl.full([], low_h, tl.int64) + 1) * across
-    # Cell (row, column) has the pixel at its bottom right, the next ones at their other corners.
+    # The pixel is the bottom right corner of cell (row, column).
     cell = row * across + column
     places = corners + ((image * 4 * C + classes) * cells)[:, None] + cell[None, :]
     bottom_right = tl.load(places + 3 * C * cells, mask=mask, other=0.0)

@@ -1,7 +1,7 @@
-"""w*, elementwise, from a loss and the six numbers of its pool.
+"""w*, elementwise, from a loss and the packed threshold of its pool.
 
 Theorems 1 and 2: ``tau`` above alpha*, ``tau (l / alpha*)^(q - 1)`` up to it; for p = 1 the ties
-at alpha* share what is left. Rota Bulò et al. 2017.
+at alpha* share the remaining weight. Rota Bulò et al. 2017.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BLOCK = 1024
 
 
 class Norm(NamedTuple):
-    """How the norm exponent p shapes the weights below the threshold."""
+    """The form of the weights below the threshold, given by the norm exponent p."""
 
     kind: int  # UNIFORM for p = inf, TIES for p = 1, else POWER
     exponent: float  # q - 1; 0 where it is not used
@@ -40,7 +40,7 @@ def norm(weighting: WeightingSet) -> Norm:
 def split(x: float) -> tuple[float, float]:
     """Two float32 numbers that add up to ``x`` in float64, to 48 bits.
 
-    A kernel takes Python floats in float32 only; :func:`joined` puts them together there.
+    Kernels receive Python floats as float32; :func:`joined` adds the two parts in the kernel.
     """
     high = c_float(x).value
     return high, x - high
@@ -48,15 +48,15 @@ def split(x: float) -> tuple[float, float]:
 
 @triton.jit
 def joined(high, low):
-    """The float64 number that was split."""
+    """The float64 number from its two parts."""
     return tl.full([], high, tl.float64) + low
 
 
 @triton.jit
 def floor_to_float32(x):
-    """The largest float32 that is at most ``x``, float64 and not negative.
+    """The largest float32 that is at most ``x``, a non-negative float64.
 
-    ``l > x`` and ``l > floor(x)`` are then the same set of float32 losses.
+    For float32 losses, ``l > x`` and ``l > floor(x)`` are then equivalent.
     """
     nearest = x.to(tl.float32)
     bits = nearest.to(tl.int32, bitcast=True)
@@ -66,10 +66,10 @@ def floor_to_float32(x):
 
 @triton.jit
 def log_ratio(x, anchor):
-    """``log(x / anchor)`` for ``0 <= x <= anchor``, exact enough to be multiplied by 10^4.
+    """``log(x / anchor)`` for ``0 <= x <= anchor``, accurate enough to be multiplied by 10^4.
 
-    Near 1 the difference ``x - anchor`` is exact (Sterbenz's lemma), and ``2 atanh(d / (2 + d))``
-    of it keeps full relative precision, whatever the device's own logarithm does there.
+    Near 1 the difference ``x - anchor`` is exact (Sterbenz's lemma), and its
+    ``2 atanh(d / (2 + d))`` has full relative precision, independent of the device's logarithm.
     """
     d = (x - anchor) / anchor
     s = d / (2 + d)
@@ -100,8 +100,8 @@ def load_pool(packed, pool, pools, EXPONENT, NORM: tl.constexpr):
     if NORM == TIES:
         tie = tl.load(packed + 3 * pools + pool).to(tl.float32)
         return threshold, cap, tl.where(sound, tie, float("nan"))
-    # The part of alpha that its rounding lost, raised to the same power. It is at most one
-    # unit in the last place, so two terms of the logarithm are exact.
+    # Correct for rounding alpha: the ratio, raised to the same power. It differs from 1 by at most
+    # one unit in the last place, so two terms of the logarithm suffice.
     safe = tl.where(alpha > 0, alpha, 1.0)
     lost = (tl.where(alpha > 0, threshold.to(tl.float64), 1.0) - safe) / safe
     scale = tl.exp((EXPONENT * (lost - 0.5 * lost * lost)).to(tl.float32))
@@ -110,7 +110,7 @@ def load_pool(packed, pool, pools, EXPONENT, NORM: tl.constexpr):
 
 @triton.jit
 def pool_weight(loss, threshold, cap, scale, EXPONENT, NORM: tl.constexpr):
-    """w* of losses that exist: the cap above the threshold, a power up to it."""
+    """w* of valid losses: the cap above the threshold, a power up to it."""
     if NORM == UNIFORM:
         return tl.zeros_like(loss) + cap
     if NORM == TIES:

@@ -247,7 +247,7 @@ class Band {
   std::vector<float> top_, bottom_, line_;
 };
 
-// What one band gives to its two rows, accumulated over its output rows before it is narrowed to
+// The sums that one band adds to its two rows, accumulated over its output rows before it is narrowed to
 // the low resolution: the narrowing is paid once per band.
 class Gathered {
  public:
