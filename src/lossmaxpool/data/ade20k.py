@@ -1,4 +1,4 @@
-"""ADE20K in its scene parsing edition: 150 classes of indoor and outdoor scenes.
+"""ADE20K, scene parsing edition: 150 classes of indoor and outdoor scenes.
 
 References:
     Zhou et al. 2017, "Scene parsing through ADE20K dataset".
@@ -66,7 +66,7 @@ _EXPECTED = (
 class ADE20K(FileDataset):
     """ADE20K's scene parsing edition (``ADEChallengeData2016``).
 
-    Its masks hold 0 for "none of the classes", which becomes unlabelled, and 1..150, which become
+    The masks hold 0 for pixels of other classes, which become unlabeled, and 1..150, which become
     0..149.
 
     Args:

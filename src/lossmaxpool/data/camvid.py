@@ -37,9 +37,9 @@ _EXPECTED = "train/, trainannot/, val/ and valannot/ there (the SegNet preparati
 class CamVid(FileDataset):
     """CamVid frames of ``<root>/<folder>/*.png`` with ids in ``<root>/<folder>annot/*.png``.
 
-    The val frames are neighbours of train frames of the same drive, so "val" flatters. The splits
-    "sequence-train" (drives 0006R0 and 0016E5) and "sequence-val" (drive 0001TP), both taken from
-    the train folder, hold a whole drive out.
+    The val frames are close to train frames of the same drive, so scores on "val" are optimistic.
+    The splits "sequence-train" (drives 0006R0 and 0016E5) and "sequence-val" (drive 0001TP), both
+    taken from the train folder, hold out a whole drive.
 
     Args:
         root: the folder that holds ``train``, ``trainannot``, ``val`` and ``valannot``.

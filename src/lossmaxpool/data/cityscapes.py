@@ -56,9 +56,9 @@ _EXPECTED = (
 class Cityscapes(FileDataset):
     """Cityscapes with fine annotations, of 19 classes.
 
-    ``*_labelIds.png`` are read and mapped on the fly. ``*_labelTrainIds.png``, which exist only
-    where somebody made them, are read where a split has no ``*_labelIds.png`` at all; both hold the
-    same classes. The masks of "test" are not public: every pixel of it is unlabelled.
+    ``*_labelIds.png`` are read and mapped on the fly. If a split has none of them, the optional
+    ``*_labelTrainIds.png`` are read; both hold the same classes. The masks of "test" are not
+    public: all its pixels are unlabeled.
 
     Args:
         root: the folder that holds ``leftImg8bit`` and ``gtFine``.

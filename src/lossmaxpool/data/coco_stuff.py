@@ -33,7 +33,7 @@ structural-other, table, tent, textile-other, towel, tree, vegetable, wall-brick
 wall-other, wall-panel, wall-stone, wall-tile, wall-wood, water-other, waterdrops, window-blind,
 window-other, wood
 """
-# Names of COCO that no pixel was ever given: 171 classes are left.
+# COCO names that never occur in the masks; 171 classes remain.
 _WITHOUT_PIXELS = {
     "street sign", "hat", "shoe", "eye glasses", "plate", "mirror", "window", "desk", "door",
     "blender", "hair brush",
@@ -43,7 +43,7 @@ _CLASS_OF_ID = {
     for file_id, name in enumerate(" ".join(name.split()) for name in _NAMES.split(","))
     if name not in _WITHOUT_PIXELS
 }
-# COCO-Stuff publishes no table of colours. Pascal VOC's rule gives distinct ones; black stays free.
+# COCO-Stuff does not publish colors: use Pascal VOC's distinct ones, without black.
 LABELS = LabelSet(
     names=tuple(_CLASS_OF_ID.values()),
     colors=tuple(palette_color(file_id + 1) for file_id in _CLASS_OF_ID),
@@ -63,9 +63,8 @@ _CONVERTED = "_labelTrainIds"
 class COCOStuff(FileDataset):
     """COCO-Stuff of 164k images, from its pixel maps.
 
-    The maps hold 0..181 and 255 for unlabelled; 11 of the ids never occur, and the other 171
-    become 0..170. Copies that other tools leave beside them (``*_labelTrainIds.png``) are passed
-    over.
+    The maps hold 0..181 and 255 for unlabeled; 11 of the ids never occur, and the other 171
+    become 0..170. Converted copies made by other tools (``*_labelTrainIds.png``) are skipped.
 
     Args:
         root: the folder that holds ``images`` and ``annotations``.

@@ -1,6 +1,6 @@
 """Image and mask files to arrays and class ids, with errors that name the file.
 
-A mask holds ids: a palette PNG is read as its indices and is never converted to colors.
+A mask holds ids: a palette PNG is read as palette indices and never converted to colors.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from lossmaxpool.data.sample import IGNORE_INDEX, DataError, LabelSet
 ImageRange = tuple[float, float]
 """The values of black and white in pictures of 16 bits."""
 
-_ORIENTATION = 0x0112  # the tag of a camera's orientation
+_ORIENTATION = 0x0112  # EXIF orientation tag
 _PNG = b"\x89PNG\r\n\x1a\n"
-# The exception that Pillow raises for a damaged or truncated file depends on the format.
+# Exceptions that Pillow raises for damaged or truncated files, depending on the format.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 
 class PictureFacts(NamedTuple):
-    """How a picture is stored: whether with 16 bits per channel, and whether a tag turns it."""
+    """Storage format of a picture: 16 bits per channel, rotation by an orientation tag."""
 
     wide: bool
     turned: bool
@@ -39,14 +39,14 @@ class PictureFacts(NamedTuple):
 def read_image(path: Path, image_range: ImageRange | None = None) -> Tensor:
     """One picture as RGB, upright.
 
-    Grey pictures become three equal channels, transparency is dropped, 16-bit grey is scaled to
-    8 bits, and a camera's orientation tag is applied.
+    Grey is expanded to three equal channels, transparency is dropped, 16-bit grey is scaled to
+    8 bits, and the orientation tag is applied.
     """
     return read_picture(path, image_range)[0]
 
 
 def read_picture(path: Path, image_range: ImageRange | None = None) -> tuple[Tensor, PictureFacts]:
-    """One picture as :func:`read_image` gives it, and how it is stored."""
+    """One picture as returned by :func:`read_image`, and its storage format."""
     content = _read(path, "image")
     picture = _decode(content, path, "image")
     wide = _is_wide(content, picture)
@@ -63,7 +63,7 @@ def read_picture(path: Path, image_range: ImageRange | None = None) -> tuple[Ten
 def image_tensor(
     picture: Image.Image, subject: str, image_range: ImageRange | None = None
 ) -> Tensor:
-    """A picture of Pillow as :func:`read_image` gives it; turned in place where a tag says so."""
+    """Convert a Pillow picture like :func:`read_image`; rotated in place if it has a tag."""
     if picture.mode == "F":
         raise DataError(
             f"{subject} holds floats, of which it is not known what is black and what is white. "
@@ -71,7 +71,7 @@ def image_tensor(
         )
     ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode.startswith("I"):
-        # Pillow would clip 16-bit grey at 255 instead of scaling it.
+        # Pillow would clip 16-bit grey at 255 instead of scaling.
         wide = np.asarray(picture, dtype=np.int64)
         if image_range is None:
             grey = np.clip(wide, 0, 65535) >> 8
@@ -79,9 +79,9 @@ def image_tensor(
             low, high = image_range
             grey = np.rint(255 * np.clip((wide - low) / (high - low), 0, 1))
         picture = Image.fromarray(grey.astype(np.uint8))
-    if picture.mode != "RGB":  # converting copies in any case
+    if picture.mode != "RGB":  # convert() always copies
         picture = picture.convert("RGB")
-    # Channel by channel takes half as long as all of them and then a permutation.
+    # Copying channel by channel takes half the time of copying all and permuting.
     return torch.from_numpy(np.stack([np.asarray(channel) for channel in picture.split()]))
 
 
@@ -103,16 +103,16 @@ def read_ids(path: Path) -> NDArray[np.integer]:
         path: a single-channel or palette picture of at most 16 bits, or a .mat file of SBD.
 
     Returns:
-        (H, W), in the integers of the file: bytes stay bytes, which is quick.
+        (H, W), in the file's integer type.
 
     Raises:
-        DataError: naming the file, if it is missing or damaged, or holds colors instead of ids.
+        DataError: the file is missing or damaged, or holds colors instead of ids.
     """
     content = _read(path, "mask")
     if path.suffix == ".mat":
         return _sbd_ids(content, f"The mask {path}")
     ids = picture_ids(_decode(content, path, "mask"), f"The mask {path}")
-    # Pillow multiplies the values of a grey PNG of 2 or 4 bits, to spread them over 8.
+    # Pillow scales the values of 2-bit and 4-bit grey PNGs to 8 bits: undo it.
     depth, color = content[24:26] if content.startswith(_PNG) else (8, 0)
     return ids // (255 // (2**depth - 1)) if color == 0 and depth in (2, 4) else ids
 
@@ -140,7 +140,7 @@ def mask_header(path: Path) -> tuple[int, bytes | None]:
 
 
 def palette_color(index: int) -> tuple[int, int, int]:
-    """Pascal VOC's color of one id, distinct for every id of a byte.
+    """Pascal VOC's color of one id; distinct for ids 0 to 255.
 
     Example:
         >>> palette_color(1), palette_color(15)
@@ -148,27 +148,27 @@ def palette_color(index: int) -> tuple[int, int, int]:
     """
     channels = [0, 0, 0]
     for bit in range(8):
-        # Bits 0, 3, 6 go to red, from its highest bit downwards; 1, 4, 7 to green; 2, 5 to blue.
+        # Bits 0, 3, 6 go to red, from its highest bit down; 1, 4, 7 to green; 2, 5 to blue.
         channels[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
     return channels[0], channels[1], channels[2]
 
 
 class IdMap:
-    """The class of every id that a data set's masks may hold.
+    """The mapping from the ids in a data set's masks to classes.
 
     Args:
         labels: the classes.
         ids: file id -> class id, or ``IGNORE_INDEX``; any other id in a mask is an error.
     """
 
-    # No class has this id: a label set has at most 254, and they count from 0.
+    # Not a valid class id: a label set has at most 254 classes.
     _UNKNOWN = IGNORE_INDEX - 1
 
     def __init__(self, labels: LabelSet, ids: Mapping[int, int]) -> None:
         self.labels = labels
         self.ids = dict(ids)
-        # A table instead of a dictionary: one operation maps a whole mask. Its first entry is that
-        # of the smallest id, which may be negative; its last belongs to no id.
+        # A lookup table maps a whole mask in one operation. Its first entry is for the smallest id,
+        # which may be negative; its last entry is for unknown ids.
         self._first = min(0, *self.ids)
         size = max(256, max(self.ids) + 2) - self._first
         self._table = np.full(size, self._UNKNOWN, dtype=np.uint8)
@@ -176,7 +176,7 @@ class IdMap:
             self._table[file_id - self._first] = class_id
 
     def __call__(self, ids: NDArray[np.integer], subject: str) -> Tensor:
-        """Class ids of one mask.
+        """Map the ids of one mask to class ids.
 
         Args:
             ids: (H, W) ids of the file.
@@ -186,10 +186,10 @@ class IdMap:
             (H, W) uint8.
 
         Raises:
-            DataError: naming the ids that are unknown.
+            DataError: the mask holds unknown ids, which are named.
         """
         if ids.dtype == np.uint8:
-            # Several times as fast as indexing the table, and most masks are bytes.
+            # Several times as fast as indexing the table; most masks are uint8.
             table = self._table[-self._first :][:256].tobytes()
             content = bytearray(np.ascontiguousarray(ids)).translate(table)
             mapped = np.frombuffer(content, dtype=np.uint8).reshape(ids.shape)
@@ -223,7 +223,7 @@ def _read(path: Path, kind: str) -> bytes:
 
 def _decode(content: bytes, path: Path, kind: str) -> Image.Image:
     try:
-        # From memory: Pillow keeps the file of a damaged picture open.
+        # Read into memory first: Pillow would keep a damaged file open.
         picture = Image.open(BytesIO(content))
         picture.load()
     except UnidentifiedImageError:
@@ -253,7 +253,7 @@ def _sbd_ids(content: bytes, subject: str) -> NDArray[np.uint8]:
     try:
         variables = loadmat(BytesIO(content), variable_names=["GTcls"])
     except Exception as error:
-        # SciPy raises whatever its parser trips over.
+        # SciPy raises many kinds of exceptions for damaged files.
         raise DataError(f"{subject} is damaged or no MATLAB file: {error}.") from error
     try:
         ids = np.asarray(variables["GTcls"]["Segmentation"][0, 0])

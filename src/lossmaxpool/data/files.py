@@ -1,4 +1,4 @@
-"""Data sets of image and mask files: where they lie, which are missing, and how they are read."""
+"""Data sets of image and mask files: finding, pairing and reading them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FilePair:
 
 
 class FileDataset(SegmentationDataset):
-    """Image and mask files, the ids of the files mapped to classes.
+    """Data set of image and mask files, with a mapping from the ids in the files to classes.
 
     Args:
         name: of the data set and its split.
@@ -39,8 +39,8 @@ class FileDataset(SegmentationDataset):
         image_range: the values of black and white in pictures of 16 bits; None for 0 and 65535.
 
     Attributes:
-        ignores_255: whether 255 means "unlabelled" only because nothing else was said, so that the
-            foreground of a mask saved as black and white would vanish.
+        ignores_255: whether 255 means "unlabeled" only by default, so that the foreground of a
+            black and white mask would be ignored by mistake.
     """
 
     ignores_255 = False
@@ -67,7 +67,7 @@ class FileDataset(SegmentationDataset):
         return self.read(index)[0]
 
     def read(self, index: int) -> tuple[Sample, PictureFacts]:
-        """The sample of one index, and how its picture is stored."""
+        """The sample of one index, and the storage format of its picture."""
         pair = self.pairs[index]
         (image, facts), mask = read_picture(pair.image, self.image_range), self.mask(index)
         if image.shape[1:] != mask.shape:
@@ -95,7 +95,7 @@ class FileDataset(SegmentationDataset):
 
 
 def explain_binary(subject: str) -> str:
-    """The message for masks saved as black and white; the subject is "The mask ... holds"."""
+    """Error message for black and white masks; ``subject`` is e.g. "The mask ... holds"."""
     return (
         f"{subject} only 0 and 255: a binary mask saved as black and white. 255 is no class here; "
         "read as unlabelled, the foreground would vanish from training. Add "
@@ -106,9 +106,9 @@ def explain_binary(subject: str) -> str:
 
 
 def pictures_below(folder: Path) -> list[tuple[str, Path]]:
-    """The pictures below a folder, sorted, each after its path there without the extension.
+    """The pictures below a folder, sorted, by their relative path without the extension.
 
-    Files that are no pictures are passed over with a warning that names them.
+    Other files are skipped, with a warning that names them.
     """
     pictures, skipped = [], []
     for path in sorted(folder / name for name in files_below(folder)):
@@ -133,10 +133,10 @@ def listed(names: Sequence[object], shown: int = _SHOWN) -> str:
 
 
 def files_below(folder: Path) -> Iterator[str]:
-    """The files below a folder as relative paths with "/", in no particular order.
+    """The files below a folder as relative paths with "/", in arbitrary order.
 
-    Subfolders may be links, as those to another disk often are. Hidden files are left out:
-    unpacking on a Mac leaves files "._name", which are no pictures. An absent folder holds nothing.
+    Follows links, since data is often linked from another disk. Hidden files are skipped: macOS
+    creates files "._name", which are not pictures. A missing folder gives an empty result.
     """
     for here, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -148,17 +148,17 @@ def files_below(folder: Path) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Series:
-    """The files below a folder that end alike, as in "_leftImg8bit.png"; the rest is the stem."""
+    """The files below a folder with a common suffix, e.g. "_leftImg8bit.png", after the stem."""
 
     folder: Path
     ending: str
 
     def file(self, stem: str) -> Path:
-        """The file of one stem, whether it is there or not."""
+        """The file of one stem, which may not exist."""
         return self.folder / f"{stem}{self.ending}"
 
     def stems(self) -> set[str]:
-        """Stems of the files that are there, with their subfolders, as in "aachen/000000"."""
+        """Stems of the existing files, with their subfolders, e.g. "aachen/000000"."""
         files = files_below(self.folder)
         return {name.removesuffix(self.ending) for name in files if name.endswith(self.ending)}
 
@@ -166,20 +166,20 @@ class Series:
 def find_root(
     root: Path, what: str, needed: Sequence[str], expected: str, inside: Sequence[str] = ()
 ) -> Path:
-    """The folder that holds the folders of a data set.
+    """Find the folder that holds the subfolders of a data set.
 
     Args:
-        root: what the user gave.
+        root: the folder that the user gave.
         what: the data set, for the message.
         needed: folders that it must hold.
         expected: the layout, for the message.
-        inside: subfolders of the root where the data set may lie instead.
+        inside: subfolders of the root that are searched too.
 
     Returns:
         ``root`` or one of its subfolders.
 
     Raises:
-        DataError: none of them holds what is needed.
+        DataError: none of these folders holds the needed subfolders.
     """
     root = Path(root)
     for candidate in (root, *(root / name for name in inside)):
@@ -198,7 +198,7 @@ def find_root(
 
 
 def read_listing(path: Path) -> list[str]:
-    """The stems of a split file, one a line; refused if it is missing, empty or repeats a stem."""
+    """Read a split file, one stem per line; it must exist, be non-empty and repeat no stem."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -219,17 +219,17 @@ def pair_up(
     stems: Iterable[str] | None = None,
     published: int | None = None,
 ) -> list[FilePair]:
-    """Images with their masks, sorted by stem.
+    """Pair images with their masks, sorted by stem.
 
     Args:
         name: of the data set and its split, for messages.
         images: the image files.
         masks: the mask files.
-        stems: those wanted; where None, all that have an image or a mask.
-        published: how many the publishers count; another number is warned of.
+        stems: the stems to use; None: all that have an image or a mask.
+        published: the published number of images; a different number gives a warning.
 
     Raises:
-        DataError: the set is empty or incomplete: a download that stopped, a part not unpacked.
+        DataError: the set is empty or incomplete, e.g. after an interrupted download.
     """
     wanted = sorted(images.stems() | masks.stems() if stems is None else stems)
     if not wanted:
@@ -260,7 +260,7 @@ def pair_up(
 
 
 def _missing(files: Sequence[Path]) -> list[Path]:
-    # One listing per folder: asking for every file takes minutes on a network disk.
+    # List each folder once: checking every file takes minutes on a network disk.
     there = {
         folder: {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
         for folder in {file.parent for file in files}

@@ -1,12 +1,12 @@
 """Plain folders of images and id masks, and the file that names their classes.
 
-Two layouts are recognized by the folders that exist::
+Two layouts are supported and recognized by the folders that exist::
 
     root/<split>/images, root/<split>/masks            one folder per split
     root/images, root/masks, root/splits/<split>.txt   one stem per line in the split's file
 
-``labels`` may be used for ``masks``. An image and its mask share their path below those folders,
-apart from the extension.
+The folder ``masks`` may also be called ``labels``. An image and its mask have the same path below
+these folders, except for the extension.
 
 ``classes.txt`` has one name per line. ``classes.json`` is a list of names, or an object::
 
@@ -51,7 +51,7 @@ class ClassesFile:
     Attributes:
         labels: the classes.
         ids: id in the files -> class id or ``IGNORE_INDEX``.
-        says_ignore: whether the file itself names the id of unlabelled pixels.
+        says_ignore: whether the file specifies the id of unlabeled pixels.
     """
 
     labels: LabelSet
@@ -60,7 +60,7 @@ class ClassesFile:
 
 
 def find_classes_file(root: Path) -> Path:
-    """The classes file of a data folder."""
+    """Find the classes file of a data folder."""
     for name in CLASSES_FILES:
         if (root / name).is_file():
             return root / name
@@ -71,7 +71,7 @@ def find_classes_file(root: Path) -> Path:
 
 
 def read_classes_file(path: Path) -> ClassesFile:
-    """Reads ``classes.json`` or ``classes.txt``."""
+    """Read ``classes.json`` or ``classes.txt``."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -80,7 +80,7 @@ def read_classes_file(path: Path) -> ClassesFile:
         if path.suffix.lower() != ".json":
             names = [line.strip() for line in text.rstrip().splitlines()]
             if "" in names:
-                # Leaving it out would shift every id behind it.
+                # Skipping it would shift all following ids.
                 raise DataError(
                     f"line {names.index('') + 1} is blank, and each line is the class of the next "
                     "id: give that id a name, or take the line out."
@@ -112,7 +112,7 @@ def _build(content: dict[str, Any]) -> ClassesFile:
         raise DataError(
             f'"ignore" must be one id of 0..{_LARGEST_ID} that is no class, got {ignore}.'
         )
-    # The default id of unlabelled pixels gives way to a class that the file puts there.
+    # A class with the default id of unlabeled pixels takes precedence.
     ids = {ignore: IGNORE_INDEX} | {value: i for i, value in enumerate(values)}
     return ClassesFile(labels, ids, "ignore" in content)
 
@@ -192,14 +192,14 @@ class Folders(FileDataset):
             self._refuse_binary_masks()
 
     def _refuse_binary_masks(self) -> None:
-        """255 means "unlabelled" by default, so 0/255 masks would lose their foreground."""
+        """Raise for 0/255 masks, whose foreground would be ignored because 255 means unlabeled."""
         seen_255 = False
         for pair in self.pairs:
             try:
                 values = set(np.unique(read_ids(pair.mask)).tolist())
             except DataError:
                 continue  # reported when this sample is read
-            # The first mask with any other value settles it: usually the very first.
+            # Any other value rules this out; usually the first mask has one.
             if not values <= {0, 255}:
                 return
             seen_255 |= 255 in values
@@ -208,7 +208,7 @@ class Folders(FileDataset):
 
 
 def _find_pairs(root: Path, split: str) -> list[FilePair]:
-    # Not pathlib, which raises for a folder that must not be looked into: a disk's lost+found.
+    # Not pathlib, which raises for folders without read permission, such as lost+found.
     folder_splits = sorted(
         folder.name
         for folder in root.iterdir()
@@ -249,7 +249,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def _pair(images: Path, masks: Path, listed: list[str] | None = None) -> list[FilePair]:
-    """Those that are listed; else all, and a mask whose image was not copied is missed as well."""
+    """The listed stems; without a list all stems, including masks that lack an image."""
     image_files, mask_files = _by_stem(images), _by_stem(masks)
     stems = sorted({**image_files, **mask_files}) if listed is None else listed
     for folder, files in ((images, image_files), (masks, mask_files)):

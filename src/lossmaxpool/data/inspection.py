@@ -1,4 +1,4 @@
-"""Class shares and label problems of a data set, before anything is trained on it."""
+"""Inspection of a data set before training: class shares and label problems."""
 
 from __future__ import annotations
 
@@ -69,22 +69,22 @@ class ClassStatistics:
 
     @property
     def rare(self) -> tuple[int, ...]:
-        """Ids of the rare classes, rarest first: together at most a twentieth of the pixels."""
+        """Ids of the rare classes, rarest first; together they hold at most 5 % of the pixels."""
         return rare_classes(self.shares.tolist())
 
     @property
     def absent(self) -> tuple[int, ...]:
-        """Ids of the classes without any pixel."""
+        """Ids of the classes without pixels."""
         return tuple(c for c, count in enumerate(self.class_pixels.tolist()) if count == 0)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something to look at before training.
+    """A problem found by the inspection.
 
     Attributes:
-        severity: "error" where training would stop or be wrong, "warning" where it may be intended.
-        message: what it is and what to do.
+        severity: "error" if training would fail or be wrong, "warning" if it may be intended.
+        message: the problem and how to fix it.
         samples: the samples concerned, as "split/name".
     """
 
@@ -112,13 +112,13 @@ class Inspection:
 
 
 def count_pixels(mask: Tensor, num_classes: int) -> tuple[Tensor, int]:
-    """Pixels of each class in one mask (H, W) uint8: (C,) int64, and the number of ignored ones."""
+    """Pixels of each class in a (H, W) uint8 mask, (C,) int64, and the number of ignored pixels."""
     counts = torch.bincount(mask.flatten(), minlength=IGNORE_INDEX + 1)
     return counts[:num_classes], int(counts[IGNORE_INDEX])
 
 
 def class_statistics(dataset: SegmentationDataset) -> ClassStatistics:
-    """Counts the pixels of every class, decoding the masks alone.
+    """Count the pixels of every class; decodes only the masks.
 
     Args:
         dataset: the labelled images.
@@ -127,7 +127,7 @@ def class_statistics(dataset: SegmentationDataset) -> ClassStatistics:
         Pixels per image and class.
 
     Raises:
-        DataError: at the first mask that cannot be read.
+        DataError: a mask cannot be read.
 
     Example:
         >>> from lossmaxpool.data import StreetScenes
@@ -155,18 +155,18 @@ def _statistics(
 
 
 def inspect_data(*datasets: SegmentationDataset) -> Inspection:
-    """Reads every image and every mask and reports what is in them and what is wrong.
+    """Read every image and every mask and report statistics and problems.
 
-    Found are: files that cannot be read, masks of another size than their image, values outside the
-    classes, masks of 0 and 255 among others of 0 and 1, palettes that contradict one another,
-    pictures that are turned by a tag or nearly black, masks without any labelled pixel, classes
-    without any pixel, and the same picture more than once, within a split or in two.
+    Detects: files that cannot be read, masks whose size differs from their image's, values outside
+    the classes, masks of 0 and 255 among masks of 0 and 1, contradictory palettes, pictures that
+    are rotated by a tag or nearly black, masks without labeled pixels, classes without pixels, and
+    duplicate pictures within a split or across splits.
 
     Args:
         *datasets: the splits, training first.
 
     Returns:
-        The statistics of each split over the samples that could be read, and the problems.
+        The statistics of each split over its readable samples, and the problems.
     """
     statistics, problems = [], []
     seen: dict[bytes, str] = {}
@@ -182,7 +182,7 @@ def inspect_data(*datasets: SegmentationDataset) -> Inspection:
 def _inspect_split(
     dataset: SegmentationDataset, seen: dict[bytes, str]
 ) -> tuple[ClassStatistics, list[Problem]]:
-    """One pass over a split; ``seen`` holds the pictures of the splits before it."""
+    """One pass over a split; ``seen`` holds the pictures of the previous splits."""
     name, files = dataset.name, dataset if isinstance(dataset, FileDataset) else None
     problems: list[Problem] = []
     indices: list[int] = []
@@ -247,16 +247,16 @@ def _inspect_split(
 
 
 def check_before_training(dataset: SegmentationDataset, pixels: Tensor) -> None:
-    """Look for what would silently spoil a training; quick, as the pixels are counted already.
+    """Check for label problems that would silently spoil training; fast, as it reuses the counts.
 
-    Warns of palettes that contradict one another and of 16-bit pictures that come out nearly black.
+    Warns about contradictory palettes and about 16-bit pictures that decode to nearly black.
 
     Args:
-        dataset: the split; only a user's own folders are looked at.
+        dataset: the split; only plain folders are checked.
         pixels: (N, C) int64, labelled pixels of each class in each image.
 
     Raises:
-        DataError: some masks hold 0 and 255, others 0 and 1, and nothing says what 255 means.
+        DataError: some masks hold 0 and 255, others 0 and 1, and the meaning of 255 is not given.
     """
     if not isinstance(dataset, Folders):
         return
@@ -282,13 +282,13 @@ def _digest(sample: Sample) -> bytes:
 
 
 def _two_kinds_of_binary(dataset: FileDataset, pixels: Tensor, ignored: Tensor) -> list[Problem]:
-    """Masks of 0 and 255 among others in which 255 never occurs."""
+    """Find masks of 0 and 255 among others in which 255 never occurs."""
     zero = dataset.ids.get(0, IGNORE_INDEX)
     if zero == IGNORE_INDEX or not dataset.ignores_255 or not len(pixels):
         return []
     others = pixels.sum(1) - pixels[:, zero]
     if bool(((ignored > 0) & (others > 0)).any()):
-        return []  # beside other classes, 255 does mean "unlabelled"
+        return []  # together with other classes, 255 means "unlabeled"
     black_and_white = ((ignored > 0) & (pixels[:, zero] > 0)).nonzero().flatten().tolist()
     if not black_and_white:
         return []
@@ -303,11 +303,11 @@ def _two_kinds_of_binary(dataset: FileDataset, pixels: Tensor, ignored: Tensor) 
 
 
 def _palettes(dataset: FileDataset, indices: Sequence[int], pixels: Tensor) -> list[Problem]:
-    """Masks in which a class that they hold has another color than in the masks before them."""
+    """Find masks whose palette gives one of their classes another color than earlier masks."""
     file_ids: dict[int, list[int]] = {}
     for file_id, class_id in dataset.ids.items():
         file_ids.setdefault(class_id, []).append(file_id)
-    # A class of several ids may have several colors.
+    # Skip classes of several ids, which may have several colors.
     single = {c: ids[0] for c, ids in file_ids.items() if len(ids) == 1 and c != IGNORE_INDEX}
     first: dict[int, tuple[bytes, str]] = {}
     example, contradicting = "", []
@@ -340,7 +340,7 @@ def _palettes(dataset: FileDataset, indices: Sequence[int], pixels: Tensor) -> l
 
 
 def _dim_pictures(dataset: FileDataset, wide: int, brightest: int) -> list[Problem]:
-    """Pictures of fewer bits in files of 16."""
+    """Find 16-bit files whose pictures use fewer bits."""
     if not wide or brightest > DIM or dataset.image_range is not None:
         return []
     largest = brightest << 8 | 255
@@ -353,7 +353,7 @@ def _dim_pictures(dataset: FileDataset, wide: int, brightest: int) -> list[Probl
 
 
 def format_report(inspection: Inspection) -> str:
-    """The inspection as text: one table of all splits, the most frequent classes first, problems.
+    """Format the inspection as text: a table of all splits by class frequency, then the problems.
 
     Args:
         inspection: of one or more splits.

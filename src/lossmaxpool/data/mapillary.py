@@ -26,10 +26,10 @@ _EXPECTED = (
 
 
 class MapillaryVistas(FileDataset):
-    """Mapillary Vistas, with the classes that the download's own config file lists.
+    """Mapillary Vistas, with the classes that the download's config file lists.
 
-    The file says which labels are evaluated: these are the classes (65 of the 66 labels of v1.2),
-    in its order. The others are unlabelled. The test split has no public masks.
+    The classes are the labels marked as evaluated (65 of the 66 of v1.2), in the file's order.
+    The other labels are treated as unlabeled. The test split has no public masks.
 
     Args:
         root: the folder that holds ``training``, ``validation`` and the config file.
@@ -49,7 +49,7 @@ class MapillaryVistas(FileDataset):
         root = find_root(root, "Mapillary Vistas", (f"{folder}/images",), _EXPECTED)
         config, labels_folder = root / f"config_{version}.json", f"{version}/labels"
         if version == "v1.2" and not config.is_file():
-            # The download of version 1 had no other labels beside them.
+            # The version 1 download has no version subfolders.
             config, labels_folder = root / "config.json", "labels"
         labels, ids = _read_config(config)
         images = Series(root / folder / "images", ".jpg")

@@ -1,4 +1,4 @@
-"""From a configuration to a data set."""
+"""Open a data set from a configuration."""
 
 from __future__ import annotations
 

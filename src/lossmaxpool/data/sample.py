@@ -14,7 +14,7 @@ from lossmaxpool.checks import did_you_mean
 
 
 class DataError(ValueError):
-    """A data set that cannot be read as it is: what came, what was expected, what to change."""
+    """A data set cannot be read; the message says what was found, expected and how to fix it."""
 
 
 IGNORE_INDEX = 255
@@ -86,7 +86,7 @@ class LabelSet:
 
 @dataclass(frozen=True)
 class MaskFile:
-    """All that decides a mask, so that what was counted in it once need not be counted again.
+    """The file and id mapping that determine a mask, used as a key for cached counts.
 
     Attributes:
         path: the file.
@@ -98,7 +98,7 @@ class MaskFile:
 
 
 class SegmentationDataset(Dataset[Sample], ABC):
-    """Labelled images, addressed by number.
+    """Labeled images, addressed by index.
 
     Attributes:
         name: of the data set and its split, for records and messages.
@@ -118,19 +118,19 @@ class SegmentationDataset(Dataset[Sample], ABC):
 
     @abstractmethod
     def mask(self, index: int) -> Tensor:
-        """The mask alone, (H, W) uint8, without decoding the image."""
+        """The mask of one index, (H, W) uint8, without decoding the image."""
 
     @abstractmethod
     def sample_name(self, index: int) -> str:
         """The name of one sample, without decoding anything."""
 
     def mask_file(self, index: int) -> MaskFile | None:
-        """The file that decides the mask of one index; None where there is none."""
+        """The file that determines the mask of one index; None if there is no such file."""
         return None
 
 
 def check_is(value: object, kind: type) -> None:
-    """Refuse a data set of another library, or an item of one."""
+    """Raise TypeError for a data set of another library, or an item of one."""
     if not isinstance(value, kind):
         raise TypeError(
             f"expected a {kind.__name__}, got a {type(value).__name__}: wrap the data set, as in "
@@ -139,7 +139,7 @@ def check_is(value: object, kind: type) -> None:
 
 
 def unknown_choice(what: str, given: str, choices: Iterable[str]) -> str:
-    """Says that a name is unknown, which one may have been meant and which ones there are.
+    """Error message for an unknown name, with a suggestion and the valid names.
 
     Example:
         >>> unknown_choice("split", "vall", ["train", "val"])
@@ -155,7 +155,7 @@ def unknown_choice(what: str, given: str, choices: Iterable[str]) -> str:
 
 
 def check_choice(what: str, given: str, choices: Iterable[str]) -> None:
-    """Refuse a name that does not exist."""
+    """Raise DataError for an unknown name."""
     known = list(choices)
     if given not in known:
         raise DataError(unknown_choice(what, given, known))

@@ -14,7 +14,7 @@ SPLITS = {"train": 0, "val": 1}
 
 
 class StreetScenes(SegmentationDataset):
-    """Street scenes that nobody has to download, with the long tail of real ones.
+    """Generated street scenes, without a download, with a long-tailed class distribution.
 
     A scene is a pure function of (seed, split, index).
 
@@ -55,7 +55,7 @@ class StreetScenes(SegmentationDataset):
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng([self.seed, SPLITS[self.split], self._check(index)])
         image, mask = render(rng, *self.size)
-        # NumPy copies in one thread: torch would wake all of its own for a picture of 73 KB.
+        # Copy with NumPy, in one thread: torch would use all its threads for a 73 KB picture.
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return Sample(pixels, torch.from_numpy(mask), self.sample_name(index))
 

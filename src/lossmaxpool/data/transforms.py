@@ -26,11 +26,10 @@ def _normalize(image: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
 
 @dataclass(frozen=True)
 class TrainTransform:
-    """A random scale, a crop, a flip: a pure function of the sample and a seed.
+    """Random scale, crop and flip: a pure function of the sample and a seed.
 
-    The crop is a :class:`~lossmaxpool.crops.RandomCrop`. Where it shows nothing of the image, it is
-    ignored (mask) and of the mean color (image). The global random state is neither used nor
-    changed.
+    The crop is a :class:`~lossmaxpool.crops.RandomCrop`. Beyond the image, the mask is ignored and
+    the image has the mean color. The global random state is neither used nor changed.
 
     Attributes:
         crop_size: (height, width) of the crop in pixels.
@@ -65,11 +64,11 @@ class TrainTransform:
     def __call__(
         self, sample: Sample, seed: int, pixel: tuple[int, int] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """One crop.
+        """Take one crop.
 
         Args:
             sample: image (3, H, W) uint8 and mask (H, W) uint8.
-            seed: decides scale, place, flip and colors.
+            seed: determines scale, position, flip and colors.
             pixel: (row, column) that the crop must contain; None for a crop anywhere.
 
         Returns:
@@ -89,9 +88,9 @@ class TrainTransform:
         )
 
     def _jitter(self, image: Tensor, seed: int) -> Tensor:
-        from torchvision.transforms.v2 import functional as F  # takes a second to import
+        from torchvision.transforms.v2 import functional as F  # slow import (a second)
 
-        # The first four draws of this seed decide the crop.
+        # The first four draws of this seed determine the crop.
         draws = torch.rand(8, generator=torch.Generator().manual_seed(seed)).tolist()[4:7]
         factors = [1 + self.color_jitter * (2 * draw - 1) for draw in draws]
         image = F.adjust_brightness(image, factors[0])
@@ -129,7 +128,7 @@ Item = dict[str, Tensor]
 
 
 class Address(Protocol):
-    """Which image, the seed of its crop, and the pixel that the crop must contain."""
+    """Address of a crop: the image, the seed, and the pixel that the crop must contain."""
 
     @property
     def image(self) -> int: ...
@@ -189,7 +188,7 @@ class EvaluationDataset(Dataset[Item]):
 def collate_padded(items: Sequence[Item]) -> Item:
     """A batch of images of several sizes, padded below and to the right.
 
-    Padding is of the mean colour (0 after normalisation) in images and ignored in masks.
+    Padding is 0 in images (the mean color after normalization) and ignored in masks.
 
     Args:
         items: images (3, H_b, W_b), masks (H_b, W_b) and indices ().

@@ -41,7 +41,7 @@ _SBD_EXPECTED = (
 class PascalVOC(FileDataset):
     """Pascal VOC 2012: 20 object classes and the background; contours are unlabelled.
 
-    "train_aug" is what papers mean by 10,582 training images: VOC's train, SBD's train and SBD's
+    "train_aug" is the usual set of 10,582 training images: VOC's train, SBD's train and SBD's
     val, without VOC's val. VOC's own masks are used for VOC's 1,464 images. The others come from
     SBD's MATLAB files where ``sbd`` is given, else from the folder ``SegmentationClassAug``, which
     holds the same masks as PNG files. Any other number of images is an error.
@@ -99,7 +99,7 @@ def _augmented(name: str, root: Path, sbd: Path | None) -> list[FilePair]:
 
 
 def _sbd_masks(root: Path, sbd: Path | None) -> tuple[Series, set[str]]:
-    """The masks of SBD and the names of the images that they are of."""
+    """The masks of SBD and the names of their images."""
     if sbd is not None:
         inside = ("dataset", "benchmark_RELEASE/dataset")
         folder = find_root(sbd, "SBD", ("cls",), _SBD_EXPECTED, inside)

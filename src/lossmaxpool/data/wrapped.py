@@ -1,4 +1,4 @@
-"""Data sets of other libraries, read through their length and their items."""
+"""Adapter for data sets of other libraries that have a length and items."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lossmaxpool.data.sample import IGNORE_INDEX, DataError, LabelSet, Sample, S
 
 
 class Items(Protocol):
-    """An object with a length and items, as torchvision's and Hugging Face's data sets are."""
+    """An object with a length and items, such as torchvision's and Hugging Face's data sets."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Any: ...
@@ -30,15 +30,15 @@ class WrappedDataset(SegmentationDataset):
     """Any object with a length and items: torchvision's data sets, Hugging Face's, your own.
 
     Images may be pictures of Pillow, arrays (H, W, 3) or tensors (3, H, W) of bytes; masks may be
-    single-channel or palette pictures, or (H, W) integers. Leave transforms out of the source: this
-    package resizes, crops and normalises by itself.
+    single-channel or palette pictures, or (H, W) integers. The source must not apply transforms:
+    this package resizes, crops and normalizes itself.
 
     Args:
         source: the object.
         labels: the classes.
         image: where an item holds its image: a key, a position, or a function of the item.
         mask: where an item holds its mask.
-        ids: id in the masks -> class id, or ``IGNORE_INDEX``; where None, 0..C-1 and 255.
+        ids: id in the masks -> class id, or ``IGNORE_INDEX``; None: 0..C-1, and 255 is ignored.
         name: of the data set and its split.
 
     Raises:
@@ -89,11 +89,11 @@ class WrappedDataset(SegmentationDataset):
         return Sample(image, mask, self.sample_name(index))
 
     def mask(self, index: int) -> Tensor:
-        """The mask alone, (H, W) uint8; whether the image is decoded too is up to the source."""
+        """The mask of one index, (H, W) uint8; the source may decode the image too."""
         return self._to_mask(self.source[index], index)
 
     def sample_name(self, index: int) -> str:
-        """The number of the item."""
+        """The index of the item, as its name."""
         return f"{index:06d}"
 
     def _to_mask(self, item: Any, index: int) -> Tensor:
@@ -122,7 +122,7 @@ class WrappedDataset(SegmentationDataset):
 
 def _to_image(value: object, subject: str) -> Tensor:
     if isinstance(value, Image.Image):
-        # A copy: the source may keep its picture, which must not turn.
+        # Copy: the source may keep its picture, which must not be rotated in place.
         return image_tensor(value.copy(), subject)
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(np.array(value))

@@ -1,4 +1,4 @@
-"""A trained network from a run's checkpoint."""
+"""Loading a trained network from a run's checkpoint."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from lossmaxpool.models.weights import load_plain
 
 Which = Literal["last", "best"]
 """The checkpoint of a run folder: after its last step, or at its best mIoU on the val split."""
-_NETWORK = "model."  # the name of the network within the module that trained it
+_NETWORK = "model."  # prefix of the network's tensors in the training module
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A network ready to predict, and what it was trained for.
+    """A network in evaluation mode, with its description.
 
     Args:
         model: (B, 3, H, W) -> (B, C, h, w), in evaluation mode.
         description: architecture, classes, colours and normalisation.
-        step: after how many training steps.
-        file: the checkpoint itself.
+        step: number of training steps.
+        file: the checkpoint file.
     """
 
     model: nn.Module
@@ -42,22 +42,21 @@ def load_checkpoint(
     *,
     which: Which = "last",
 ) -> TrainedModel:
-    """Rebuild the network of a checkpoint; tensors and plain values only, nothing is executed.
+    """Rebuild the network of a checkpoint, which may hold only tensors and plain values.
 
     Args:
         path: a run folder, or a checkpoint file such as ``checkpoints/last.ckpt`` of one.
-        classes: names of the classes that the network is to be used for, in order; None accepts
-            those of the checkpoint.
-        device: where the network goes.
+        classes: expected class names, in order; None accepts those of the checkpoint.
+        device: device of the network.
         which: "last" for the checkpoint whose scores the report shows, "best" for the one with the
-            best mIoU, which was chosen on the validation images.
+            best mIoU on the validation images.
 
     Returns:
         The network in evaluation mode, and its description.
 
     Raises:
-        ValueError: no such file, a damaged one, one that would execute code, one that is not a
-            checkpoint of this package, or one of other classes.
+        ValueError: the file is missing, damaged, would execute code, is not a checkpoint of this
+            package, or has other classes.
     """
     path = checkpoint_file(Path(path), which)
     content = load_plain(path)
@@ -72,7 +71,7 @@ def load_checkpoint(
         raise ValueError(f"{path}: {error}") from error
     if classes is not None:
         check_classes(path, description.classes, classes)
-    # The encoder's first weights are in the checkpoint already: nothing to fetch.
+    # The encoder's weights come from the checkpoint: do not download pretrained ones.
     config = replace(description.config, weights="none")
     model = build_model(config, len(description.classes))
     _fill(model, content.get("state_dict"), path)
@@ -80,7 +79,7 @@ def load_checkpoint(
 
 
 def checkpoint_file(path: Path, which: Which) -> Path:
-    """The checkpoint of a run folder; a file is the checkpoint itself."""
+    """The checkpoint of a run folder; a path to a file is returned unchanged."""
     if path.is_file():
         return path
     if not path.is_dir():
@@ -101,13 +100,13 @@ def checkpoint_file(path: Path, which: Which) -> Path:
 
 
 def run_folder(path: Path) -> Path | None:
-    """The run folder that a path is, or that a checkpoint lies in; None where there is none."""
+    """The run folder of a path: itself, or the one that holds the checkpoint; None if none."""
     folder = path if path.is_dir() else path.absolute().parent.parent
     return folder if (folder / "config.yaml").is_file() else None
 
 
 def check_classes(path: Path, trained: Sequence[str], wanted: Sequence[str]) -> None:
-    """Refuse a checkpoint of other classes."""
+    """Raise for a checkpoint of other classes."""
     if len(trained) != len(wanted):
         raise ValueError(
             f"{path} was trained on {len(trained)} classes ({', '.join(trained)}), the data set "
@@ -138,7 +137,7 @@ def _fill(model: nn.Module, states: object, path: Path) -> None:
     }
     try:
         model.load_state_dict(tensors)
-    except RuntimeError as error:  # torch lists missing and unexpected names and wrong shapes
+    except RuntimeError as error:  # its message lists names and shapes
         raise ValueError(
             f"the weights in {path} do not fit the network that it describes: {error}"
         ) from error

@@ -1,4 +1,4 @@
-"""One confusion matrix over a data set."""
+"""Evaluation of a network: one confusion matrix over a data set."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ def evaluate(
     indices: Sequence[int] | None = None,
     workers: int = 0,
 ) -> ConfusionMatrix:
-    """Predict every image once, at full size, and count.
+    """Predict every image once, at full size, and count the results in a confusion matrix.
 
-    Consecutive images of one size share a batch, so sizes may differ and nothing is resized. The
-    model's mode is restored. Memory is bounded as :func:`predict_ids` says.
+    Consecutive images of the same size share a batch, so sizes may differ and nothing is resized.
+    The model's mode is restored. Memory is bounded as in :func:`predict_ids`.
 
     Args:
         model: (B, 3, H, W) -> (B, C, h, w), C the data set's classes; on ``device``.
         dataset: the images.
         transform: Sample -> (image (3, H, W) float32 normalised, mask (H, W) integer class ids).
-        device: where the network runs.
+        device: device on which the network runs.
         precision: of the network's arithmetic.
-        batch_size: the most images in a batch.
+        batch_size: maximum number of images in a batch.
         progress: called with (images done, images in all) after each batch.
         config: tiles, mirroring, scales.
-        indices: the images to look at, None for all of them; processes that share the work add
-            their counts up with ``ConfusionMatrix.reduce``.
-        workers: processes that read the images; 0 reads them in this one.
+        indices: the images to evaluate, None for all; processes that share the work sum their
+            counts with ``ConfusionMatrix.reduce``.
+        workers: number of processes that read images; 0 reads them in this process.
 
     Returns:
         The counts; ``.iou()``, ``.miou()``, ``.pixel_accuracy()``.
@@ -54,7 +54,7 @@ def evaluate(
     Raises:
         ValueError: the data set is empty, the model's number of classes is not the data set's, or
             the logits are not finite.
-        TypeError: the data set is another library's, which WrappedDataset takes.
+        TypeError: a data set of another library; use WrappedDataset.
     """
     check_is(dataset, SegmentationDataset)
     chosen = range(len(dataset)) if indices is None else indices
@@ -114,7 +114,7 @@ def _batches(
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=begin_worker,
-        # A generator of its own: a loader would otherwise draw from the global one.
+        # An own generator: a loader would otherwise advance the global one.
         generator=torch.Generator(),
     )
     for name, image, mask in loader:

@@ -21,17 +21,17 @@ from lossmaxpool.inference.tiling import FULL_IMAGE, InferenceConfig, Precision,
 
 
 def cityscapes_submission_ids(ids: Tensor, classes: Sequence[str]) -> Tensor:
-    """From a network's class ids to Cityscapes' original label ids, by the classes' names.
+    """Convert a network's class ids to Cityscapes' original label ids, by class name.
 
     Args:
         ids: (..., H, W) integer class ids, indices into ``classes``.
-        classes: names of the network's classes, in order: Cityscapes' 19, whatever their order.
+        classes: names of the network's classes: Cityscapes' 19, in any order.
 
     Returns:
         The same shape, uint8.
 
     Raises:
-        ValueError: the classes are not Cityscapes', or an id is none of theirs.
+        ValueError: the classes are not Cityscapes', or an id is out of range.
 
     Example:
         >>> classes = tuple(CITYSCAPES_LABEL_IDS)
@@ -66,12 +66,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Prediction:
-    """One image's files.
+    """The files of one image.
 
     Args:
         image: the image that was read.
         ids: a PNG of class ids, of the image's size, with the classes' colors as its palette.
-        overlay: the image with its classes' colours laid over it.
+        overlay: the image blended with the colors of its classes.
     """
 
     image: Path
@@ -101,26 +101,25 @@ def predict_folder(
 
     Args:
         trained: the network, as :func:`load_checkpoint` returns it.
-        images: folder of images, searched through, hidden files left out; or one image.
+        images: folder of images, searched recursively without hidden files; or one image.
         out: folder for the results, outside of ``images``.
-        overwrite: write into ``out`` although it is not empty; files of the same name are replaced.
+        overwrite: write into ``out`` even if it is not empty; replaces files of the same name.
         precision: of the network's arithmetic.
         opacity: share of the classes' colours in an overlay, in [0, 1].
         progress: called with (images done, images in all) after each.
         config: tiles, mirroring, scales.
-        submission: write Cityscapes' original label ids, as its servers expect them, without a
-            palette.
+        submission: write Cityscapes' original label ids, as its server expects, without a palette.
         image_range: the values of black and white in pictures of 16 bits; None for 0 and 65535.
-        on_damaged: called with each image that cannot be read and the reason, and the image is
-            skipped; None raises instead.
+        on_damaged: called with each unreadable image and the reason, and the image is skipped;
+            None raises instead.
 
     Returns:
         The files, in the order of the images' names.
 
     Raises:
-        ValueError: no images, two images of one name, an ``out`` that is not empty or no folder, an
-            unreadable image (the file is named), one too narrow for the tiles, logits that are not
-            finite, or a submission of other classes than Cityscapes'.
+        ValueError: no images, two images of one name, an ``out`` that is not empty or not a folder,
+            an unreadable image (the file is named), one too narrow for the tiles, logits that are
+            not finite, or a submission of classes other than Cityscapes'.
     """
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity is {opacity}; expected 0 (image only) to 1 (colours only)")
@@ -175,7 +174,7 @@ def predict_folder(
 
 
 def _images(place: Path) -> dict[str, Path]:
-    """Name without extension -> file, sorted."""
+    """Map names without extension to files, sorted."""
     readable = ", ".join(IMAGE_SUFFIXES)
     if place.is_file():
         if place.suffix.lower() not in IMAGE_SUFFIXES:
@@ -204,7 +203,7 @@ def _predict(
     file: Path,
 ) -> Tensor:
     description = trained.description
-    nothing = torch.zeros(image.shape[1:], dtype=torch.uint8)  # an image alone has no truth
+    nothing = torch.zeros(image.shape[1:], dtype=torch.uint8)  # a single image has no ground truth
     normalised, _ = EvalTransform(description.mean, description.std)(
         Sample(image, nothing, file.name)
     )
@@ -219,7 +218,7 @@ def _with_palette(ids: Tensor, colors: Sequence[tuple[int, int, int]]) -> Image.
 
 
 def _legend(classes: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> Image.Image:
-    """The color and the name of every class, one below the other."""
+    """Draw a legend with the color and the name of every class."""
     line, font = 24, ImageFont.load_default(16)
     width = round(max(font.getlength(name) for name in classes)) + 2 * line
     picture = Image.new("RGB", (width, line * len(classes)), "white")

@@ -1,4 +1,4 @@
-"""How a network is applied to an image: whole or in tiles, in several views, in little memory."""
+"""Applying a network to an image: whole or in tiles, with several views, in bounded memory."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Window:
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of an image that goes through the network by itself.
+    """A part of an image that is passed through the network separately.
 
     Args:
-        read: what the network sees.
-        owned: what it decides; inside ``read``.
+        read: the input region.
+        owned: the region whose predictions are used; inside ``read``.
     """
 
     read: Window
@@ -60,18 +60,17 @@ def full_height_tiles(
     """Cut an image into tiles of full height, from left to right.
 
     With W the width, N the number of tiles and o the overlap, tile i reads the columns
-    ``b_i .. b_(i+1) + o`` where ``b_i = floor(i (W - o) / N)``, and neighbours share exactly o
-    columns. The left one decides the first ``floor(o / 2)`` of them, the right one the rest. So
-    each column has one owner, at every width; the widths of tiles differ by a pixel where N does
-    not divide ``W - o``.
+    ``b_i .. b_(i+1) + o`` where ``b_i = floor(i (W - o) / N)``, and neighbors share exactly o
+    columns. The left tile owns the first ``floor(o / 2)`` of them, the right one the rest, so each
+    column has exactly one owner. Tile widths differ by one pixel if N does not divide ``W - o``.
 
     Args:
         height: H, of the image.
         width: W, of the image.
         count: N.
         overlap: o, columns that two neighbours both read.
-        multiple: tiles begin at multiples of this number. With the network's stride, its cells lie
-            on the same pixels in a tile as in the whole image, and the widths differ by up to it.
+        multiple: tiles begin at multiples of this number. With the network's stride, its cells
+            align with those of the whole image, and the widths differ by up to the stride.
 
     Returns:
         N tiles, from left to right.
@@ -99,7 +98,7 @@ def full_height_tiles(
             f"count is {count}, overlap {overlap}, multiple {multiple}; expected at least 1, 0, 1"
         )
     if count == 1:
-        overlap = 0  # a single tile has no neighbor
+        overlap = 0  # a single tile does not overlap
     least = overlap + count * multiple
     if count > 1 and width < least:
         raise ValueError(
@@ -121,18 +120,18 @@ def full_height_tiles(
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """Which parts of an image the network sees, and how often.
+    """Configuration of tiling and test-time augmentation.
 
     Args:
         tiling: "full": the whole image at once. "efficient": tiles of full height side by side.
-            "optimized": the same with an overlap, each half of which is decided by the tile on its
-            side (Rota Bulò et al. 2017, Sect. 4.1).
-        tiles: number of tiles. Five is the paper's for "efficient"; for "optimized" the paper gives
-            none: five is an assumption.
+            "optimized": the same with an overlap, of which each tile predicts its half (Rota Bulò
+            et al. 2017, Sect. 4.1).
+        tiles: number of tiles. The paper uses five for "efficient" and does not state the number
+            for "optimized": five is an assumption.
         overlap: columns that neighbours share in "optimized".
-        flip: also show the mirrored image; twice the time.
-        scales: sizes at which to show the image; the time grows with the sum of their squares. With
-            several views, the mean of the class probabilities decides.
+        flip: also predict the mirrored image; doubles the time.
+        scales: scales at which to predict the image; the time grows with the sum of their squares.
+            The class probabilities of several views are averaged.
 
     Raises:
         ValueError: a value outside its range.
@@ -157,7 +156,7 @@ class InferenceConfig:
             raise ValueError(f"tiles is {self.tiles}; expected at least 1")
         if self.overlap < 0:
             raise ValueError(f"overlap is {self.overlap}; expected 0 or more")
-        # A list, as YAML has it, would make the configuration unhashable.
+        # Lists, as parsed from YAML, would make the configuration unhashable.
         object.__setattr__(self, "scales", tuple(self.scales))
         if not self.scales or not all(math.isfinite(s) and s > 0 for s in self.scales):
             raise ValueError(f"scales is {list(self.scales)}; expected one or more, positive")
@@ -165,12 +164,12 @@ class InferenceConfig:
             raise ValueError(f"scales is {list(self.scales)}; the same scale twice adds nothing")
 
     def cut(self, height: int, width: int, stride: int) -> tuple[Tile, ...]:
-        """The tiles of an image, which begin at multiples of the network's stride.
+        """Compute the tiles of an image; they begin at multiples of the network's stride.
 
         Args:
             height: of the image.
             width: of the image.
-            stride: as :func:`lossmaxpool.models.input_stride` says.
+            stride: from :func:`lossmaxpool.models.input_stride`.
         """
         if self.tiling == "full":
             return full_height_tiles(height, width, count=1)
@@ -179,7 +178,7 @@ class InferenceConfig:
 
     @property
     def views(self) -> tuple[tuple[float, bool], ...]:
-        """Scale and mirroring of each look at a tile."""
+        """Scale and mirroring of each view of a tile."""
         mirrorings = (False, True) if self.flip else (False,)
         return tuple((scale, mirror) for scale in self.scales for mirror in mirrorings)
 
@@ -190,9 +189,9 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @torch.inference_mode()
 def predict_logits(model: nn.Module, images: Tensor, precision: Precision = "fp32") -> Tensor:
-    """Logits at the size of the images, padded for the network and cropped back.
+    """Logits at the size of the images; pads the input for the network and crops the result.
 
-    The largest map that exists is the result itself.
+    The result is the largest map that is allocated.
 
     Args:
         model: (B, 3, H, W) -> (B, C, h, w), in evaluation mode.
@@ -219,7 +218,7 @@ def predict_logits(model: nn.Module, images: Tensor, precision: Precision = "fp3
 def network_for(
     model: nn.Module, images: Tensor, precision: Precision
 ) -> Callable[[Tensor], Tensor]:
-    """The model in a precision, once it is sure that it may be applied to the images."""
+    """Validate model, images and precision, and return the model in that precision."""
     if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
         raise ValueError(
             f"images is {tuple(images.shape)} {images.dtype}; expected normalised floats "
@@ -252,18 +251,18 @@ def predict_ids(
     names: Sequence[str] = (),
     num_classes: int | None = None,
 ) -> Tensor:
-    """Predict the class of every pixel; each pixel is decided once, by the tile that owns it.
+    """Predict the class of every pixel, each by the tile that owns it.
 
-    Beyond the network's own, the memory is that of a tile's small logits for every view (scale,
-    mirroring) and of one strip of pixels: scores of all classes never exist at full size.
+    Besides the network, memory is needed for a tile's low-resolution logits of every view (scale,
+    mirroring) and for one strip of pixels; full-size scores of all classes are never allocated.
 
     Args:
         model: (B, 3, H, W) -> (B, C, h, w), in evaluation mode, C at most 256.
         images: (B, 3, H, W) float32, normalised, on the model's device.
         config: tiles, mirroring, scales.
         precision: of the network's arithmetic; the upsampling is always float32.
-        names: of the images, for messages.
-        num_classes: C, if the model is to be held to it.
+        names: of the images, for error messages.
+        num_classes: C, to check the model against; None skips the check.
 
     Returns:
         (B, H, W) uint8, on the model's device.
@@ -309,7 +308,7 @@ def _check_logits(logits: Tensor, names: Sequence[str], num_classes: int | None)
         raise ValueError(
             f"the model gives {logits.shape[1]} classes, the data set has {num_classes}"
         )
-    # The argmax of NaN is a class like any other: the result would be plausible and wrong.
+    # The argmax of NaN is a valid class id: the result would look plausible and be wrong.
     if not bool(logits.isfinite().all()):
         raise ValueError(
             f"the logits of {_which(names)} are not finite; the weights are damaged, or "

@@ -1,4 +1,4 @@
-"""Networks: DeepLabV2, and the door to timm and segmentation_models_pytorch."""
+"""Networks: DeepLabV2, and those of timm and segmentation_models_pytorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door to segmentation_models_pytorch and timm, and the learning rates of a network."""
+"""Building networks with segmentation_models_pytorch and timm, and their parameter groups."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lossmaxpool.models.deeplabv2 import (
 )
 from lossmaxpool.models.weights import load_caffe_weights, load_encoder_weights, resolve_weights
 
-# timm and segmentation_models_pytorch take seconds to import: only where a network is built.
+# timm and segmentation_models_pytorch take seconds to import: import them only to build a network.
 ARCHITECTURES = (
     "DPT",
     "DeepLabV2",
@@ -35,7 +35,7 @@ ARCHITECTURES = (
     "Unet",
     "UnetPlusPlus",
 )
-# Set by build_model itself; the rest of an architecture's arguments are decoder options.
+# Set by build_model; all other arguments of an architecture are decoder options.
 _OWN_ARGUMENTS = {
     "self",
     "encoder_name",
@@ -51,10 +51,10 @@ _OWN_ARGUMENTS = {
 
 
 def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
-    """A network from normalised images to logits at the decoder's own resolution.
+    """Build a network from normalized images to logits at the decoder's resolution.
 
-    The last upsampling is left out: loss and evaluation upsample bilinearly (align_corners=False)
-    to the size of the target, so that the large map exists once.
+    The final upsampling is omitted: loss and evaluation upsample bilinearly (align_corners=False)
+    to the size of the target, without storing the large map twice.
 
     Args:
         config: which network.
@@ -66,7 +66,7 @@ def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
 
     Raises:
         ValueError: an unknown architecture, encoder or option, or weights that do not fit.
-        RuntimeError: the hub could not be reached.
+        RuntimeError: the hub cannot be reached.
 
     Example:
         >>> import torch
@@ -84,18 +84,18 @@ def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
     try:
         model = architecture(
             encoder_name=config.encoder,
-            # The names of the parameters are timm's: True is "the weights of this model".
+            # timm's argument: True means "the pretrained weights of this model".
             encoder_weights=True if weights == "imagenet" else None,
             classes=num_classes,
             **arguments,
         )
-    except OSError as error:  # every error of the hub's client and of the network below it
+    except OSError as error:  # any error of the hub client or the network
         raise RuntimeError(
             f"the ImageNet weights of {config.encoder!r} could not be fetched from the hub "
             f"({type(error).__name__}); give a local file or 'package:NAME' as weights, "
             "or 'none' for random ones"
         ) from error
-    except Exception as error:  # each pairing has its own way to fail
+    except Exception as error:  # each combination fails in its own way
         raise ValueError(
             f"{config.architecture} cannot be built on {config.encoder!r} like this: {error}"
         ) from error
@@ -110,7 +110,7 @@ def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
 
 
 def input_stride(model: nn.Module) -> int:
-    """The number that height and width of an input must be multiples of; 1 where any size works."""
+    """The number of which input height and width must be multiples; 1 if any size works."""
     if not getattr(model, "requires_divisible_input_shape", False):
         return 1
     return int(model.encoder.output_stride)  # type: ignore[union-attr, arg-type]
@@ -121,9 +121,9 @@ def normalization(
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation of the RGB values (scaled to [0, 1]) that the encoder expects.
 
-    They are the ones its weights were trained with, from timm's table: 0.5 and 0.5 for
-    tf_efficientnet_lite0, not ImageNet's. The Caffe networks subtract a mean from 0..255 and divide
-    by nothing: their standard deviation is 1 / 255.
+    These are the values its weights were trained with, from timm: e.g. 0.5 and 0.5 for
+    tf_efficientnet_lite0 instead of ImageNet's. The Caffe networks subtract a mean from 0..255 and
+    do not divide: their standard deviation is 1 / 255.
 
     Returns:
         (mean, std), three floats each.
@@ -141,7 +141,7 @@ def normalization(
     import timm
 
     settings = timm.models.get_pretrained_cfg(config.encoder.removeprefix(TIMM_PREFIX))
-    assert settings is not None  # timm knows the name: every model has one
+    assert settings is not None  # the name is known to timm, so the configuration exists
     red, green, blue = settings.mean
     red_std, green_std, blue_std = settings.std
     return (red, green, blue), (red_std, green_std, blue_std)
@@ -236,7 +236,7 @@ def _freeze_batch_norm(model: nn.Module, encoder_name: str) -> None:
     assert isinstance(encoder, nn.Module)
     if not any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules()):
         raise ValueError(f"frozen_batch_norm is set, and {encoder_name!r} has no batch norm")
-    # Changes the modules of the encoder in place.
+    # Modifies the encoder's modules in place.
     freeze_batch_norm_2d(encoder)  # type: ignore[no-untyped-call]
 
 
@@ -248,22 +248,22 @@ def parameter_groups(
     head_multiplier: float = 10.0,
     head_bias_multiplier: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Split the trainable parameters into groups for an optimizer, each parameter in one.
+    """Split the trainable parameters into disjoint groups for an optimizer.
 
-    The encoder learns at ``lr``, everything else at ``head_multiplier * lr``. With
-    ``head_bias_multiplier``, the biases of that rest have a rate of their own and do not decay. The
-    1, 10 and 20 of DeepLab (Chen et al. 2018) are ``head_multiplier=10, head_bias_multiplier=20``.
+    The encoder is trained with ``lr``, the rest (head) with ``head_multiplier * lr``. With
+    ``head_bias_multiplier``, the head's biases have their own rate and no weight decay. DeepLab's
+    factors 1, 10 and 20 (Chen et al. 2018) are ``head_multiplier=10, head_bias_multiplier=20``.
 
     Args:
-        model: a network whose pretrained part is called ``encoder``.
+        model: a network whose pretrained part is the attribute ``encoder``.
         lr: learning rate of the encoder.
         weight_decay: of every group but the separate biases.
-        head_multiplier: rate of the rest, as a multiple of ``lr``.
+        head_multiplier: rate of the head, as a multiple of ``lr``.
         head_bias_multiplier: rate of its biases, as a multiple of ``lr``; None: like its weights.
 
     Returns:
-        One table per group: ``name``, ``params``, ``lr``, ``weight_decay``. Empty groups are left
-        out, and so are parameters that do not require a gradient.
+        One dict per group: ``name``, ``params``, ``lr``, ``weight_decay``. Empty groups and
+        parameters that do not require a gradient are omitted.
 
     Raises:
         ValueError: no parameter is trainable.

@@ -1,4 +1,4 @@
-"""Which network, where its weights come from, and what a checkpoint says of it."""
+"""Configuration of a network, and its description in a checkpoint."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """Enough to rebuild a trained network and to use it: architecture, classes, normalisation.
+    """The information to rebuild and use a trained network: architecture, classes, normalization.
 
     Training stores ``as_dict()`` in every checkpoint under :attr:`KEY`; evaluation and prediction
     read it back. Plain values only, so that a checkpoint loads without executing code.
@@ -56,10 +56,10 @@ class ModelDescription:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    KEY = "lossmaxpool_model"  # no annotation: a constant of the class, not a field
+    KEY = "lossmaxpool_model"  # no annotation: a class constant, not a field
 
     def as_dict(self) -> dict[str, Any]:
-        """Lists, numbers and strings only."""
+        """Convert to lists, numbers and strings."""
         return {
             "config": asdict(self.config),
             "classes": list(self.classes),
@@ -73,7 +73,7 @@ class ModelDescription:
         """The inverse of :meth:`as_dict`.
 
         Raises:
-            ValueError: a part is missing or of another kind.
+            ValueError: a part is missing or of the wrong type.
         """
         try:
             description = cls(

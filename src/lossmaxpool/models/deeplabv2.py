@@ -1,4 +1,4 @@
-"""DeepLabV2: a dilated trunk and atrous spatial pyramid pooling straight to the classes."""
+"""DeepLabV2: a dilated trunk and atrous spatial pyramid pooling that outputs the classes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor, nn
 TIMM_PREFIX = "tu-"
 CAFFE_PREFIX = "caffe-"
 CAFFE_TRUNKS = ("resnet50", "resnet101", "resnet152")
-# The mean of the Caffe networks is (104.008, 116.669, 122.675) for blue, green, red of 0..255, and
-# nothing is divided by. In this package's terms, RGB of 0..1:
+# The Caffe networks subtract the mean (104.008, 116.669, 122.675) from blue, green, red of 0..255
+# and do not divide. In this package's convention, RGB of 0..1:
 CAFFE_MEAN = (122.675 / 255, 116.669 / 255, 104.008 / 255)
 CAFFE_STD = (1 / 255, 1 / 255, 1 / 255)
 
 
 class Trunk(nn.Module):
-    """A timm model from images to its last feature map, and nothing beside it.
+    """A timm model that returns only its last feature map.
 
-    The feature maps on the way are not kept: of ResNet-101 on 2048 × 1024 pixels they are 470 MB.
+    Intermediate feature maps are not kept; for ResNet-101 at 2048 × 1024 pixels they take 470 MB.
 
     Args:
         name: of the timm model, or, with "caffe-" in front, of a ResNet in the layout of the
@@ -29,7 +29,7 @@ class Trunk(nn.Module):
         pretrained: whether timm fetches its weights.
 
     Raises:
-        ValueError: another output stride, or the model has no feature map of it.
+        ValueError: unsupported output stride, or the model has no feature map of this stride.
     """
 
     def __init__(self, name: str, output_stride: int, pretrained: bool) -> None:
@@ -41,7 +41,7 @@ class Trunk(nn.Module):
         self.name = name.removeprefix(CAFFE_PREFIX)  # of the timm model
         self.output_stride = output_stride
         self.caffe_layout = name.startswith(CAFFE_PREFIX)
-        # Models that cannot dilate do not know the argument at all.
+        # Models that cannot dilate do not accept the argument.
         dilation: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
         self.model = timm.create_model(
             self.name, features_only=True, out_indices=(-1,), pretrained=pretrained, **dilation
@@ -66,9 +66,9 @@ def use_caffe_layout(resnet: nn.Module) -> None:
     """Give a dilated ResNet of bottlenecks the strides and dilations of the Caffe networks.
 
     They differ in the first block of a stage: its stride is in the first, pointwise convolution
-    (torch: in the 3 × 3), so that the 3 × 3 is dilated like those of the blocks behind it. Each
-    layout is the exact dilated form of the classifier whose weights it takes; with the other's
-    weights a network runs, and is worse.
+    (torch: in the 3 × 3), so the 3 × 3 is dilated like those of the following blocks. Each layout
+    is the exact dilated form of the classifier whose weights it takes; weights of the other layout
+    load without error but perform worse.
 
     Args:
         resnet: a timm ResNet; changed in place.
@@ -88,10 +88,10 @@ RATES = (6, 12, 18, 24)
 
 
 class DeepLabV2(nn.Module):
-    """The network of Rota Bulò et al. 2017, Sect. 4: logits at an eighth of the image's size.
+    """The network of Rota Bulò et al. 2017, Sect. 4, with logits at 1/8 of the image size.
 
     ``logits = sum_r conv3x3_r(trunk(images))``, one biased convolution from the features to the
-    classes for each dilation r. There is no hidden layer, no image pooling and no upsampling in it.
+    classes for each dilation r, without hidden layer, image pooling or upsampling.
 
     The trunk's convolutions have odd kernels: cell (i, j) of the logits is centred on pixel
     (8 i, 8 j). A fixed bilinear deconvolution, like bilinear upsampling with align_corners=False,
@@ -101,7 +101,7 @@ class DeepLabV2(nn.Module):
     Args:
         encoder_name: "tu-" and the name of a timm model that can be dilated (tu-resnet101), or
             caffe-resnet101: the layout, colours and weights of the original Caffe networks.
-        encoder_weights: True fetches timm's weights; None leaves them random.
+        encoder_weights: True downloads timm's weights; None initializes randomly.
         classes: C.
         encoder_output_stride: of features and logits.
         rates: dilation of each convolution of the pyramid.
@@ -119,7 +119,7 @@ class DeepLabV2(nn.Module):
         Chen et al. 2018, DeepLab (arXiv 1606.00915), Sect. 3.2 and 4.
     """
 
-    requires_divisible_input_shape = True  # as segmentation_models_pytorch says it
+    requires_divisible_input_shape = True  # attribute name of segmentation_models_pytorch
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""From small logits to images of any size, with and without a map of all classes.
+"""From low-resolution logits to full-size logits or class ids.
 
 Shapes: B images, C classes, (h, w) cells of the logits, (H, W) pixels of the image.
 """
@@ -16,14 +16,14 @@ from torch import Tensor
 def full_size_logits(network: Callable[[Tensor], Tensor], images: Tensor, stride: int) -> Tensor:
     """Logits at the size of the images.
 
-    Right and bottom are padded with 0, the mean colour after normalisation, as in training crops;
-    the logits are upsampled bilinearly (align_corners=False) to the padded size, in float32, and
-    the padding is cut off.
+    Images are padded at the right and bottom with 0, the mean color after normalization, as in
+    training crops; the logits are upsampled bilinearly (align_corners=False) to the padded size, in
+    float32, and the padding is cropped.
 
     Args:
         network: (B, 3, H', W') -> (B, C, h, w), for H' and W' multiples of ``stride``.
         images: (B, 3, H, W), normalised.
-        stride: as :func:`lossmaxpool.models.input_stride` says.
+        stride: from :func:`lossmaxpool.models.input_stride`.
 
     Returns:
         (B, C, H, W) float32.
@@ -37,22 +37,22 @@ def full_size_logits(network: Callable[[Tensor], Tensor], images: Tensor, stride
     padded = F.pad(images, (0, -W % stride, 0, -H % stride))
     size = padded.shape[-2:]
     logits = network(padded).float()
-    # To the padded size first: straight to (H, W) would stretch the picture over its padding.
+    # Upsample to the padded size, then crop: upsampling to (H, W) would stretch the picture.
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)[..., :H, :W]
 
 
-# Scores of one strip, which is at least one row high; interpolating them takes a few times that.
+# Size of the scores of one strip (at least one row); interpolation needs a few times as much.
 STRIP_BYTES = 16 * 2**20
 
 
-# The loss upsamples in ops/upsampling.py: whole rows of a target that is larger, with a gradient.
-# Here tiles, mirrored views and scales need any window at any ratio, shrinking included, without.
+# ops/upsampling.py upsamples whole rows to a larger target, with a gradient. Inference needs any
+# window at any ratio (tiles, mirrored views, scales, also downsampling), but no gradient.
 @dataclass(frozen=True)
 class SmallLogits:
-    """Logits of an image at the network's resolution, and where the image's pixels lie in them.
+    """Logits of an image at the network's resolution, and the position of the image's pixels.
 
     Pixel y is at row ``(y + 1/2) row_step - 1/2`` of the logits: bilinear upsampling with
-    align_corners=False, whatever the ratio.
+    align_corners=False, for any ratio.
 
     Args:
         values: (B, C, h, w).
@@ -74,7 +74,7 @@ class SmallLogits:
         y = torch.arange(rows.start, rows.stop, dtype=torch.float64)
         cells_y = ((y + 0.5) * self.row_step - 0.5).clamp(0, self.values.shape[-2] - 1)
         cells_x = ((x + 0.5) * self.column_step - 0.5).clamp(0, self.values.shape[-1] - 1)
-        # Columns first, of the few rows of cells that the strip needs: rows are then whole copies.
+        # Interpolate columns first, in the few rows of cells that the strip needs.
         first = int(cells_y[0])
         values = self.values[..., first : int(cells_y[-1]) + 2, :].float()
         return _interpolate(_interpolate(values, cells_x, -1), cells_y - first, -2)
@@ -87,14 +87,14 @@ def small_logits(
     scale: float = 1.0,
     mirror: bool = False,
 ) -> SmallLogits:
-    """Show a network the images, resized and mirrored if asked to, padded to its stride.
+    """Apply a network to the images, optionally resized and mirrored, padded to its stride.
 
-    Right and bottom are padded with 0, the mean colour after normalisation, as in training crops.
+    Padding at the right and bottom is 0, the mean color after normalization, as in training crops.
 
     Args:
         network: (B, 3, H', W') -> (B, C, h, w), for H' and W' multiples of ``stride``.
         images: (B, 3, H, W), normalised.
-        stride: as :func:`lossmaxpool.models.input_stride` says.
+        stride: from :func:`lossmaxpool.models.input_stride`.
         scale: of the images that the network sees.
         mirror: from left to right.
     """
@@ -117,20 +117,20 @@ def small_logits(
 
 
 def decide(versions: Sequence[SmallLogits], rows: range, columns: range) -> Tensor:
-    """The class of each pixel: the largest logit, or the largest mean probability of several.
+    """The class of each pixel: the largest logit, or mean probability if there are several views.
 
-    Strip by strip, so that no map of scores is larger than :data:`STRIP_BYTES`.
+    Works strip by strip, so that no map of scores is larger than :data:`STRIP_BYTES`.
 
     Args:
-        versions: logits of one image, seen in one or several ways.
-        rows: of the image that are wanted.
-        columns: of the image that are wanted.
+        versions: logits of one image, from one or several views.
+        rows: of the image to predict.
+        columns: of the image to predict.
 
     Returns:
         (B, len(rows), len(columns)) uint8.
 
     Raises:
-        ValueError: there are more classes than a uint8 can name.
+        ValueError: there are more classes than uint8 can represent.
     """
     B, C = versions[0].values.shape[:2]
     if C > 256:
@@ -148,13 +148,12 @@ def decide(versions: Sequence[SmallLogits], rows: range, columns: range) -> Tens
 def full_size_ids(network: Callable[[Tensor], Tensor], images: Tensor, stride: int) -> Tensor:
     """The class of every pixel, ``full_size_logits(...).argmax(1)`` without the full-size logits.
 
-    Equal up to the last places of the logits: where two classes tie but for rounding, either may
-    come out.
+    Equal up to rounding of the logits: if two classes tie up to rounding, either may be returned.
 
     Args:
         network: (B, 3, H', W') -> (B, C, h, w), for H' and W' multiples of ``stride``.
         images: (B, 3, H, W), normalised.
-        stride: as :func:`lossmaxpool.models.input_stride` says.
+        stride: from :func:`lossmaxpool.models.input_stride`.
 
     Returns:
         (B, H, W) uint8.
@@ -179,7 +178,7 @@ def _scores(versions: Sequence[SmallLogits], rows: range, columns: range) -> Ten
 
 
 def _interpolate(values: Tensor, positions: Tensor, dim: int) -> Tensor:
-    """Linear interpolation along one axis, at float64 positions inside of it."""
+    """Linear interpolation along one axis, at float64 positions inside it."""
     lower = positions.floor()
     weight = (positions - lower).float().to(values.device)
     below = lower.long()

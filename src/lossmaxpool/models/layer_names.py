@@ -1,4 +1,4 @@
-"""From the layer names of other libraries' files to timm's."""
+"""Conversion of other libraries' layer names to timm's."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _BLOCK = re.compile(
 )
 _NUMBER = {"reduce": 1, "conv3x3": 2, "increase": 3}
 _ASPP = re.compile(r"(?:layer5\.conv2d_list\.|aspp\.(?:stages\.)?c)(\d+)\.(weight|bias)")
-_OTHER_CLASSIFIER = re.compile(r"fc\.(weight|bias)")  # of DeepLabV1: one convolution, no pyramid
-# Names that neither torchvision nor timm uses: they alone say that blue comes before red.
+_OTHER_CLASSIFIER = re.compile(r"fc\.(weight|bias)")  # DeepLabV1: one convolution, no pyramid
+# Names unique to the Caffe conversions, whose input channels are blue, green, red.
 _MARK = re.compile(r"((Scale|scale|base)\.)?(layer5\.|layer\d+\.block\d+\.|aspp\.)")
 
 
 @dataclass(frozen=True)
 class CaffeTensors:
-    """The tensors of a converted Caffe network under timm's names, and names that are unknown.
+    """The tensors of a converted Caffe network under timm's names, and the unknown names.
 
-    ``head`` has ``0.weight``, ``0.bias``, ... for each dilation and may be empty. A classifier of
-    DeepLabV1 (``fc``), which has no pyramid, is in none of the three.
+    ``head`` has ``0.weight``, ``0.bias``, ... for each dilation and may be empty. The classifier of
+    DeepLabV1 (``fc``), which has no pyramid, is dropped.
     """
 
     trunk: dict[str, Tensor]
@@ -40,7 +40,7 @@ def is_caffe_naming(names: Iterable[str]) -> bool:
 
 
 def sort_caffe_tensors(tensors: Mapping[str, Tensor]) -> CaffeTensors:
-    """Every tensor under timm's name, in the part of the network it belongs to."""
+    """Assign every tensor to its part of the network, under timm's name."""
     trunk: dict[str, Tensor] = {}
     head: dict[str, Tensor] = {}
     unknown: list[str] = []

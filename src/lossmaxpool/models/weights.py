@@ -1,4 +1,4 @@
-"""Weights from a local file, all of a network's or none."""
+"""Loading weights from a local file, completely or not at all."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from lossmaxpool.models.layer_names import (
 )
 
 PACKAGE_PREFIX = "package:"
-_REFUSED = re.compile(r"GLOBAL (\S+)")  # the name that torch's restricted unpickler stopped at
-# Batches that a batch norm has seen: not in files from before torch 0.4.1, and of no effect.
+_REFUSED = re.compile(r"GLOBAL (\S+)")  # the name that torch's restricted unpickler rejected
+# Batch counters of batch norms: missing in files from before torch 0.4.1, and without effect.
 COUNTER = "num_batches_tracked"
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 
 def resolve_weights(weights: str) -> Path | Literal["imagenet", "none"]:
-    """The file that a ``weights`` setting names; "imagenet" and "none" stand for themselves."""
+    """Resolve a ``weights`` setting to a file; "imagenet" and "none" are returned unchanged."""
     if weights == "imagenet" or weights == "none":
         return weights  # type: ignore[return-value]
     if weights.startswith(PACKAGE_PREFIX):
@@ -43,15 +43,15 @@ def resolve_weights(weights: str) -> Path | Literal["imagenet", "none"]:
 
 
 def load_encoder_weights(model: nn.Module, path: Path | str) -> None:
-    """Fill every tensor of a network's encoder from a file, or raise and change none.
+    """Fill every tensor of a network's encoder from a file, or raise and change nothing.
 
-    Understands the names of timm and torchvision (``conv1.weight``), of
+    Supports the names of timm and torchvision (``conv1.weight``), of
     segmentation_models_pytorch (``model.conv1.weight``, ``encoder.model...``) and of lukemelas'
-    EfficientNet-PyTorch (``_conv_stem.weight``). The classifier on top is left out. For a network
-    in Caffe's layout there is :func:`lossmaxpool.models.load_caffe_weights`.
+    EfficientNet-PyTorch (``_conv_stem.weight``). The classifier is ignored. For a network in the
+    Caffe layout, use :func:`lossmaxpool.models.load_caffe_weights`.
 
     Args:
-        model: as :func:`lossmaxpool.models.build_model` returns it.
+        model: from :func:`lossmaxpool.models.build_model`.
         path: a .safetensors file, or one of ``torch.save`` that holds tensors only.
 
     Raises:
@@ -78,7 +78,7 @@ def check_fit(
     left_out: Container[str],
     part: str,
 ) -> None:
-    """Raise unless a file has exactly the tensors of a part of a network, and known other ones."""
+    """Raise unless a file has exactly the tensors of a part of a network, or known extra ones."""
     missing = [name for name in wanted if name not in given and not name.endswith(COUNTER)]
     unexpected = sorted(name for name in given if name not in wanted and name not in left_out)
     misshapen = [
@@ -95,19 +95,19 @@ def check_fit(
 
 
 def complete(given: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a module from a file; counters that an older file lacks stay its own."""
+    """Complete a file's tensors for a module: counters missing in old files are kept."""
     return {name: given.get(name, own) for name, own in module.state_dict().items()}
 
 
 def is_whole_network(names: Iterable[str]) -> bool:
-    """Whether a state dict is that of a whole network of this package, with its ``encoder``."""
+    """Whether a state dict is a whole network of this package, with an ``encoder``."""
     return any(name.startswith("encoder.") for name in names)
 
 
 def read_tensors(path: Path | str) -> dict[str, Tensor]:
-    """Name to tensor, from a .safetensors file or a ``torch.save`` of tensors only.
+    """Read tensors by name from a .safetensors file or a ``torch.save`` of tensors only.
 
-    A file that would execute code is refused.
+    Raises for a file that would execute code.
     """
     path = Path(path)
     content: object
@@ -122,7 +122,7 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
     else:
         content = load_plain(path)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]  # the usual wrapping of a training checkpoint
+        content = content["state_dict"]  # the usual key in training checkpoints
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ValueError(
             f"{path} holds {_describe(content)}; expected a state dict: names and tensors"
@@ -131,19 +131,19 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
 
 
 def load_plain(path: Path | str) -> object:
-    """Read a file of ``torch.save``: tensors and plain values only; nothing in it is executed."""
+    """Read a ``torch.save`` file of tensors and plain values, without executing code."""
     if not Path(path).is_file():
         raise ValueError(f"there is no file {path}")
     try:
         content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a damaged pickle raises depends on the byte
+    except Exception as error:  # a damaged pickle can raise anything
         code = _REFUSED.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if code:
             raise ValueError(
                 f"{path} is refused: it holds more than tensors and plain values ({code[1]}), so "
                 "that loading it could execute code of its author. Save the state dict alone, or "
                 "a .safetensors file."
-            ) from None  # torch's own message shows how to execute it all the same
+            ) from None  # omit torch's message, which explains how to execute the code
         raise ValueError(
             f"{path} is damaged or no torch file ({type(error).__name__}); fetch it again"
         ) from error
@@ -170,7 +170,7 @@ def _file_of_package(name: str) -> Path:
 
 
 def _to_encoder_names(tensors: dict[str, Tensor], encoder: nn.Module) -> dict[str, Tensor]:
-    """Into the names of ``encoder.state_dict()``, as far as it has them; else timm's."""
+    """Rename to the names of ``encoder.state_dict()`` where it has them; else keep timm's."""
     if is_whole_network(tensors):
         tensors = {
             name.removeprefix("encoder."): tensor
@@ -184,13 +184,13 @@ def _to_encoder_names(tensors: dict[str, Tensor], encoder: nn.Module) -> dict[st
 
 
 def _encoder_name(name: str, wanted: Container[str]) -> str:
-    # timm's feature extractors come with "stages.0.x" as it is or flattened to "stages_0.x".
+    # timm's feature extractors use "stages.0.x" or, flattened, "stages_0.x".
     candidates = (f"model.{name}", f"model.{name.replace('.', '_', 1)}")
     return next((candidate for candidate in candidates if candidate in wanted), name)
 
 
 def _names_of_classifier(encoder: nn.Module) -> set[str]:
-    """The names of timm's whole model: its classifier may be in a file, but not in the encoder."""
+    """Names of timm's whole model: a file may hold its classifier, which the encoder lacks."""
     import timm
 
     with torch.device("meta"):
@@ -220,21 +220,21 @@ def _describe(content: object) -> str:
 def load_caffe_weights(model: nn.Module, path: Path | str, *, head: bool = False) -> None:
     """Fill a DeepLabV2 in Caffe's layout from a converted file, or raise and change nothing.
 
-    The Caffe networks see blue, green, red. The input channels of the first convolution are turned
-    around here, so that the filled network sees RGB like every other of this package: with
-    :data:`CAFFE_MEAN` and :data:`CAFFE_STD` it computes what the original does. A file of this
-    package's own (``encoder.model...``) has that behind it and is taken as it is.
+    The Caffe networks take blue, green, red. The input channels of the first convolution are
+    reversed here, so that the network takes RGB like all others of this package; with
+    :data:`CAFFE_MEAN` and :data:`CAFFE_STD` it computes the same as the original. A file saved by
+    this package (``encoder.model...``) is already converted and loaded unchanged.
 
     Args:
-        model: DeepLabV2 on an encoder "caffe-...", as :func:`build_model` returns it.
+        model: DeepLabV2 with an encoder "caffe-...", from :func:`build_model`.
         path: a .safetensors file, or one of ``torch.save`` that holds tensors only.
-        head: whether to fill the pyramid too; else the file's classifier, of whatever classes, is
-            left out and the model's own stays as it is.
+        head: whether to fill the pyramid too; otherwise the file's classifier is ignored and the
+            model's stays unchanged.
 
     Raises:
-        ValueError: the model has another layout, the file is unreadable or no converted Caffe
-            network, or it does not have exactly the tensors that are wanted: what is missing,
-            unexpected or of another shape is listed.
+        ValueError: the model has another layout, the file is unreadable or not a converted Caffe
+            network, or it does not have exactly the required tensors: missing and unexpected names
+            and wrong shapes are listed.
     """
     if not isinstance(model, DeepLabV2) or not model.encoder.caffe_layout:
         raise ValueError(

@@ -20,9 +20,9 @@ Mask = NDArray[np.bool_]
 def solve(losses: ArrayLike, p: float, m: float) -> tuple[Mask, float]:
     """The capped pixels J* and the threshold alpha* of ``L_W = max {w·l : w in W}``.
 
-    alpha* is the largest root of ``eta(a) = (m - #{l > a}) a^q - sum_{l <= a} l^q``. The walk is
-    the paper's, but carries ``a_i / l_i^q`` in place of a_i, which stays in [1, n] for every q
-    where the powers themselves underflow.
+    alpha* is the largest root of ``eta(a) = (m - #{l > a}) a^q - sum_{l <= a} l^q``. The loop is
+    the paper's, but tracks ``a_i / l_i^q`` instead of a_i: it stays in [1, n] for every q, while
+    the powers themselves would underflow.
 
     Args:
         losses: (N,) pixel losses, finite and non-negative.
@@ -64,7 +64,7 @@ def solve(losses: ArrayLike, p: float, m: float) -> tuple[Mask, float]:
 def _first_capped(ascending: Array, q: float, m: float) -> int:
     """The i of line 11: the 1-based rank of the first pixel in J*, n + 1 where J* is empty."""
     n = ascending.size
-    # A loss of 0 has eta_i = 0 and ends nothing, so the walk may start behind the zeros.
+    # A loss of 0 has eta_i = 0 and cannot end the loop, so start after the zeros.
     zeros = int(np.searchsorted(ascending, 0.0, side="right"))
     positive = ascending[zeros:]
     shrink = np.exp(q * log_ratio(positive[:-1], positive[1:])).tolist()
@@ -87,11 +87,11 @@ def _threshold(uncapped: Array, q: float, c: float) -> float:
 
 
 def solve_as_printed(losses: ArrayLike, p: float, m: float) -> tuple[Mask, float]:
-    """Algorithm 1 to the letter: plain powers of the losses divided by the largest.
+    """Algorithm 1 exactly as printed: plain powers of the losses divided by the largest.
 
-    Kept to show where that arithmetic fails: for p near 1 the powers of all but the largest losses
-    underflow, alpha* comes out 0 or far too small, and the norm constraint is slack. For p = 1 and
-    m = n the printed guard reads a loss before the first; that reading is NaN here.
+    Kept to show where this arithmetic fails: for p near 1 the powers of all but the largest losses
+    underflow, alpha* is 0 or far too small, and the norm constraint is slack. For p = 1 and m = n,
+    the printed guard reads a loss before the first one, which gives NaN here.
 
     Args:
         losses: (N,) pixel losses, finite and non-negative.
@@ -99,7 +99,7 @@ def solve_as_printed(losses: ArrayLike, p: float, m: float) -> tuple[Mask, float
         m: minimum number of supported pixels, a real number in [1, N].
 
     Returns:
-        (N,) bool and a number, which are J* and alpha* where nothing underflowed.
+        (N,) bool and a number: J* and alpha*, if nothing underflowed.
 
     Raises:
         ValueError: for losses, p or m outside these ranges.

@@ -91,10 +91,10 @@ def lambda_star(losses: ArrayLike, alpha: float) -> Array:
 
 
 def eta(alpha: float, losses: ArrayLike, p: float, m: float) -> float:
-    """``eta(a) = (m - #{l > a}) a^q - sum_{l <= a} l^q``, as it stands; alpha* is its largest root.
+    """``eta(a) = (m - #{l > a}) a^q - sum_{l <= a} l^q``, as printed; alpha* is its largest root.
 
-    The powers are plain: for p near 1 they underflow or overflow, and ``eta_over_power`` has the
-    sign that this one then loses.
+    Uses plain powers, which underflow or overflow for p near 1; use ``eta_over_power`` to get the
+    correct sign then.
 
     Args:
         alpha: a >= 0.
@@ -119,8 +119,8 @@ def eta(alpha: float, losses: ArrayLike, p: float, m: float) -> float:
 def eta_over_power(alpha: float, losses: ArrayLike, p: float, m: float) -> float:
     """``eta(a) / a^q = m - sum min(1, (l/a)^q)`` for a > 0: the sign and the roots of eta, safely.
 
-    It never decreases in a, from ``m - #{l > 0}`` at a = 0+ to m at infinity, which is why eta
-    changes its sign once.
+    It is nondecreasing in a, from ``m - #{l > 0}`` at a = 0+ to m at infinity, so eta changes its
+    sign once.
 
     Args:
         alpha: a > 0.

@@ -1,8 +1,8 @@
 """Powers and norms that neither underflow nor lose digits, however large the exponent.
 
 The conjugate exponent q grows without bound as p approaches 1 (q = 10001 at p = 1.0001), so a
-plain ``losses ** q`` is 0 or infinite for almost every loss. What is needed is only ever a power
-of a *ratio* to some anchor, and the logarithm of such a ratio has full relative accuracy.
+plain ``losses ** q`` is 0 or infinite for almost every loss. Only powers of *ratios* to an anchor
+are needed, and the logarithm of such a ratio has full relative accuracy.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def log_ratio(values: Array, anchor: Array | float) -> Array:
     Returns:
         (...) logarithms, at most 0; ``-inf`` where the value is 0.
     """
-    # Near the anchor the quotient rounds to 1 - 1e-16 k, an error that q = 10^4 makes visible;
-    # the difference is exact there (Sterbenz), so log1p of it keeps every digit.
-    with np.errstate(divide="ignore"):  # log 0 = -inf, whose exponential is the right 0
+    # Near the anchor the quotient is rounded, an error that q = 10^4 amplifies; the difference is
+    # exact there (Sterbenz), so its log1p keeps full precision.
+    with np.errstate(divide="ignore"):  # log 0 = -inf, whose exponential is 0 as required
         far = np.log(values / anchor)
         near = np.log1p((values - anchor) / anchor)
     return np.where(values > np.asarray(anchor) / 2, near, far)

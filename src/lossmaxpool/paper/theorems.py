@@ -22,7 +22,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Solution:
-    """What the theorems say about one image of N pixels.
+    """The solution of the theorems for one image of N pixels.
 
     Attributes:
         value: L_W.
@@ -100,10 +100,10 @@ def theorem_1(losses: ArrayLike, p: float, m: float) -> Solution:
 def theorem_2(losses: ArrayLike, m: float) -> Solution:
     """The solution for p = 1: the largest losses at ``tau = 1/m``, the rest spread over the ties.
 
-    The paper's J* holds floor(m) pixels, whichever of the ties at alpha* these are, and lets any
-    distribution mu share the remaining weight. Here J* is ``{l > alpha*}`` and what it leaves,
-    ``tau (m - |J*|)``, goes in equal parts to all pixels at alpha*: one of the paper's solutions
-    averaged over the choices, hence optimal, and the one that treats equal pixels equally.
+    The paper's J* holds floor(m) pixels, chosen arbitrarily among ties at alpha*, and distributes
+    the remaining weight by any distribution mu. Here J* is ``{l > alpha*}``, and the remaining
+    weight ``tau (m - |J*|)`` is shared equally by all pixels at alpha*. This is the average of the
+    paper's solutions over these choices, hence optimal, and treats equal pixels equally.
 
     Args:
         losses: (N,) pixel losses, finite and non-negative.
@@ -132,14 +132,14 @@ def theorem_2(losses: ArrayLike, m: float) -> Solution:
 
 def _value(losses: Array, in_J: Mask, alpha: float, tau: float, m: float) -> float:
     """Eq. 10 and 11, ``tau [sum_{J*} l + (m - |J*|) alpha*]``."""
-    # tau goes inside: tau m <= 1, so that nothing overflows unless L_W itself does.
+    # Multiply by tau inside the sum: tau m <= 1, so nothing overflows unless L_W itself does.
     return float((tau * losses[in_J]).sum()) + tau * (m - int(in_J.sum())) * alpha
 
 
 def _fractions(uncapped: Array, p: float, c: float) -> Array:
     """``(l / alpha*)^(q-1)`` of the pixels outside J*, where ``c = m - |J*|``."""
-    # alpha* = (sum l^q / c)^(1/q) is put in before it is rounded to a float, an error that the
-    # power would multiply by q - 1 = 1 / (p - 1).
+    # Substitute alpha* = (sum l^q / c)^(1/q) in the formula: the power would amplify the rounding
+    # of alpha* by q - 1 = 1 / (p - 1).
     q = conjugate(p)
     log_losses = log_ratio(uncapped, float(uncapped.max()))
     log_alpha = math.log(float(np.exp(q * log_losses).sum()) / c) / q

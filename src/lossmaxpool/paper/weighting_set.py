@@ -15,16 +15,16 @@ from lossmaxpool.paper.powers import Array, norm
 
 
 def check_losses(losses: ArrayLike) -> Array:
-    """Pixel losses as a float64 vector, or an error.
+    """Validate pixel losses and convert them to a float64 vector.
 
     Args:
         losses: (N,) finite, non-negative numbers, N >= 1.
 
     Returns:
-        (N,) float64; negative zeros have become zeros.
+        (N,) float64; negative zeros are replaced by zeros.
 
     Raises:
-        ValueError: for another shape, no pixel, a non-number, a NaN, an infinity, a negative.
+        ValueError: for another shape, no pixels, non-numbers, NaN, infinities or negative values.
     """
     array = np.asarray(losses)
     if array.ndim != 1 or array.size == 0:
@@ -49,10 +49,10 @@ def check_losses(losses: ArrayLike) -> Array:
 
 
 def check_exponent(p: float) -> float:
-    """The exponent p as a float, or an error.
+    """Validate the exponent p and convert it to float.
 
     Raises:
-        ValueError: where p is outside [1, inf].
+        ValueError: if p is outside [1, inf].
     """
     if not float(p) >= 1:
         raise ValueError(f"p = {p}; expected 1 <= p <= inf: raise p to 1 or more")
@@ -60,10 +60,10 @@ def check_exponent(p: float) -> float:
 
 
 def check_support(m: float, n: int) -> float:
-    """The support m as a float, or an error.
+    """Validate the support m and convert it to float.
 
     Raises:
-        ValueError: where m is outside [1, n].
+        ValueError: if m is outside [1, n].
     """
     if not 1 <= float(m) <= n:
         raise ValueError(f"m = {m} for n = {n} pixels; expected 1 <= m <= n: clip m to [1, {n}]")
@@ -96,10 +96,10 @@ def weight_cap(n: int, p: float, m: float) -> float:
 
 
 def support(n: int, p: float, tau: float) -> float:
-    """Support that a cap stands for, ``m = (gamma / tau)^p``: the inverse of ``weight_cap``.
+    """Support that corresponds to a cap, ``m = (gamma / tau)^p``: the inverse of ``weight_cap``.
 
     Raises:
-        ValueError: where p is infinite (the cap is 1/n for every m) or tau outside [1/n, gamma].
+        ValueError: if p is infinite (the cap is 1/n for every m) or tau is outside [1/n, gamma].
     """
     gamma = norm_bound(n, p)
     if math.isinf(p):
@@ -122,10 +122,10 @@ def contains(weights: ArrayLike, p: float, m: float, *, rtol: float = 1e-12) -> 
         rtol: slack for rounding, relative to gamma and tau.
 
     Returns:
-        Membership of ``weights`` in W.
+        Whether ``weights`` is in W.
 
     Raises:
-        ValueError: for p or m out of range, or weights that are no vector of finite numbers.
+        ValueError: for p or m out of range, or weights that are not a vector of finite numbers.
 
     Example:
         >>> contains([0.25, 0.25, 0.25, 0.25], p=1.3, m=2), contains([1, 0, 0, 0], p=1.3, m=2)

@@ -1,4 +1,4 @@
-"""The complementary sampler: crops drawn by the inverse of the running IoU."""
+"""The complementary sampler, which draws crops by the inverse of the running IoU."""
 
 from lossmaxpool.crops import Span, random_span
 from lossmaxpool.sampling.class_index import (

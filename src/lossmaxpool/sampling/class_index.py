@@ -1,4 +1,4 @@
-"""Which images hold which class, and how many pixels of it; the counts are kept between runs."""
+"""Index of the pixels of each class in each image, with a cache of the counts between runs."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Progress = Callable[[int, int], None]
 
 
 class CacheError(OSError):
-    """Counts that cannot be kept where they are asked to be."""
+    """The counts cannot be cached in the given folders."""
 
 
 class ClassIndex:
-    """For each class the images that hold it.
+    """Index of the images that contain each class.
 
     Args:
         counts: (N, C) integers >= 0, pixels of each class in each of N images, as
@@ -39,7 +39,7 @@ class ClassIndex:
         counts: (N, C) int64.
 
     Raises:
-        ValueError: ``counts`` is not such a tensor, or has no image or no class.
+        ValueError: ``counts`` is not such a tensor, or has no images or no classes.
 
     Example:
         >>> index = ClassIndex(torch.tensor([[9, 0, 0], [5, 4, 0]]))
@@ -66,7 +66,7 @@ class ClassIndex:
             raise ValueError(f"counts has negative entries (smallest {int(counts.min())})")
         self.counts = counts.to("cpu", torch.int64).contiguous()
         held = self.counts > 0
-        images = held.t().nonzero()[:, 1]  # class by class, ascending in each
+        images = held.t().nonzero()[:, 1]  # grouped by class, ascending within each
         self._images = torch.split(images, held.sum(0).tolist())
 
     @classmethod
@@ -82,33 +82,33 @@ class ClassIndex:
         workers: int = 0,
         progress: Progress | None = None,
     ) -> ClassIndex:
-        """Counts the classes of every mask, or reads the counts of those that are known.
+        """Count the classes of every mask, reusing cached counts.
 
-        Known counts are looked up by each mask's fingerprint. A fingerprint of the content, such as
-        :func:`file_fingerprint`, cannot be out of date: a mask that was changed has another one,
-        and is counted. Reading and hashing a file takes a small part of the time of decoding it.
+        Cached counts are looked up by each mask's fingerprint. A fingerprint of the content, e.g.
+        :func:`file_fingerprint`, cannot be outdated: a changed mask has another fingerprint and is
+        counted again. Reading and hashing a file is much faster than decoding it.
 
         Args:
-            mask: The (H, W) class ids of an image by its number: ``dataset.mask``, or
+            mask: Function from an image's index to its (H, W) class ids: ``dataset.mask``, or
                 ``lambda i: dataset[i][1]``.
             num_images: N.
             num_classes: C.
-            ignore_index: Value of the pixels that belong to no class.
-            fingerprint: Bytes that are equal for two masks only if the masks are equal, by number.
-            cache: Folder in which counts are kept between runs; it is made where it is absent. Of
-                several, such as :func:`cache_folders` names, all are read, and the first that can
-                be written gets the new counts. None counts every mask.
-            workers: Processes that count; 0 counts in this one.
+            ignore_index: Value of unlabeled pixels.
+            fingerprint: Function from an index to bytes that are equal only for equal masks.
+            cache: Folder for cached counts, created if missing. If several are given, e.g. by
+                :func:`cache_folders`, all are read, and new counts are written to the first that
+                is writable. None counts every mask.
+            workers: Number of processes that count; 0 counts in this process.
             progress: Called with (masks counted, masks to count) after each mask.
 
         Returns:
             The index.
 
         Raises:
-            CacheError: No folder can be written and something has to be counted. Nothing has been
-                counted yet.
-            ValueError: A cache without a fingerprint, no image, a mask with ids that are no class,
-                or one that changed while it was counted.
+            CacheError: Masks have to be counted, but no folder is writable; raised before
+                counting.
+            ValueError: A cache without a fingerprint, no images, a mask with invalid ids, or one
+                that changed while it was counted.
         """
         if num_images < 1 or num_classes < 1:
             raise ValueError(
@@ -132,7 +132,7 @@ class ClassIndex:
             file = _writable(files, len(missing))
             counted = _count(masks, missing, workers, progress)
             known |= {keys[i]: row for i, row in zip(missing, counted, strict=True)}
-            # A file that is replaced in between would leave its counts under the old content.
+            # If the file was replaced meanwhile, its counts would be stored for the old content.
             changed = [i for i in missing if fingerprint(i) != keys[i]]
             if changed:
                 raise ValueError(
@@ -144,33 +144,33 @@ class ClassIndex:
 
     @property
     def num_images(self) -> int:
-        """N."""
+        """The number of images, N."""
         return self.counts.shape[0]
 
     @property
     def num_classes(self) -> int:
-        """C."""
+        """The number of classes, C."""
         return self.counts.shape[1]
 
     @property
     def absent(self) -> tuple[int, ...]:
-        """The classes without any pixel."""
+        """The classes without pixels."""
         return tuple(c for c, images in enumerate(self._images) if len(images) == 0)
 
     @property
     def present(self) -> Tensor:
-        """(C,) bool, the classes with a pixel."""
+        """(C,) bool, the classes with pixels."""
         return torch.tensor([len(images) > 0 for images in self._images])
 
     def images(self, class_id: int) -> Tensor:
-        """The images that hold a class, int64, ascending."""
+        """The images that contain a class, int64, ascending."""
         return self._images[class_id]
 
     @property
     def digest(self) -> str:
-        """A hash of the counts: two indices of the same data have the same one."""
+        """A hash of the counts; equal for two indices of the same data."""
         shape = str(tuple(self.counts.shape)).encode()
-        # The memory is read by ctypes: Tensor.numpy would need NumPy.
+        # Read the memory with ctypes, because Tensor.numpy would need NumPy.
         memory = ctypes.string_at(self.counts.data_ptr(), self.counts.nbytes)
         return blake2b(memory, digest_size=16, key=shape).hexdigest()
 
@@ -182,12 +182,12 @@ class ClassIndex:
         )
 
     def check_ranks(self) -> None:
-        """Compares the index with those of the other ranks of the default process group.
+        """Compare the index with those of the other ranks of the default process group.
 
-        Every rank must call it; without a group it does nothing.
+        Every rank must call this method; without a group it does nothing.
 
         Raises:
-            ValueError: Ranks see different data. All of them raise.
+            ValueError: The ranks have different data; raised on all ranks.
         """
         if not (dist.is_available() and dist.is_initialized()):
             return
@@ -202,7 +202,7 @@ class ClassIndex:
 
 
 def count_classes(mask: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-    """Pixels of every class in a mask, (C,) int64.
+    """Count the pixels of every class in a mask, (C,) int64.
 
     Args:
         mask: (H, W) class ids of any integer dtype.
@@ -222,7 +222,7 @@ def count_classes(mask: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     ids = mask.flatten()
     ids = ids[ids != ignore_index]
     if ids.dtype != torch.uint8:
-        ids = ids.long()  # torch finds no extremes of 16-bit unsigned integers
+        ids = ids.long()  # torch does not support min and max of uint16
     if ids.numel() == 0:
         return torch.zeros(num_classes, dtype=torch.int64)
     low, high = (int(bound) for bound in torch.aminmax(ids))
@@ -235,9 +235,9 @@ def count_classes(mask: Tensor, num_classes: int, ignore_index: int) -> Tensor:
 
 
 class _Counts(Dataset[Tensor | ValueError]):
-    """The counts of one mask by its number, for a loader with workers.
+    """The counts of one mask by index, for a loader with workers.
 
-    An error is returned, not raised: a worker's traceback would bury its message.
+    Errors are returned instead of raised, because a worker's traceback would hide the message.
     """
 
     def __init__(self, mask: Callable[[int], Tensor], num_classes: int, ignore_index: int) -> None:
@@ -255,7 +255,7 @@ class _Counts(Dataset[Tensor | ValueError]):
 def _count(
     masks: _Counts, numbers: Sequence[int], workers: int, progress: Progress | None
 ) -> Iterator[Tensor]:
-    # A generator of its own: a loader would otherwise draw from the global one.
+    # An own generator: a loader would otherwise advance the global one.
     loader = DataLoader(
         masks,
         batch_size=None,
@@ -267,7 +267,7 @@ def _count(
     for done, row in enumerate(loader, start=1):
         if isinstance(row, ValueError):
             raise row
-        yield row.clone()  # a tensor that comes from a worker holds a file descriptor open
+        yield row.clone()  # copy: a tensor from a worker keeps a file descriptor open
         if progress is not None:
             progress(done, len(numbers))
 
@@ -275,13 +275,12 @@ def _count(
 def file_fingerprint(path: Path | str, ids: Mapping[int, int] | None = None) -> bytes:
     """A hash of a mask file's bytes and of its mapping from ids to classes.
 
-    Size and time of a file are no fingerprint: copying, unpacking and checking out may keep or
-    restore both over another content. Its bytes are one, and are read in a fraction of the time
-    that decoding takes.
+    Size and modification time would not suffice: copying, unpacking or checking out a file can
+    change its content and keep both. Reading the bytes is much faster than decoding them.
 
     Args:
         path: The file.
-        ids: The class of each id in the file, where they are mapped.
+        ids: The class of each id in the file, if ids are mapped.
 
     Returns:
         16 bytes.
@@ -295,26 +294,26 @@ def file_fingerprint(path: Path | str, ids: Mapping[int, int] | None = None) -> 
 
 
 def cache_folders(beside: Path | str | None = None) -> list[Path]:
-    """Where counts are kept between runs: beside the data, or else in the user's cache.
+    """The folders for cached counts: beside the data, or else in the user's cache.
 
     Args:
-        beside: Folder of the data set; the cache is its subfolder ``.lossmaxpool``, which all who
-            use the data share.
+        beside: Folder of the data set; the cache is its subfolder ``.lossmaxpool``, which all
+            users of the data share.
 
     Returns:
         The folders for :meth:`ClassIndex.build`, which need not exist.
     """
     folders = [] if beside is None else [Path(beside) / ".lossmaxpool"]
     given = os.environ.get("XDG_CACHE_HOME")
-    with suppress(RuntimeError):  # this user has no home
+    with suppress(RuntimeError):  # no home folder
         folders.append((Path(given) if given else Path.home() / ".cache") / "lossmaxpool")
     return folders
 
 
-# The cache is one file of counts, each under the fingerprint of its mask: a changed mask has no
-# entry, and a data set that is split or ordered in another way finds all of its own. Classes,
-# ignored value and version of the package are in the file's name. The file begins with a hash of
-# the rest, so that a damaged one is noticed, and is replaced as a whole.
+# The cache is one file of counts, keyed by the fingerprints of the masks, so that changed masks are
+# recounted and the order and splits of a data set do not matter. The file's name contains classes,
+# ignored value and package version. The file begins with a hash of its content to detect damage,
+# and is always replaced as a whole.
 _DIGEST_SIZE = 16
 
 
@@ -324,7 +323,7 @@ def _cache_name(num_classes: int, ignore_index: int) -> str:
 
 
 def _read(files: Sequence[Path], num_classes: int) -> dict[bytes, Tensor]:
-    """The (C,) counts by fingerprint, of all files that exist; warns of those it cannot read."""
+    """Read the (C,) counts by fingerprint from all existing files; warn about unreadable ones."""
     known: dict[bytes, Tensor] = {}
     for path in files:
         try:
@@ -348,7 +347,7 @@ def _read(files: Sequence[Path], num_classes: int) -> dict[bytes, Tensor]:
 
 
 def _writable(files: Sequence[Path], num_missing: int) -> Path:
-    """The first file that can be written; asked for before any mask is counted."""
+    """The first writable file; called before any mask is counted."""
     problems = []
     for path in files:
         problem = why_not_writable(path.parent)
@@ -363,10 +362,10 @@ def _writable(files: Sequence[Path], num_missing: int) -> Path:
 
 
 def why_not_writable(folder: Path) -> OSError | None:
-    """What prevents writing into a folder, which is made if it can be; None if nothing does."""
+    """Create a folder and return the reason why it is not writable; None if it is."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Permissions do not suffice: the file system may be full or mounted read-only.
+        # Checking permissions does not suffice: the file system may be full or read-only.
         with tempfile.TemporaryFile(dir=folder):
             return None
     except OSError as error:
@@ -374,9 +373,9 @@ def why_not_writable(folder: Path) -> OSError | None:
 
 
 def _write(path: Path, counts: Mapping[bytes, Tensor]) -> None:
-    """Replaces a file as a whole; an earlier one stays intact if that fails."""
+    """Replace a file as a whole; the old one stays intact if that fails."""
     rows = torch.stack(list(counts.values()))
-    place = rows.nonzero()  # most classes are in few images: zeros are left out
+    place = rows.nonzero()  # most counts are zero: store the others only
     table = {
         "keys": [key.hex() for key in counts],
         "image": place[:, 0].to(torch.int32),

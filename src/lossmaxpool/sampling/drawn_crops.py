@@ -1,4 +1,4 @@
-"""Draws to crops, for a data set of one's own."""
+"""Data set of crops addressed by draws, for any user data set."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from lossmaxpool.sampling.draws import Draw
 
 
 class Pairs(Protocol):
-    """Images (D, H, W) with their masks (H, W), by number."""
+    """Images (D, H, W) with their masks (H, W), by index."""
 
     def __getitem__(self, index: int, /) -> Any: ...
     def __len__(self) -> int: ...
 
 
 class DrawnCrops(Dataset[Any]):
-    """Crops of a data set, addressed by draws: random scale, the crop of the draw, random flip.
+    """Crops of a data set, addressed by draws: random scale, crop and flip.
 
-    A crop that is drawn by class contains the pixel that was drawn, wherever in it. (Where the mask
-    is scaled down, each of its new pixels has the class of the nearest old one: a thing that is
-    thinner than 1 / scale pixels may show its neighbors.) A crop is a pure function of its draw;
-    the global random state is neither used nor changed.
+    A crop drawn by class contains the drawn pixel at a random position. (If a mask is scaled down,
+    each new pixel takes the class of the nearest old one, so objects thinner than 1 / scale pixels
+    may be missing.) A crop is a pure function of its draw; the global random state is neither used
+    nor changed.
 
     Args:
         dataset: ``dataset[i]`` holds an image (D, H, W), floating-point or uint8, and a mask (H, W)
@@ -37,13 +37,13 @@ class DrawnCrops(Dataset[Any]):
         flip: Whether to mirror half of the crops horizontally.
         fill: Value of the image where a crop reaches beyond it.
         ignore_index: Value of the mask there.
-        transform: Makes what the loader collates of an image (D, h, w) and its mask (h, w) int64;
-            None leaves the pair.
+        transform: Maps an image (D, h, w) and its mask (h, w) int64 to the item that the loader
+            collates; None returns the pair.
 
     Raises:
-        ValueError: A size or scale is outside its range. While iterating: an item is of another
-            kind; the message says how to convert it.
-        TypeError: While iterating: an address is a plain number, not a draw.
+        ValueError: A size or scale is outside its range. While iterating: an item has an
+            unsupported type; the message says how to convert it.
+        TypeError: While iterating: an index is a plain number instead of a draw.
 
     Example:
         >>> image, mask = torch.zeros(3, 8, 8), torch.eye(8, dtype=torch.long)
@@ -100,7 +100,7 @@ class DrawnCrops(Dataset[Any]):
 
 
 def _pair(item: Any, number: int) -> tuple[Tensor, Tensor]:
-    """The image and the mask of an item; an error tells how to convert what is neither."""
+    """The image and the mask of an item; errors say how to convert unsupported types."""
     if isinstance(item, Mapping) and "image" in item and "mask" in item:
         image, mask = item["image"], item["mask"]
     elif hasattr(item, "image") and hasattr(item, "mask"):

@@ -1,8 +1,8 @@
-"""What fills a slot of a batch: a pure function of the seed, the place in the run and the classes.
+"""Draws, which fill the slots of a batch: pure functions of seed, step, slot and probabilities.
 
-Integers are hashed and no random state is shared: whatever is drawn from (seed, step, slot,
-purpose) is the same in any process and in any order. The number of workers, the number of ranks and
-the step at which a run is resumed do not change a draw.
+Random numbers are hashes of (seed, step, slot, purpose) without shared random state, so they are
+the same in any process and in any order. The number of workers, the number of ranks and the step
+at which a run is resumed do not change a draw.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Weighting = Literal["inverse", "complement"]
 
 _MASK = (1 << 64) - 1
 _BITS = 63
-# Purposes are negative: an image's number, which is hashed in the same place, never is.
+# Purposes are negative to differ from image indices, which are hashed in the same position.
 _COIN, _CLASS, _IMAGE, _PIXEL = -1, -2, -3, -4
 
 
@@ -45,22 +45,22 @@ def mix(*values: int) -> int:
 
 
 def below(bound: int, *key: int) -> int:
-    """The integer in [0, bound) that belongs to a key, uniform over keys."""
-    # The high bits of a product instead of a remainder: uniform up to bound / 2**63.
+    """Hash a key to an integer in [0, bound), uniform over keys."""
+    # Use the high bits of a product instead of a remainder: uniform up to bound / 2**63.
     return mix(*key) * bound >> _BITS
 
 
 def fraction(*key: int) -> float:
-    """The number in [0, 1) that belongs to a key, uniform over keys."""
-    return (mix(*key) >> _BITS - 53) / (1 << 53)  # 53 bits: every value is a float, none is 1
+    """Hash a key to a number in [0, 1), uniform over keys."""
+    return (mix(*key) >> _BITS - 53) / (1 << 53)  # 53 bits: exact in float64 and below 1
 
 
 class Draw(NamedTuple):
     """One slot of a batch.
 
     Attributes:
-        image: Number of the image in its data set.
-        seed: Decides the augmentation, and the pixel where there is a focus.
+        image: Index of the image in its data set.
+        seed: Determines the augmentation, and the pixel if there is a focus.
         focus: The class of which the crop must contain a pixel; None for a crop anywhere.
     """
 
@@ -72,13 +72,13 @@ class Draw(NamedTuple):
         """The pixel that the crop must contain, or None.
 
         Args:
-            mask: (H, W) class ids of the drawn image, as the class index has counted them.
+            mask: (H, W) class ids of the drawn image, as counted by the class index.
 
         Returns:
             (row, column), uniform over the pixels of the class in focus.
 
         Raises:
-            ValueError: The mask does not hold the class.
+            ValueError: The mask does not contain the class.
         """
         return None if self.focus is None else random_pixel(mask, self.focus, self.seed)
 
@@ -89,13 +89,13 @@ def random_pixel(mask: Tensor, class_id: int, seed: int) -> Pixel:
     Args:
         mask: (H, W) class ids.
         class_id: The class.
-        seed: Decides which pixel.
+        seed: Determines the pixel.
 
     Returns:
         (row, column).
 
     Raises:
-        ValueError: The mask does not hold the class.
+        ValueError: The mask does not contain the class.
 
     Example:
         >>> random_pixel(torch.tensor([[0, 0], [0, 1]]), class_id=1, seed=0)
@@ -120,10 +120,10 @@ def _permutation(seed: int, epoch: int, num_images: int) -> list[int]:
 
 
 def uniform_draw(seed: int, position: int, num_images: int) -> Draw:
-    """An image of a walk through the data set, in a fresh random order every time.
+    """Draw from consecutive passes through the data set, each in a new random order.
 
-    The walks follow each other without a gap, so that each shows every image once even where the
-    batch size does not divide their number.
+    The passes are contiguous, so each shows every image once even if the batch size does not divide
+    their number.
 
     Args:
         seed: The seed of the run.
@@ -142,24 +142,24 @@ def uniform_draw(seed: int, position: int, num_images: int) -> Draw:
 def blended_draw(
     seed: int, position: int, index: ClassIndex, blend: float, cumulative: Sequence[float]
 ) -> Draw:
-    """With probability ``blend`` a class, then an image that holds it; else a uniform draw.
+    """Draw a class and an image that contains it with probability ``blend``, else uniformly.
 
-    The coin decides between two draws that do not depend on it: runs that differ in ``blend`` alone
-    share what both draw uniformly.
+    Both alternatives are independent of this choice, so runs that differ only in ``blend`` share
+    the draws that are uniform in both.
 
     Args:
         seed: The seed of the run.
         position: The slot, counted over the whole run: step * batch_size + slot.
-        index: Which images hold which class.
+        index: Images of each class.
         blend: Probability of a draw by class, in [0, 1].
-        cumulative: C cumulated probabilities of the classes, up to 1.
+        cumulative: C cumulative class probabilities, up to 1.
 
     References:
         Rota Bulò et al. 2017, Sect. 4, "Complimentary sampling strategy".
     """
     if fraction(seed, position, _COIN) >= blend:
         return uniform_draw(seed, position, index.num_images)
-    # The first class whose cumulated probability is above: a class of probability 0 has none.
+    # The first class with a larger cumulative probability; never a class of probability 0.
     focus = bisect_right(cumulative, fraction(seed, position, _CLASS))
     holders = index.images(focus)
     image = int(holders[below(len(holders), seed, position, _IMAGE)])
@@ -174,32 +174,32 @@ def class_probabilities(
     floor: float = 0.05,
     temperature: float = 1.0,
 ) -> Tensor:
-    r"""The probability of each class, falling with its IoU.
+    r"""The probability of drawing each class, decreasing in its IoU.
 
     .. math:: \pi_c \propto s_c^{1/T}, \qquad s_c = \frac{1}{\max(\mathrm{IoU}_c, f)}
         \quad\text{or}\quad s_c = \max(1 - \mathrm{IoU}_c, f)
 
-    with floor *f* and temperature *T*. A class without a pixel in the data has probability 0. An
-    undefined IoU, of a class that was neither in a crop nor predicted yet, counts as 0: what was
-    never shown was never learnt, and the class is drawn until it is seen, whereupon its IoU is
-    defined. Where nothing is known, all classes of the data are equally likely.
+    with floor *f* and temperature *T*. A class without pixels in the data has probability 0. An
+    undefined IoU, of a class that was neither in a crop nor predicted yet, counts as 0, so that the
+    class is drawn until its IoU is defined. If all are undefined, all classes in the data are
+    equally likely.
 
     Args:
         iou: (C,) in [0, 1], NaN where undefined.
-        present: (C,) bool, the classes with a pixel in the data.
+        present: (C,) bool, the classes with pixels in the data.
         weighting: "inverse" is 1 / IoU, "complement" is 1 - IoU. Rota Bulò et al. 2017 do not say
             which they use: "inverse" is an assumption.
-        floor: In (0, 1]. Least IoU that "inverse" takes, so that no class is drawn more than
-            1 / floor times as often as one of IoU 1; least weight that "complement" gives, so that
-            none is left out. An assumption.
-        temperature: Above 0. 1 is the plain inverse; above, the classes become more equally likely,
-            and equally likely at inf; below, the worst classes take all.
+        floor: In (0, 1]. Lower bound of the IoU for "inverse", so that no class is drawn more than
+            1 / floor times as often as one of IoU 1; lower bound of the weight for "complement", so
+            that every class is drawn. An assumption.
+        temperature: Above 0. 1 is the plain weighting; larger values make the classes more equally
+            likely (uniform at inf), smaller values favor the classes with the lowest IoU.
 
     Returns:
         (C,) float64, of sum 1.
 
     Raises:
-        ValueError: A parameter or an IoU outside its range, or no class has a pixel.
+        ValueError: A parameter or an IoU is outside its range, or no class has pixels.
 
     Example:
         >>> iou, present = torch.tensor([0.9, 0.3]), torch.tensor([True, True])
@@ -215,14 +215,14 @@ def class_probabilities(
         raise ValueError("no class has a pixel in the data: there is nothing to draw by class")
     known = iou.to("cpu", torch.float64).nan_to_num(nan=0.0)
     score = 1 / known.clamp(min=floor) if weighting == "inverse" else (1 - known).clamp(min=floor)
-    # Relative to the largest: a low temperature makes a large power, which would overflow.
+    # Divide by the largest first: the large power of a low temperature would overflow.
     score = (score / score[present].max()) ** (1 / temperature)
     score = torch.where(present, score, 0.0)
     return score / score.sum()
 
 
 def check_weighting(weighting: str, floor: float, temperature: float) -> None:
-    """Refuses parameters of :func:`class_probabilities` that are outside their range."""
+    """Raise for parameters of :func:`class_probabilities` outside their range."""
     check_choice("weighting", weighting, get_args(Weighting))
     if not 0 < floor <= 1:
         raise ValueError(
@@ -233,7 +233,7 @@ def check_weighting(weighting: str, floor: float, temperature: float) -> None:
 
 
 def check_iou(iou: Tensor, num_classes: int) -> None:
-    """Refuses anything but one IoU per class."""
+    """Raise unless there is one IoU per class."""
     if iou.shape != (num_classes,) or not iou.is_floating_point():
         raise ValueError(
             f"iou has shape {tuple(iou.shape)} and dtype {iou.dtype}; expected one floating-point "

@@ -1,4 +1,4 @@
-"""IoU on what was trained on lately."""
+"""Running IoU over the recent training batches."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from lossmaxpool.metrics import ConfusionMatrix
 
 
 class RunningIoU:
-    r"""Per-class IoU of a confusion matrix whose past fades.
+    r"""Per-class IoU of an exponentially decaying confusion matrix.
 
     .. math:: M \leftarrow 2^{-1/h} M + M_{\text{batch}}
 
-    with half-life *h* in batches. Fading needs one matrix, where a window of the last batches needs
-    one for each of them, and nothing leaves it with a jolt. A class that is not seen for a while
-    keeps its IoU: what fades is the same above and below the line.
+    with half-life *h* in batches. This needs one matrix, while a window needs one per batch, and it
+    changes smoothly. A class that does not occur for a while keeps its IoU, because numerator and
+    denominator decay equally.
 
-    The batches of all ranks of the default process group are added up, as integers, in each
-    ``update``: every rank holds the same state, which is that of one process with the whole batch.
+    Each ``update`` sums the integer counts of all ranks of the default process group, so every rank
+    has the same state as a single process with the whole batch.
 
     Args:
         num_classes: C.
         half_life: Batches after which a batch counts half; inf never forgets. Rota Bulò et al. 2017
-            do not say how far back theirs reaches: the value is an assumption.
-        ignore_index: Target value of the pixels that do not exist.
+            do not state theirs: the value is an assumption.
+        ignore_index: Target value of ignored pixels.
 
     Attributes:
         matrix: (C, C) float64, rows true, columns predicted.
@@ -56,27 +56,27 @@ class RunningIoU:
 
     @property
     def num_classes(self) -> int:
-        """C."""
+        """The number of classes, C."""
         return self.matrix.shape[0]
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
-        """Count a batch, with those of the other ranks; each rank must call it once per step.
+        """Count a batch, including those of other ranks; each rank must call this once per step.
 
         Args:
             prediction: (B, H, W) integer class ids.
             target: (B, H, W) integer class ids, or ``ignore_index``.
 
         Raises:
-            ValueError: Shapes differ, dtypes are not integers', or ids are no classes.
+            ValueError: Shapes differ, dtypes are not integer, or ids are invalid.
         """
-        # Counted and reduced where the batch is: that is where the group's backend serves.
+        # Count and reduce on the batch's device, which the group's backend supports.
         batch = ConfusionMatrix(self.num_classes, target.device)
         batch.update(prediction, target, self.ignore_index)
         counts = batch.reduce().counts
         self.matrix = self.matrix * 2 ** (-1 / self.half_life) + counts.cpu()
 
     def iou(self) -> Tensor:
-        """(C,) float64; NaN where a class was neither seen nor predicted, 0 where only that."""
+        """(C,) float64; NaN for a class neither seen nor predicted, 0 for one only predicted."""
         hits = self.matrix.diagonal()
         return hits / (self.matrix.sum(1) + self.matrix.sum(0) - hits)  # 0 / 0 is NaN
 
@@ -91,13 +91,13 @@ class RunningIoU:
         return {"matrix": self.matrix.clone(), "half_life": self.half_life}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state.
+        """Restore a state.
 
         Args:
             state: From ``state_dict``.
 
         Raises:
-            ValueError: It is of another number of classes or another half-life.
+            ValueError: It has another number of classes or another half-life.
         """
         matrix, half_life = state["matrix"], state["half_life"]
         if matrix.shape != self.matrix.shape or half_life != self.half_life:

@@ -1,4 +1,4 @@
-"""Batches of draws, some by class, some uniform: the performance-driven sampler."""
+"""The performance-driven sampler: batches of draws, some by class, some uniform."""
 
 from __future__ import annotations
 
@@ -26,44 +26,42 @@ from lossmaxpool.sampling.draws import (
 class PerformanceSampler(Sampler[list[Draw]]):
     """Draws under-performing classes more often, blended with uniform draws.
 
-    Each slot of a batch is filled by class with probability ``blend``: a class, the more probable
-    the lower its running IoU (:func:`class_probabilities`); an image that holds the class; a pixel
-    of the class in it (:meth:`Draw.pixel`); a crop that contains the pixel (:func:`random_span`);
-    each uniformly. Otherwise by a walk through the images in random order, and a crop anywhere.
+    Each slot of a batch is drawn by class with probability ``blend``: a class, with higher
+    probability for a lower running IoU (:func:`class_probabilities`); then, uniformly, an image
+    that contains the class, a pixel of the class (:meth:`Draw.pixel`), and a crop that contains the
+    pixel (:func:`random_span`). Other slots take the next image in random order, cropped anywhere.
 
-    It is the ``batch_sampler`` of a ``DataLoader`` over a data set that is addressed by draws, such
-    as :class:`DrawnCrops`. Call :meth:`update` with the IoU once after every batch: a step.
-    Iterating draws from the present step to the end of its epoch, and the next iteration goes on
-    from there: no epoch repeats another. ``len(sampler)`` is the number of steps of an epoch.
+    Use it as ``batch_sampler`` of a ``DataLoader`` over a data set that is addressed by draws, such
+    as :class:`DrawnCrops`. Call :meth:`update` with the IoU once after every batch (a step).
+    Iterating draws from the current step to the end of its epoch, and the next iteration continues
+    from there, so epochs differ. ``len(sampler)`` is the number of steps of an epoch.
 
-    A draw is a pure function of (seed, step, slot) and the probabilities, and these change every
-    K = ``update_interval`` steps alone: steps kK to (k + 1)K - 1 are decided by the IoU after
-    (k - 1)K updates, and the first 2K draw all classes equally. So a loader may draw K batches
-    ahead, and the number of workers and ranks, and the steps at which a run was resumed, change
-    nothing. (It draws ``num_workers * prefetch_factor`` ahead.) An error stops a loader that draws
-    further ahead, and a loop that forgets :meth:`update`.
+    A draw is a pure function of (seed, step, slot) and the probabilities, which change only every
+    K = ``update_interval`` steps: steps kK to (k + 1)K - 1 use the IoU after (k - 1)K updates, and
+    the first 2K draw all classes equally. So a loader may draw K batches ahead (it draws
+    ``num_workers * prefetch_factor``), and the result does not depend on the number of workers and
+    ranks or on resuming. Drawing further ahead, or a missing :meth:`update`, raises an error.
 
     Args:
-        index: Which images hold which class.
+        index: Images of each class.
         batch_size: Crops per step, over all ranks.
         seed: The seed of the run.
         blend: Probability of a draw by class, in [0, 1]; 0 draws uniformly. Rota Bulò et al. 2017
             do not state theirs: the value is an assumption.
         weighting: "inverse" or "complement" of the IoU.
-        floor: Least IoU, or weight, that a class is drawn by.
+        floor: Lower bound of the IoU or weight; see :func:`class_probabilities`.
         temperature: Above 0; 1 is the plain weighting.
-        update_interval: K, steps between two changes of the probabilities.
-        steps: The number of steps of an epoch; None takes as many as show every image once:
-            ceil(images / batch_size).
-        rank: This process, which takes the slots rank, rank + world_size, ...; None asks the
-            default process group when batches are drawn.
-        world_size: The number of processes; None asks the default process group.
+        update_interval: K, steps between changes of the probabilities.
+        steps: The number of steps of an epoch; None: ceil(images / batch_size).
+        rank: Rank of this process, which takes the slots rank, rank + world_size, ...; None: that
+            in the default process group when batches are drawn.
+        world_size: The number of processes; None: that of the default process group.
         class_names: For messages.
 
     Raises:
-        ValueError: A parameter outside its range, a batch size that the ranks cannot share evenly,
-            or no class to draw.
-        RuntimeError: While iterating: ``update`` was forgotten, or the loader draws too far ahead.
+        ValueError: A parameter is outside its range, the batch size is not divisible by the number
+            of ranks, or there is no class to draw.
+        RuntimeError: While iterating: ``update`` was not called, or the loader draws too far ahead.
 
     Example:
         >>> index = ClassIndex(torch.tensor([[9, 0], [5, 4]]))
@@ -75,7 +73,7 @@ class PerformanceSampler(Sampler[list[Draw]]):
 
     References:
         Rota Bulò et al. 2017, Sect. 4, "Complimentary sampling strategy". The order class, image,
-        pixel, crop is its first author's, for the same scheme in In-Place ABN.
+        pixel, crop follows the first author's In-Place ABN, which uses the same scheme.
     """
 
     def __init__(
@@ -115,10 +113,10 @@ class PerformanceSampler(Sampler[list[Draw]]):
         self._slots()
         self._present = index.present
         self._step = 0
-        self._drawn = 0  # the end of the last epoch of which every batch was drawn
-        # By j, the IoU after j * update_interval updates: the newest and the one before.
+        self._drawn = 0  # end of the last epoch that was drawn completely
+        # Maps j to the IoU after j * update_interval updates, for the newest two j.
         self._known = {0: torch.full((index.num_classes,), torch.nan, dtype=torch.float64)}
-        self._absent: list[str] = []  # those still to be reported
+        self._absent: list[str] = []  # absent classes that are still to be reported
         if blend > 0:
             if len(index.absent) == index.num_classes:
                 raise ValueError(
@@ -129,7 +127,7 @@ class PerformanceSampler(Sampler[list[Draw]]):
 
     @property
     def step(self) -> int:
-        """The steps that are done: the number of updates."""
+        """The number of completed steps (updates)."""
         return self._step
 
     def update(self, iou: Tensor | None = None) -> None:
@@ -137,11 +135,10 @@ class PerformanceSampler(Sampler[list[Draw]]):
 
         Args:
             iou: (C,) running IoU, in [0, 1], NaN where undefined; the same on every rank. It is
-                looked at in every ``update_interval``-th step only, and may be left out where
-                ``blend`` is 0.
+                used only in every ``update_interval``-th step; may be omitted if ``blend`` is 0.
 
         Raises:
-            ValueError: It is not one IoU per class, or it is needed and missing.
+            ValueError: ``iou`` is not one IoU per class, or is required and missing.
         """
         done = self._step + 1
         if self.blend > 0:
@@ -156,13 +153,13 @@ class PerformanceSampler(Sampler[list[Draw]]):
         self._step = done
 
     def probabilities(self, step: int) -> Tensor:
-        """The probabilities of the classes in a draw by class, (C,) float64.
+        """The class probabilities of a draw by class, (C,) float64.
 
         Args:
-            step: From the present one up to the end of the next interval.
+            step: From the current step up to the end of the next interval.
 
         Raises:
-            RuntimeError: What decides them is not known yet, or is known no longer.
+            RuntimeError: The IoU for this step is not known yet, or no longer kept.
         """
         decisive = max(step // self.update_interval - 1, 0)
         if decisive not in self._known:
@@ -180,7 +177,7 @@ class PerformanceSampler(Sampler[list[Draw]]):
         return self.steps or -(-self.index.num_images // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        """The batches of this rank, from the present step to the end of its epoch."""
+        """The batches of this rank, from the current step to the end of its epoch."""
         step = self._step
         if step < self._drawn:
             raise RuntimeError(
@@ -225,7 +222,7 @@ class PerformanceSampler(Sampler[list[Draw]]):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to draw as this one would, the same on every rank."""
+        """The state for resuming with the same draws; identical on every rank."""
         return {
             "step": self._step,
             "known": {j: iou.clone() for j, iou in self._known.items()},
@@ -233,13 +230,13 @@ class PerformanceSampler(Sampler[list[Draw]]):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state; the number of ranks and of steps may be another one.
+        """Restore a state; the number of ranks and of steps may differ.
 
         Args:
             state: From ``state_dict``.
 
         Raises:
-            ValueError: It is of other data or of another plan.
+            ValueError: It belongs to other data or other parameters.
         """
         plan, saved = self._plan(), state["plan"]
         changed = [
@@ -261,7 +258,7 @@ class PerformanceSampler(Sampler[list[Draw]]):
         }
 
     def _slots(self) -> range:
-        """The slots of this rank: a group may come into being after the sampler."""
+        """The slots of this rank; computed late, as the group may be created after the sampler."""
         grouped = dist.is_available() and dist.is_initialized()
         rank, world_size = self.rank, self.world_size
         if rank is None:
@@ -278,7 +275,7 @@ class PerformanceSampler(Sampler[list[Draw]]):
         return range(rank, self.batch_size, world_size)
 
     def _plan(self) -> dict[str, Any]:
-        """All that decides a draw besides step, slot and IoU."""
+        """The parameters that determine the draws, besides step, slot and IoU."""
         return {
             "masks": self.index.digest,
             "batch_size": self.batch_size,
@@ -302,7 +299,7 @@ class PerformanceSampler(Sampler[list[Draw]]):
 
 
 def _cumulate(probabilities: Tensor) -> list[float]:
-    """Cumulated probabilities, exactly 1 from the last class on that has one."""
+    """Cumulative probabilities, exactly 1 from the last class with nonzero probability on."""
     values = probabilities.tolist()
     last = max(c for c, value in enumerate(values) if value > 0)
     return [1.0 if c >= last else total for c, total in enumerate(accumulate(values))]

@@ -1,4 +1,4 @@
-"""The embedded street scenes: from a random generator to a photograph and its mask."""
+"""Generated street scenes: a picture and its mask from a random generator."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _DRAW: dict[Thing, Callable[[Brush], None]] = {
 def render(
     rng: np.random.Generator, height: int, width: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draws one street scene, which the generator alone decides.
+    """Draw one street scene, determined by the generator alone.
 
-    Everything inside the street stands in front of the houses that line it: sky, ground and houses
-    come first and the rest follows from far to near.
+    All objects in the street are in front of the houses, so sky, ground and houses are drawn first
+    and the rest from far to near.
 
     Args:
-        rng: Decides everything.
+        rng: The only source of randomness.
         height: Of the picture in pixels.
         width: Of the picture in pixels.
 
@@ -61,25 +61,25 @@ def render(
 
 
 def _shadow_on(thing: Object, camera: Camera, shadow: Floats) -> float:
-    """The shadow on the ground beside an object, which also lies on the object itself."""
-    # Beside it towards the middle of the street: at its foot lies the object's own shadow.
+    """The shadow that covers an object: the one on the ground beside it."""
+    # Sample it towards the middle of the street: the object's own shadow is at its foot.
     column, row = camera.project(thing.x - thing.side * 0.9, 0, thing.z + 0.4)
     inside = 0 <= column < camera.width and 0 <= row < camera.height
     return float(shadow[int(row), int(column)]) if inside else 0.0
 
 
 def _photograph(view: Image.Image, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """What a camera makes of a view: exposure, blur, noise and compression."""
+    """Simulate a camera: exposure, blur, noise and compression."""
     picture = view.reduce(_SUPERSAMPLING)
     blur = rng.uniform(0.0, 0.55)
     if blur > 0.2:
         picture = picture.filter(ImageFilter.BoxBlur(blur))
-    # Rows of all channels together: NumPy is slow along a last axis of three.
+    # Process rows of all channels together: NumPy is slow along a last axis of length 3.
     pixels = np.asarray(picture).reshape(picture.height, -1)
     balance = rng.normal(1.0, 0.015, 3).astype(np.float32) * np.float32(rng.uniform(0.95, 1.15))
     exposed = pixels * np.tile(balance, picture.width)
-    # The sum of two uniform bytes is close enough to a normal deviate, and cheap: its deviation
-    # is 256 / sqrt(6) = 104.5.
+    # The sum of two uniform bytes is a cheap approximation of normal noise with standard
+    # deviation 256 / sqrt(6) = 104.5.
     first, second = rng.integers(0, 256, (2, *pixels.shape), dtype=np.uint8)
     exposed += (first.astype(np.float32) + second - 255) * np.float32(rng.uniform(1.5, 5) / 104.5)
     developed = np.clip(exposed, 0, 255).astype(np.uint8).reshape(picture.height, -1, 3)

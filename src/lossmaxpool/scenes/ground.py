@@ -1,4 +1,4 @@
-"""Sky and ground, shaded pixel by pixel, and the shadows that lie on the ground."""
+"""Sky and ground, shaded per pixel, and the shadows on the ground."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from lossmaxpool.scenes.view import NEAR, Camera, Floats, Ids, Light, centers, c
 
 
 def paint_sky(pixels: Floats, camera: Camera, light: Light, seed: int) -> None:
-    """Fills the rows above the horizon: a gradient, a glow around the sun, clouds from a seed."""
-    # The sky is smooth: half the resolution shows it all.
+    """Fill the rows above the horizon: a gradient, a glow around the sun, clouds from a seed."""
+    # The sky is smooth, so half the resolution suffices.
     rows = int(camera.horizon) // 2 + 2
     height = np.linspace(1, 0, rows)[:, None]
     rise = (height**0.7).astype(np.float32)
@@ -21,7 +21,7 @@ def paint_sky(pixels: Floats, camera: Camera, light: Light, seed: int) -> None:
     zenith, horizon = channels(light.zenith), channels(light.horizon)
     sky = horizon + (zenith - horizon) * rise
 
-    # Clouds shrink towards the horizon, as a flat layer overhead does.
+    # Clouds shrink towards the horizon, like a flat layer overhead.
     depth = 1 / (height + np.float32(0.22))
     columns = 2 * np.arange(camera.width // 2, dtype=np.float32)[None, :] - camera.vanishing
     across, along = columns * depth * (70 / camera.width) + seed % 251, depth * 60 + seed % 241
@@ -40,15 +40,15 @@ def paint_sky(pixels: Floats, camera: Camera, light: Light, seed: int) -> None:
     pixels[:, : 2 * rows] = sky.repeat(2, axis=1).repeat(2, axis=2)
 
 
-# Half the width of an object's shadow; 0.22 for others.
+# Half the width of an object's shadow; 0.22 for other objects.
 _WIDE = {"lamp": 0.1, "sign": 0.08, "light": 0.1, "bollard": 0.09}
 
 
 def cast_shadows(camera: Camera, scene: Scene, light: Light) -> Floats:
-    """The shadow on the ground, (H, W) float32: 0 in the sun, 1 where no sun comes."""
+    """The shadow on the ground, (H, W) float32: 0 in the sun, 1 in full shadow."""
     right, up, forward = light.direction
     shift = np.array([-right, -forward]) / max(up, 0.25)
-    # Penumbras are soft: half the resolution shows them.
+    # Penumbras are soft, so half the resolution suffices.
     picture = Image.new("L", (camera.width // 2, camera.height // 2))
     ink = ImageDraw.Draw(picture)
 
@@ -61,7 +61,7 @@ def cast_shadows(camera: Camera, scene: Scene, light: Light) -> Floats:
         fill([(x, z1), (x, z2), (x + dx, z2 + dz), (x + dx, z1 + dz)], strength)
 
     for house in scene.buildings:
-        # Only a shadow that falls towards the street is seen.
+        # Only shadows that fall towards the street are visible.
         if shift[0] * house.x < 0:
             fill_wall(house.x, house.z1, house.z2, house.height)
     for thing in scene.objects:
@@ -87,7 +87,7 @@ def cast_shadows(camera: Camera, scene: Scene, light: Light) -> Floats:
 
 
 def _phase(x: Floats, period: float) -> Floats:
-    """X modulo a period; several times faster than the operator."""
+    """``x`` modulo a period; several times faster than the ``%`` operator."""
     turns = x * np.float32(1 / period)
     turns -= np.floor(turns)
     phase: Floats = turns * np.float32(period)
@@ -100,7 +100,7 @@ _STREETS = np.array([Street.ROAD, Street.SIDEWALK, Street.VEGETATION, Street.SID
 def paint_ground(
     pixels: Floats, ids: Ids, camera: Camera, scene: Scene, light: Light, shadow: Floats
 ) -> None:
-    """Fills the rows below the horizon: road with its marks, sidewalks, lawn, under a shadow."""
+    """Fill the rows below the horizon: road with markings, sidewalks and lawn, with shadows."""
     first = int(camera.horizon) + 1
     rows, columns = centers(first, camera.height)[:, None], centers(0, camera.width)[None, :]
     z = camera.focal * camera.altitude / (rows - camera.horizon)
@@ -131,13 +131,13 @@ def paint_ground(
     )  # fmt: skip
 
     near = np.clip(1.25 - z / 30, 0.12, 1)
-    # Large patches are smooth: half the columns show them.
+    # Large patches are smooth, so half the columns suffice.
     patches = sample(1.5, z * 9, x[:, ::2] * 22).repeat(2, axis=1)[:, : camera.width]
     tone = 0.07 * near * sample(0.4, z * 28, x * 28) + 0.06 * patches
     tone *= np.take(np.array((1, 0.6, 2.2, 0.5), dtype=np.float32), material)
     joints = (z % 1.3 < 0.07) | (_phase(x, 0.9) < 0.05)
     tone -= 0.14 * near * (joints & (material == 1))
-    # Wheels polish and darken two tracks per lane.
+    # Wheels darken two tracks per lane.
     tracks = np.abs(np.abs(_phase(x + 1.8, 3.5) - 1.75) - 0.75)
     tone -= 0.05 * np.clip(1 - tracks * 2.5, 0, 1) * (material == 0)
     colors = np.take(albedo.T, material, axis=1)

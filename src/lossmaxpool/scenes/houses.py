@@ -1,4 +1,4 @@
-"""Houses: fronts along the street in perspective, and the walls that face the camera."""
+"""Houses: facades along the street in perspective, and walls that face the camera."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _ROOFS = ((128, 66, 52), (92, 82, 80), (110, 74, 62), (70, 72, 80))
 # Materials of a wall.
 _WALL, _GLASS, _FRAME, _BASE, _SHOP, _SIGN, _ROOF, _PIPE, _LIT = range(9)
 _CONTRAST = np.array((1, 4.5, 1, 1.2, 4, 1, 1, 1, 1), dtype=np.float32)
-# Across a bay: plain wall, window frame, window, its middle bar, shop window only, rain pipe.
+# Across a bay: plain wall, window frame, window, its middle bar, shop window, rain pipe.
 _PLAIN, _JAMB, _PANE, _BAR, _DISPLAY, _DRAIN = range(6)
 _STEP = 0.03
 """Up a wall, materials are told apart to this many meters."""
 
 
 class _Style(NamedTuple):
-    """The look of one house."""
+    """The appearance of one house."""
 
     albedo: Floats  # (9, 3)
     bay: float
@@ -40,7 +40,7 @@ class _Style(NamedTuple):
     window: tuple[float, float]
     pitched: bool
     offset: int
-    lit: float  # share of windows that are lit, where lamps are on
+    lit: float  # share of lit windows, if lamps are on
 
 
 def _draw_style(seed: int, low: bool, light: Light) -> _Style:
@@ -65,10 +65,10 @@ def _draw_style(seed: int, low: bool, light: Light) -> _Style:
 def _materials(
     style: _Style, along: Floats, y: Floats, length: float, height: float
 ) -> NDArray[np.intp]:
-    """Which material is seen at each place of a wall: (rows, columns).
+    """The material at each pixel of a wall: (rows, columns).
 
-    A wall is a table: what lies where across a bay, times what lies where up the wall. Its pixels
-    are at ``along`` (1, columns) and ``y`` (rows, columns), in meters.
+    It is looked up by the position across a bay and the position up the wall. The pixels are at
+    ``along`` (1, columns) and ``y`` (rows, columns), in meters.
     """
     wide, tall = style.window
     a = along * (max(1, round(length / style.bay)) / length)
@@ -112,12 +112,12 @@ def _wall(
     """Colors of a wall before haze: (3, rows, columns)."""
     material = _materials(style, along, y, length, height)
     gains = np.repeat(light.on(normal)[:, 0], 9, axis=1)
-    # Glass mirrors the sky rather than the sun; a lit window shines by itself.
+    # Glass reflects the sky rather than the sun; a lit window emits light.
     gains[:, _GLASS] = gains[:, _SHOP] = channels(light.ambient)[:, 0, 0] * 1.1
     gains[:, _LIT] = 1.0
     texture = sample(0.7, y * 14 + style.offset, along * 14)
     tone = 0.05 * texture + np.minimum(0.05 * y - 0.12, 0)
-    # The reflections in a window vary more than a wall does.
+    # Reflections in a window vary more than a wall.
     tone *= np.take(_CONTRAST, material)
     tone += 1
     colors: Floats = np.take(style.albedo.T * gains, material, axis=1)
@@ -130,7 +130,7 @@ def _clamp(value: int, limit: int) -> int:
 
 
 def _side_wall(b: Brush, house: Building, style: _Style) -> None:
-    """The front along the street."""
+    """Draw the facade along the street."""
     seen = b.camera.curtain(house.x, house.z1, house.z2, house.height)
     if seen is not None:
         first, top, z, y = seen
@@ -141,7 +141,7 @@ def _side_wall(b: Brush, house: Building, style: _Style) -> None:
 
 
 def _front_wall(b: Brush, x1: float, x2: float, z: float, height: float, style: _Style) -> None:
-    """A wall that faces the camera, from x1 to x2 at one distance."""
+    """Draw a wall that faces the camera, from x1 to x2 at one distance."""
     camera = b.camera
     left, top = camera.project(x1, height, z)
     right, bottom = camera.project(x2, 0, z)
@@ -157,7 +157,7 @@ def _front_wall(b: Brush, x1: float, x2: float, z: float, height: float, style: 
 
 
 def _roof(b: Brush, house: Building, style: _Style) -> None:
-    """The slope of a pitched roof along the street, and the gable under its near end."""
+    """Draw the slope of a pitched roof along the street, and the gable under its near end."""
     x, height, side = house.x, house.height, copysign(1, house.x)
     z1, z2 = max(house.z1, NEAR), house.z2
     if z2 <= NEAR:
@@ -178,7 +178,7 @@ def _roof(b: Brush, house: Building, style: _Style) -> None:
 
 
 def _treeline(b: Brush, seed: int) -> None:
-    """A wood at the end of the street."""
+    """Draw a forest at the end of the street."""
     camera, light = b.camera, b.light
     columns = np.arange(camera.width, dtype=np.float32)
     still = np.zeros(1, dtype=np.float32) + seed % 256
@@ -193,7 +193,7 @@ def _treeline(b: Brush, seed: int) -> None:
 
 
 def draw_houses(b: Brush, scene: Scene) -> None:
-    """Draws what closes the street, then every house from far to near."""
+    """Draw the end of the street, then every house from far to near."""
     if scene.end == "houses":
         rng = Random(scene.seed + 1)
         x = -60.0

@@ -1,4 +1,4 @@
-"""A street as plain data: where everything is, before it is drawn. Lengths are in meters."""
+"""The layout of a street as plain data, before it is drawn. Lengths are in meters."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ COLORS = (
 class Building:
     """A house on one side of the street."""
 
-    x: float  # where its front stands, to the right of the camera
-    z1: float  # near end of the front
-    z2: float  # far end of the front
-    height: float  # up to the eaves
+    x: float  # position of the facade, to the right of the camera
+    z1: float  # near end of the facade
+    z2: float  # far end of the facade
+    height: float  # height of the eaves
     abuts: bool  # whether a nearer house hides the wall that faces the camera
-    seed: int  # of its look
+    seed: int  # of its appearance
 
 
 @dataclass(frozen=True)
 class Object:
-    """A thing on the ground, its nearest point x to the right and z in front of the camera."""
+    """An object on the ground; its nearest point is x to the right, z in front of the camera."""
 
     thing: Thing
     x: float
@@ -55,8 +55,8 @@ class Object:
     length: float  # along the street
     height: float
     side: int  # -1 left of the street, 1 right of it
-    layer: int  # how near to the middle of the street
-    seed: int  # of its look
+    layer: int  # larger is nearer to the middle of the street
+    seed: int  # of its appearance
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class Scene:
     """A street."""
 
     road: tuple[float, float]  # left and right edge
-    lanes: tuple[float, ...]  # lateral places of lane marks
+    lanes: tuple[float, ...]  # lateral positions of lane markings
     sidewalk: tuple[float, float]  # widths, left and right
-    kinds: tuple[Kind, Kind]  # what lies to the left and to the right
+    kinds: tuple[Kind, Kind]  # kinds of ground to the left and to the right
     junction: tuple[float, float] | None  # start and end of a crossing street
-    zebra: bool  # whether a zebra crossing lies before the junction
-    end: str  # what closes the view: houses or trees
+    zebra: bool  # whether there is a zebra crossing before the junction
+    end: str  # end of the street: houses or trees
     seed: int  # of the ground's texture
     buildings: tuple[Building, ...] = ()  # far to near
     objects: tuple[Object, ...] = ()  # in the order in which they are drawn
@@ -81,8 +81,8 @@ class Scene:
         return z1 < self.junction[1] + margin and z2 > self.junction[0] - margin
 
 
-# Seen from the road, an object that stands nearer to its middle is never hidden by one that stands
-# further out, at any distance. Within a layer, the nearer one hides the further one.
+# Seen from the road, an object nearer to its middle is never hidden by one further out, at any
+# distance. Within a layer, nearer objects hide those further away.
 _GARDEN, _BORDER, _WALK, _KERB, _ROAD = range(5)
 _BORDERS: tuple[Thing | None, ...] = ("fence", "fence", "fence", "hedge", "hedge", None)
 
@@ -148,7 +148,7 @@ def _houses(rng: np.random.Generator, scene: Scene, side: int) -> Iterator[Build
 
 
 def _side(rng: np.random.Generator, scene: Scene, side: int) -> Iterator[Object]:
-    """Everything on one sidewalk and behind it."""
+    """The objects on one sidewalk and behind it."""
     kind, sign = scene.kinds[side], (-1, 1)[side]
     edge, walk = scene.road[side], scene.sidewalk[side]
     kerb, outer = edge + sign * 0.45, edge + sign * walk
@@ -219,7 +219,7 @@ def _side(rng: np.random.Generator, scene: Scene, side: int) -> Iterator[Object]
 
 
 def _traffic(rng: np.random.Generator, scene: Scene) -> Iterator[Object]:
-    """Everything that moves on the road."""
+    """The moving objects on the road."""
     left, right = scene.road
 
     def put(thing: Thing, x: float, z: float, length: float, height: float, side: int) -> Object:

@@ -1,4 +1,4 @@
-"""Everything along the street: posts, signs, lights, fences, bins, trees and hedges."""
+"""Objects along the street: posts, signs, lights, fences, bins, trees and hedges."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _METAL: tuple[RGB, ...] = ((186, 190, 192), (52, 58, 58), (206, 208, 208), (40, 
 
 
 def _post(b: Brush, width: float, height: float, color: Color) -> None:
-    """An upright post of at least two pixels, so that it survives in the mask."""
+    """Draw an upright post at least two pixels wide, so that it is visible in the mask."""
     half, top = max(1.0, width * b.scale / 2), b.ground - height * b.scale
     b.box(b.x - half, top, b.x + half - 1, b.ground, color, Street.POLE)
-    if half > 1.5:  # a sunlit edge makes it round
+    if half > 1.5:  # a sunlit edge makes it look round
         bright = (min(255, color[0] + 28), min(255, color[1] + 28), min(255, color[2] + 26))
         b.box(b.x - half, top, b.x - 0.3 * half, b.ground, bright)
 
 
 def draw_lamp(b: Brush) -> None:
-    """Draws a street lamp whose arm reaches over the road."""
+    """Draw a street lamp whose arm reaches over the road."""
     color = b.paint(pick(b.rng, _METAL), 0.4)
     _post(b, b.rng.uniform(0.17, 0.24), b.thing.height, color)
     top, end = b.ground - b.thing.height * b.scale, b.x - b.thing.side * 1.3 * b.scale
@@ -38,12 +38,12 @@ def draw_lamp(b: Brush) -> None:
 
 
 def draw_bollard(b: Brush) -> None:
-    """Draws a bollard."""
+    """Draw a bollard."""
     _post(b, 0.17, b.thing.height, b.paint((60, 62, 64), 0.4))
 
 
 def draw_sign(b: Brush) -> None:
-    """Draws a traffic sign on its post: round, triangular, square, octagonal or an arrow board."""
+    """Draw a traffic sign on its post: round, triangular, square, octagonal or an arrow board."""
     _post(b, 0.1, b.thing.height, b.paint((200, 202, 204), 0.4))
     r = max(2.0, b.rng.uniform(0.34, 0.46) * b.scale)
     x, y = center = (b.x, b.ground - (b.thing.height - 0.1) * b.scale)
@@ -94,7 +94,7 @@ _SIGNALS: tuple[tuple[Color, RGB], ...] = (
 
 
 def draw_traffic_light(b: Brush) -> None:
-    """Draws a traffic light on a post, some with a second one over the road."""
+    """Draw a traffic light on a post, sometimes with a second one over the road."""
     metal = b.paint(pick(b.rng, _METAL), 0.4)
     heads = [(b.x, b.thing.height)]
     if b.rng.random() < 0.4:
@@ -119,9 +119,9 @@ def draw_traffic_light(b: Brush) -> None:
 
 
 def draw_fence(b: Brush) -> None:
-    """Draws a fence along the street: boards, or bars that one sees through.
+    """Draw a fence along the street: boards, or bars with gaps.
 
-    The mask is filled between the bars, as annotators do it.
+    The mask is also filled between the bars, as in annotated data sets.
     """
     x, height = b.thing.x, b.thing.height
     z1, z2 = max(b.thing.z, NEAR), b.thing.z + b.thing.length
@@ -135,7 +135,7 @@ def draw_fence(b: Brush) -> None:
         b.polygon(quad, color, Street.FENCE)
         color = (color[0] * 2 // 3, color[1] * 2 // 3, color[2] * 2 // 3)
     else:
-        b.fill_mask(quad, Street.FENCE)  # the picture shows what lies behind
+        b.fill_mask(quad, Street.FENCE)  # the picture shows the background
         for y in (0.15, height - 0.03):
             rail = b.camera.outline([(x, y, z1), (x, y, z2)])
             b.line(rail, 0.05 * b.camera.scale(z1 + 2), color)
@@ -143,12 +143,12 @@ def draw_fence(b: Brush) -> None:
     while z < z2:
         bar = b.camera.outline([(x, 0.05, z), (x, height, z)])
         b.line(bar, (0.02 if wood else 0.035) * b.camera.scale(z), color)
-        # Bars closer than two pixels would only flicker.
+        # Bars closer than two pixels would alias.
         z += max(0.16, 2.5 * z * z / (b.camera.focal * abs(x)))
 
 
 def draw_bin(b: Brush) -> None:
-    """Draws a bin or a box, which belongs to no class."""
+    """Draw a bin or a box, which is unlabeled."""
     base: RGB = pick(b.rng, ((52, 92, 62), (70, 74, 78), (214, 176, 40), (60, 70, 110)))
     half, height = b.rng.uniform(0.22, 0.34) * b.scale, b.rng.uniform(0.8, 1.25) * b.scale
     color, dark = b.paint(base), b.paint(dim(base, 0.6))
@@ -168,13 +168,13 @@ _LEAVES: tuple[RGB, ...] = (
 
 @cache
 def _crown(kind: int, from_right: bool) -> Image.Image:
-    """A crown of leaves, as one picture of shape, tone, and tone times sunlight (x 200)."""
+    """A tree crown as one picture of shape, tone, and tone times sunlight (x 200)."""
     u = np.linspace(-1.5, 1.5, _CROWN, dtype=np.float32)[None, :]
     v = np.linspace(-1.4, 1.4, _CROWN, dtype=np.float32)[:, None]
     clumps = sample(1.3, v * 26 + 64 + 37 * kind, u * 26 + 64 + 91 * kind)
     leaves = sample(0.6, v * 30 + 64 + 53 * kind, u * 30 + 64 + 29 * kind)
     shape = u * u + v * v + 0.16 * clumps + 0.10 * leaves < 0.92
-    # Holes through which the sky shows.
+    # Holes that show the sky.
     shape &= (clumps + 0.5 * leaves < 1.9) | (u * u + v * v < 0.2)
     sunny = 0.30 * u * (1 if from_right else -1)
     lit = np.clip(0.42 - 0.36 * v + sunny - 0.22 * clumps, 0, 1.1)
@@ -184,7 +184,7 @@ def _crown(kind: int, from_right: bool) -> Image.Image:
 
 
 def draw_tree(b: Brush) -> None:
-    """Draws a trunk and a crown."""
+    """Draw a trunk and a crown."""
     size, rng, light = b.thing.height * b.scale, b.rng, b.light
     bark = b.paint(pick(rng, _BARK), 0.4)
     trunk, fork = max(2.0, rng.uniform(0.022, 0.034) * size), b.ground - 0.5 * size
@@ -199,7 +199,7 @@ def draw_tree(b: Brush) -> None:
     top, bottom = max(0, int(center - 1.4 * ry)), min(b.camera.height, int(center + 1.4 * ry) + 1)
     if left >= right or top >= bottom:
         return
-    # The place of the visible part within the crown's own square.
+    # Position of the visible part within the crown's square.
     x1, x2 = (_CROWN * min(max((u - b.x) / (3 * rx) + 0.5, 0.0), 1.0) for u in (left, right))
     y1, y2 = (_CROWN * min(max((v - center) / (2.8 * ry) + 0.5, 0.0), 1.0) for v in (top, bottom))
     crown = _crown(b.thing.seed % 12, light.direction[0] > 0)
@@ -213,7 +213,7 @@ def draw_tree(b: Brush) -> None:
 
 
 def draw_hedge(b: Brush) -> None:
-    """Draws a clipped hedge along the street."""
+    """Draw a trimmed hedge along the street."""
     hedge, seed = b.thing, b.thing.seed % 256
     seen = b.camera.curtain(hedge.x, hedge.z, hedge.z + hedge.length, 1.2 * hedge.height)
     if seen is not None:

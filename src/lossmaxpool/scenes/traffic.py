@@ -12,8 +12,8 @@ _PAINTS: tuple[RGB, ...] = (
     (232, 232, 230), (190, 192, 196), (60, 62, 66), (36, 38, 42), (150, 30, 34), (34, 60, 112),
     (120, 124, 130), (92, 108, 124), (196, 178, 140), (52, 84, 70), (206, 210, 214), (176, 96, 40),
 )
-# Profiles of cars, in meters: where the near window begins, the near end of the roof, its far end
-# and the end of the far window, both before the far end of the car; height of belt and roof.
+# Profiles of cars, in meters: start of the near window, near end of the roof, its far end and the
+# end of the far window (both measured from the far end of the car); height of belt and roof.
 _SEDAN = (0.55, 1.15, 1.95, 1.15, 0.92, 1.42)
 _HATCH = (0.12, 0.55, 1.75, 1.0, 0.95, 1.50)
 _WAGON = (0.10, 0.40, 1.75, 1.05, 0.98, 1.62)
@@ -25,7 +25,7 @@ _TOPS: tuple[RGB, ...] = (
     (120, 96, 78), (214, 176, 62), (88, 58, 92), (36, 36, 40), (226, 222, 214),
 )
 _LEGS: tuple[RGB, ...] = ((44, 52, 74), (36, 36, 40), (78, 72, 66), (96, 110, 130), (130, 116, 94))
-# Riders dress to be seen.
+# Riders wear bright colors.
 _JERSEYS: tuple[RGB, ...] = (
     (214, 236, 60), (250, 128, 36), (236, 60, 60), (250, 214, 50), (60, 176, 236), (240, 90, 150),
 )
@@ -33,7 +33,7 @@ _JERSEYS: tuple[RGB, ...] = (
 
 
 def draw_car(b: Brush) -> None:
-    """Draws a car as a body in perspective: the end and the side that face the camera."""
+    """Draw a car as a body in perspective: the end and the side that face the camera."""
     deck, roof_near, roof_far, hood, belt, top = pick(
         b.rng, (_SEDAN, _SEDAN, _HATCH, _HATCH, _WAGON, _VAN)
     )
@@ -55,7 +55,7 @@ def draw_car(b: Brush) -> None:
         b.polygon([at(*point) for point in points], color, street)
 
     # fmt: off
-    # Dark underneath, where no light gets in.
+    # Dark underside.
     panel([(-1, 0.32, 0.1), (1, 0.32, 0.1), (0.95, 0.0, 0.25), (-0.95, 0.0, 0.25)],
           b.paint((18, 18, 20), 0))
     s = -1.0 if car.x > 0 else 1.0
@@ -104,7 +104,7 @@ def draw_car(b: Brush) -> None:
 
 
 def draw_person(b: Brush) -> None:
-    """Draws a pedestrian."""
+    """Draw a pedestrian."""
     size, rng = b.scale * b.thing.height, b.rng
 
     def at(across: float, up: float) -> Point:
@@ -134,9 +134,9 @@ def draw_person(b: Brush) -> None:
 
 
 def draw_rider(b: Brush) -> None:
-    """Draws a person on a bicycle, along the street or across it."""
+    """Draw a person on a bicycle, along the street or across it."""
     size, rng = b.scale, b.rng
-    # From 0, seen from behind, to 1, seen from the side.
+    # From 0 (seen from behind) to 1 (seen from the side).
     turn = sin(rng.uniform(0.65, 1.5)) if rng.random() < 0.65 else rng.uniform(0.1, 0.22)
     way = 1 if rng.random() < 0.5 else -1
 

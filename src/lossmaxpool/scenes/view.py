@@ -1,8 +1,8 @@
-"""How a street is seen: the camera, the light of the hour, textures, and the brush that draws.
+"""Rendering of a street: the camera, the lighting, textures, and the brush that draws.
 
-The drawing computes with IEEE arithmetic alone, and takes powers and exponentials in float64, to be
-rounded to float32: the instruction sets of processors differ in the last bit of such functions, and
-a scene must be the same everywhere.
+Drawing uses IEEE arithmetic only, and computes powers and exponentials in float64 before rounding
+them to float32: their last bit depends on the instruction set, and a scene must be the same on
+every machine.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ TILE = 256
 
 @cache
 def tile(roughness: float) -> Floats:
-    """Texture that repeats without a seam, (256, 256) float32 of mean 0 and standard deviation 1.
+    """Seamless texture, (256, 256) float32 of mean 0 and standard deviation 1.
 
-    Its spectrum is 1/f^roughness: 0 is white, 2 is like clouds.
+    Its spectrum is 1/f^roughness: 0 is white noise, 2 resembles clouds.
     """
     rng = np.random.default_rng(int(1000 * roughness))
     frequency = np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None, :])
@@ -48,7 +48,7 @@ def tile(roughness: float) -> Floats:
 
 
 def sample(roughness: float, y: Floats, x: Floats) -> Floats:
-    """The texture at any coordinates, which broadcast against each other."""
+    """Sample a texture at coordinates, which broadcast against each other."""
     rows, columns = (place.astype(np.int32) & (TILE - 1) for place in (y, x))
     values: Floats = np.take(tile(roughness).ravel(), rows * TILE + columns)
     return values
@@ -60,7 +60,7 @@ def channels(values: Sequence[float] | Floats) -> Floats:
 
 
 def centers(first: int, last: int) -> Floats:
-    """The middles of the pixels from first to before last, float32."""
+    """The centers of the pixels from first up to, excluding, last, float32."""
     middles: Floats = np.arange(first, last, dtype=np.float32) + np.float32(0.5)
     return middles
 
@@ -97,7 +97,7 @@ class Camera:
     def curtain(
         self, x: float, z1: float, z2: float, height: float
     ) -> tuple[int, int, Floats, Floats] | None:
-        """The part of the picture in which an upright plane along the street is seen, or None.
+        """The part of the picture that shows an upright plane along the street, or None.
 
         Returns:
             Its first column and row, the distance of its columns (1, w), and the height above the
@@ -116,7 +116,7 @@ class Camera:
 
 
 def draw_camera(rng: np.random.Generator, height: int, width: int) -> Camera:
-    """A camera on a car or held by a pedestrian, turned a little."""
+    """A random camera on a car or held by a pedestrian, slightly rotated."""
     focal, vanishing = width * rng.uniform(0.78, 1.0), width * rng.uniform(0.34, 0.66)
     horizon, altitude = height * rng.uniform(0.45, 0.57), rng.uniform(1.35, 2.0)
     return Camera(height, width, focal, vanishing, horizon, altitude)
@@ -124,21 +124,21 @@ def draw_camera(rng: np.random.Generator, height: int, width: int) -> Camera:
 
 @dataclass(frozen=True)
 class Light:
-    """Weather and time of day: how an albedo of 0..255 becomes a color."""
+    """Weather and time of day, which convert an albedo of 0..255 to a color."""
 
     zenith: RGB  # color of the sky overhead
     horizon: RGB  # color of the sky at the horizon
     ambient: RGB  # share of an albedo seen in shadow
-    sun: RGB  # what the sun adds on a surface that faces it
+    sun: RGB  # light of the sun on a surface that faces it
     elevation: float  # of the sun, in degrees
-    haze: RGB  # color that distance fades to
+    haze: RGB  # color of the haze
     density: float  # of the haze, per meter
     clouds: float  # coverage of the sky: 0 is clear, 1 is overcast
     lamps: bool = False  # whether windows and lamps are lit
     direction: RGB = (0.0, 1.0, 0.0)  # unit vector towards the sun: right, up, forward
 
     def facing(self, normal: RGB) -> float:
-        """The cosine between a unit normal and the sun, or 0 where it does not shine."""
+        """The cosine between a unit normal and the sun, or 0 without direct sunlight."""
         return max(0.0, sum(n * d for n, d in zip(normal, self.direction, strict=True)))
 
     def on(self, normal: RGB, shadow: float = 0.0) -> Floats:
@@ -147,12 +147,12 @@ class Light:
         return channels([a + s * share for a, s in zip(self.ambient, self.sun, strict=True)])
 
     def clear(self, distance: Floats | float) -> Floats:
-        """The share of a color that haze leaves at a distance, float32."""
+        """The share of a color that remains visible through the haze at a distance, float32."""
         share: Floats = np.exp(np.asarray(distance, np.float64) * -self.density).astype(np.float32)
         return share
 
     def haze_over(self, colors: Floats, distance: Floats | float) -> Floats:
-        """Fades colors (3, rows, columns) to the haze, in place."""
+        """Fade colors (3, rows, columns) to the haze, in place."""
         clear = self.clear(distance)
         colors *= clear
         colors += (1 - clear) * channels(self.haze)
@@ -186,7 +186,7 @@ _KINDS = (_CLEAR, _CLEAR, _MORNING, _GOLDEN, _OVERCAST, _OVERCAST, _DUSK)
 
 
 def draw_light(rng: np.random.Generator) -> Light:
-    """A weather, a time of day and a place of the sun."""
+    """Random weather, time of day and position of the sun."""
     kind = _KINDS[int(rng.random() * len(_KINDS))]
     azimuth = radians(rng.uniform(0, 360))
     up = radians(kind.elevation * rng.uniform(0.8, 1.2))
@@ -196,24 +196,24 @@ def draw_light(rng: np.random.Generator) -> Light:
 
 
 def to_image(pixels: Floats) -> Image.Image:
-    """A planar picture (3, H, W) of 0..255 as an image; values outside are clipped, in place."""
+    """Convert a planar picture (3, H, W) of 0..255 to an image; clips values in place."""
     levels = np.clip(pixels, 0, 255, out=pixels).astype(np.uint8)
     return Image.merge("RGB", [Image.fromarray(channel) for channel in levels])
 
 
 class Brush:
-    """Draws the picture and the mask in one stroke; later strokes cover earlier ones in both.
+    """Draws shapes in the picture and the mask at once; later shapes cover earlier ones in both.
 
-    A stroke without a class changes the picture alone: a detail of the object that is drawn.
-    :meth:`take` sets that object, whose place, light and randomness the other methods use.
+    A shape without a class changes only the picture, as a detail of the current object.
+    :meth:`take` sets this object, whose position, light and randomness the other methods use.
     """
 
     thing: Object
     rng: Random
     shadow: float  # on the object: 0 in the sun, 1 in shadow
     scale: float  # pixels per meter at its distance
-    x: float  # its column
-    ground: float  # its row
+    x: float  # column of the object
+    ground: float  # row of the object
 
     def __init__(self, pixels: Floats, ids: Ids, camera: Camera, light: Light) -> None:
         self.camera, self.light = camera, light
@@ -221,7 +221,7 @@ class Brush:
         self._ink, self._ids = ImageDraw.Draw(self.picture), ImageDraw.Draw(self.mask)
 
     def take(self, thing: Object, shadow: float) -> None:
-        """Begin an object."""
+        """Set the current object."""
         self.thing, self.shadow, self.rng = thing, shadow, Random(thing.seed)
         self.scale = self.camera.scale(thing.z)
         self.x, self.ground = self.camera.project(thing.x, 0, thing.z)
@@ -236,28 +236,28 @@ class Brush:
             getattr(self._ids, kind)(shape, fill=street, **how)
 
     def polygon(self, points: Sequence[Point], color: Color, street: int | None = None) -> None:
-        """A filled polygon."""
+        """Draw a filled polygon."""
         self._stroke("polygon", points, color, street)
 
     def fill_mask(self, points: Sequence[Point], street: int) -> None:
-        """A filled polygon of the mask alone."""
+        """Draw a filled polygon in the mask only."""
         self._ids.polygon(points, fill=street)
 
     def box(
         self, x1: float, y1: float, x2: float, y2: float, color: Color, street: int | None = None
     ) -> None:
-        """A filled upright rectangle of at least one pixel."""
+        """Draw a filled upright rectangle of at least one pixel."""
         self._stroke("rectangle", (x1, y1, max(x1, x2), max(y1, y2)), color, street)
 
     def ellipse(
         self, center: Point, rx: float, ry: float, color: Color, street: int | None = None
     ) -> None:
-        """A filled ellipse."""
+        """Draw a filled ellipse."""
         x, y = center
         self._stroke("ellipse", (x - rx, y - ry, x + rx, y + ry), color, street)
 
     def ring(self, center: Point, rx: float, ry: float, width: int, color: Color) -> None:
-        """The outline of an ellipse, in the picture alone."""
+        """Draw the outline of an ellipse, in the picture only."""
         x, y = center
         corners = (x - rx, y - ry, x + rx, y + ry)
         self._ink.ellipse(corners, outline=color, width=max(1, width))
@@ -265,13 +265,13 @@ class Brush:
     def line(
         self, points: Sequence[Point], width: float, color: Color, street: int | None = None
     ) -> None:
-        """A line of at least one pixel's width."""
+        """Draw a line at least one pixel wide."""
         self._stroke("line", points, color, street, width=max(1, round(width)))
 
     def paste(
         self, left: int, top: int, pixels: Floats, shape: NDArray[np.bool_], street: int
     ) -> None:
-        """Pixels (3, h, w) where a shape (h, w) is true."""
+        """Draw pixels (3, h, w) where a shape (h, w) is true."""
         stencil = Image.fromarray(shape.view(np.uint8) * np.uint8(255))
         self.picture.paste(to_image(pixels), (left, top), stencil)
         box = (left, top, left + shape.shape[1], top + shape.shape[0])
