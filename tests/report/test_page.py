@@ -307,6 +307,25 @@ def test_settings_tell_what_differs(make_runs: MakeRuns, tmp_path: Path) -> None
     assert "lossmaxpool train --method loss-only --seed 1" in page.text
 
 
+@pytest.mark.parametrize(
+    ("data_set", "own"),
+    [
+        ("street-scenes", {"scene_size", "train_scenes", "val_scenes", "scene_seed"}),
+        ("folders", {"classes", "image_range"}),
+        ("voc", {"sbd"}),
+    ],
+)
+def test_settings_of_other_data_sets_are_left_out(
+    make_runs: MakeRuns, tmp_path: Path, data_set: str, own: set[str]
+) -> None:
+    def edit(record: dict[str, Any]) -> None:
+        record["config"]["data"]["name"] = data_set
+
+    page = page_of(make_runs("base", edit=edit), tmp_path)
+    shown = {row[0].removeprefix("data.") for row in page.rows if row and row[0][:5] == "data."}
+    assert shown == own | {"name", "root", "train_split", "val_split"}
+
+
 def test_two_seeds_show_both_gains(plain: Path) -> None:
     page = Page(plain.read_text(encoding="utf-8"))
     gains = [make_record("loss-only", s)["miou"] - make_record("base", s)["miou"] for s in (0, 1)]

@@ -27,6 +27,17 @@ from lossmaxpool.runs.record import RunRecord
 TITLE = "Loss max-pooling, compared"
 # Described run by run already.
 _PER_RUN = ("command", "date")
+# Options that one data set alone reads.
+_DATA_SET_OF = {
+    "classes": "folders",
+    "image_range": "folders",
+    "sbd": "voc",
+    "vistas_version": "mapillary-vistas",
+    "scene_size": "street-scenes",
+    "train_scenes": "street-scenes",
+    "val_scenes": "street-scenes",
+    "scene_seed": "street-scenes",
+}
 _HERE = Path(__file__).parent
 
 
@@ -203,7 +214,7 @@ def _date(run: RunRecord) -> str:
 
 def _settings(summary: Summary) -> dict[str, dict[str, tuple[str, ...]]]:
     """Configuration and environment: the entries that differ between methods, and the shared."""
-    configuration = _by_method(summary, lambda run: run.config)
+    configuration = _by_method(summary, _config_of_its_data)
     environment = _by_method(
         summary, lambda run: {k: v for k, v in run.environment.items() if k not in _PER_RUN}
     )
@@ -213,6 +224,14 @@ def _settings(summary: Summary) -> dict[str, dict[str, tuple[str, ...]]]:
         "environment": {k: v[:1] for k, v in environment.items() if len(set(v)) == 1},
         "configuration": {k: v[:1] for k, v in configuration.items() if len(set(v)) == 1},
     }
+
+
+def _config_of_its_data(run: RunRecord) -> dict[str, Any]:
+    """The configuration without the options of data sets that the run did not use."""
+    data = run.config.get("data", {})
+    name = data.get("name")
+    kept = {key: value for key, value in data.items() if _DATA_SET_OF.get(key, name) == name}
+    return {**run.config, "data": kept}
 
 
 def _by_method(
