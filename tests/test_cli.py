@@ -20,6 +20,7 @@ from lossmaxpool.cli.parser import nearest_option
 from lossmaxpool.metrics import ConfusionMatrix
 from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import train
+from tests.tolerances import PRINTED, PRINTED_PERCENT
 from tests.training.runs import tiny
 
 
@@ -147,7 +148,7 @@ def test_a_bad_picture_in_a_worker_is_one_line(
     *warned, told = capsys.readouterr().err.splitlines()
     assert told.startswith("error: ")
     assert "masks/a.png is 64x40" in told
-    # What is worth a warning along the way is one line, too.
+    # A warning along the way is one line, too.
     assert [line for line in warned if line] == [
         "warning: 1 of 2 classes have no pixel in the data and are never drawn: sky"
     ]
@@ -224,7 +225,7 @@ def test_evaluate_repeats_the_evaluation_of_the_run(trained: Path, tmp_path: Pat
     assert scores["step"] == RunRecord.read(trained).evaluations[-1].step
     record = RunRecord.read(trained)
     assert sum(map(sum, scores["confusion"])) == sum(record.val_pixels)
-    assert scores["miou"] == pytest.approx(record.miou, abs=1e-3)
+    assert scores["miou"] == pytest.approx(record.miou, abs=PRINTED)
 
 
 def test_a_checkpoint_of_other_classes_is_refused(
@@ -256,7 +257,7 @@ def test_evaluate_knows_the_run_s_own_data_and_says_what_it_scores(
     assert "street-scenes/val, 3 images" in out
     assert all(word in out for word in ("IoU", "precision", "recall", "Dice (F1)"))
     (miou,) = [line.split()[1] for line in out.splitlines() if line.startswith("mIoU")]
-    assert float(miou) == pytest.approx(100 * record.miou, abs=0.1)
+    assert float(miou) == pytest.approx(100 * record.miou, abs=PRINTED_PERCENT)
     assert status(["evaluate", trained, "--data.val_scenes", "2", "--checkpoint", "best"]) == 0
     out = capsys.readouterr().out
     assert "best.ckpt" in out

@@ -1,4 +1,4 @@
-"""The only tolerance table; every row says why it is what it is."""
+"""All tolerances of the tests, with the reason for each value."""
 
 from __future__ import annotations
 
@@ -34,16 +34,80 @@ ORACLE = 1e-13
 ORACLE_ROOT = 1e-11
 
 # A crop with and without ignored pixels: the valid ones lie on other SIMD lanes and in other
-# partial sums, so that the loss and its gradient differ in their last places, and in no more.
+# partial sums, so the loss and its gradient differ only in their last places.
 PADDING = 1e-6
 
-# Gradients with respect to float32 logits, where the two ways round before the pixel losses: a loss
-# of margin 10 is off by 1e-6, and its weight, a power of it, by a few times that.
+# Gradients with respect to float32 logits, where both computations round before the pixel losses: a
+# loss of margin 10 is off by 1e-6, and its weight, a power of it, by a few times that.
 FROM_LOGITS = 1e-5
 
 # Gradients written in the logits' own dtype: half a unit in its last place, of the largest entry.
 HALF_GRADIENT = {torch.float64: 1e-12, torch.float16: 5e-4, torch.bfloat16: 4e-3}
 
-# A figure computed again from a committed result: a least-squares fit rounds its last bits as the
-# instruction set of the machine has it.
+# A figure recomputed from a committed result: the last bits of a least-squares fit depend on the
+# machine's instruction set.
 RECOMPUTED = 1e-9
+
+# float64 results of a few operations, in one order of the sum or another.
+FLOAT64 = 1e-12
+
+# float32 results of a few operations, relative or, near 0, absolute: ten units in the last place.
+FLOAT32 = 1e-6
+
+# All losses within a few units in the last place: the value, whose alpha is then hardly determined.
+NEAR_TIES = 1e-3
+
+# Near the smallest float32 number that there is (1.4e-45) a relative tolerance means nothing.
+SMALLEST = 1e-44
+
+# The oracle in float64 against the algorithm as it is printed, in 50 digits: p next to 1.
+PRINTED_ALGORITHM = 1e-9
+
+# A logarithm of a ratio next to 1: two units in the last place.
+LOGARITHM = 5e-16
+
+# p = 1 + 1e-9 or 1e9 against the limits p = 1 and infinity, between which the value is continuous.
+LIMIT = 1e-6
+
+# Loss max-pooling over the mean of the same losses, in a training from random weights: it is 1.02
+# to 1.05 there. The mean itself, 1, must not pass.
+ABOVE_THE_MEAN = 1.005
+
+# Gradients of the contenders of the benchmark, in float32 and by different means. The absolute part
+# is for entries that are sums of nearly opposite terms: upsampling adds up the most of them.
+CONTENDERS = {
+    "losses": {"rtol": 1e-4, "atol": 1e-8},
+    "small": {"rtol": 1e-3, "atol": 1e-7},
+    "upsampled": {"rtol": 1e-3, "atol": 1e-6},
+}
+
+# Our quantiles of Student's t against SciPy's.
+QUANTILE = 1e-10
+
+# Numbers that a file or a line rounds, half a unit and the rounding of the comparison: scores
+# in JSON and CSV; a percentage with one decimal; the same where both sides are rounded; published
+# scores with two decimals, from scores that were rounded, too.
+PRINTED = 1e-3
+STORED = 1e-5
+ONE_DECIMAL = 0.0501
+PRINTED_PERCENT = 0.1
+TWO_DECIMALS = 0.0101
+
+# Numbers of the paper that it rounds: a share, and the sum of 19 rounded scores.
+PAPER = 1e-4
+PAPER_SUM = 0.1
+
+# Published shares of CamVid's classes, in per cent with one decimal.
+PUBLISHED_SHARES = 6e-4
+
+# A share of time that is stored with four decimals.
+CLOCK = 1e-4
+
+# A place in a drawing, in its pixels, that the drawing rounds to two decimals.
+DRAWN = 0.02
+
+# Pixels of a confusion matrix that change their class when logits change in their last places.
+PIXELS = 2
+
+# Normalized pixel values in float32, up to 3 in size.
+PIXEL_VALUES = 2e-6

@@ -12,6 +12,8 @@ from benchmarks.speed.cases import Case, logits_and_target, pixel_losses
 from benchmarks.speed.contenders import BASELINE, Field, of_logits, of_losses
 from torch import Tensor
 
+from tests.tolerances import CONTENDERS
+
 CPU = torch.device("cpu")
 DENSE = Case("dense", (2, 5, 40, 24))
 UPSAMPLING = Case("upsampling", (2, 5, 40, 24))
@@ -40,7 +42,7 @@ def test_ours_equal_loss_max_pooling_by_sort() -> None:
     expected = gradient(field, "lmp_by_sort", logits)
     assert field.auto in ours(field)
     for name in ours(field):
-        torch.testing.assert_close(gradient(field, name, logits), expected, rtol=1e-3, atol=1e-7)
+        torch.testing.assert_close(gradient(field, name, logits), expected, **CONTENDERS["small"])
 
 
 def test_upsampling_is_part_of_the_contenders() -> None:
@@ -54,14 +56,16 @@ def test_upsampling_is_part_of_the_contenders() -> None:
     torch.testing.assert_close(gradient(field, BASELINE, logits), plain)
     (sorted_,) = torch.autograd.grad(rivals.by_sort(wide, target), logits)
     for name in ours(field):
-        torch.testing.assert_close(gradient(field, name, logits), sorted_, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(
+            gradient(field, name, logits), sorted_, **CONTENDERS["upsampled"]
+        )
 
 
 def test_the_solver_equals_sorting() -> None:
     losses = pixel_losses(Case("solver", (2, 1, 1, 500)), CPU)
     field = of_losses(losses)
     expected = gradient(field, "lmp_by_sort", losses)
-    torch.testing.assert_close(gradient(field, "lmp", losses), expected, rtol=1e-4, atol=1e-8)
+    torch.testing.assert_close(gradient(field, "lmp", losses), expected, **CONTENDERS["losses"])
 
 
 def test_who_cannot_run_is_left_out_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

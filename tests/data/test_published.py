@@ -1,4 +1,4 @@
-"""What every reader of a published data set promises, on a small tree in its exact layout."""
+"""Common contract of the readers of published data sets, on small trees in the exact layout."""
 
 from __future__ import annotations
 

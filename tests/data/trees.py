@@ -91,7 +91,7 @@ def cityscapes(
             mask = root / "gtFine" / split / name
             for kind in kinds:
                 save(mask.with_name(f"{mask.name}_gtFine_{kind}.png"), ids(i, values[kind]))
-            # What lies beside them in the download.
+            # Files that lie beside them in the download.
             save(mask.with_name(f"{mask.name}_gtFine_color.png"), picture(i))
             mask.with_name(f"{mask.name}_gtFine_polygons.json").write_text("{}")
     return root

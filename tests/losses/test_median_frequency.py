@@ -10,10 +10,11 @@ import torch.nn.functional as F
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss, median_frequency_weights
 from tests.cases import labelled
+from tests.tolerances import FLOAT32, FLOAT64
 
 
 def by_hand(counts: list[list[int]]) -> list[float]:
-    """One class at a time, as the sentence of the source says it."""
+    """One class at a time, directly from the definition in the paper."""
     frequencies: dict[int, float] = {}
     for c in range(len(counts[0])):
         holding = [image for image in counts if image[c] > 0]
@@ -32,7 +33,7 @@ def test_equals_a_loop_over_the_classes(images: int, classes: int) -> None:
     counts[0, 0] = 1
     weights = median_frequency_weights(counts)
     assert weights.dtype == torch.float64
-    assert weights.tolist() == pytest.approx(by_hand(counts.tolist()), rel=1e-12)
+    assert weights.tolist() == pytest.approx(by_hand(counts.tolist()), rel=FLOAT64)
 
 
 def test_only_images_that_hold_the_class_are_in_its_denominator() -> None:
@@ -74,7 +75,7 @@ def test_the_weights_are_class_weights_of_a_loss() -> None:
     weights = median_frequency_weights(counts)
     losses = F.cross_entropy(logits, target, weight=weights.float(), reduction="none")
     ours = MaxPoolingCrossEntropyLoss(p=float("inf"), weight=weights)(logits, target)
-    assert float(ours) == pytest.approx(float(losses.mean()), rel=1e-6)
+    assert float(ours) == pytest.approx(float(losses.mean()), rel=FLOAT32)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_normalization_is_that_of_the_encoders_weights() -> None:
             r"expected 'tu-' and the name of a timm model. Did you mean 'tf_efficientnet_lite0'",
         ),
         (small("FPN", decoder_pyramid_chanels=3), r"Did you mean 'decoder_pyramid_channels'"),
-        # What this package decides is no option: two settings of one thing would be one too many.
+        # Values that this package decides are not options: one setting per thing.
         (small("FPN", classes=3), r"no decoder option 'classes'"),
         (small("FPN", upsampling=4), r"no decoder option 'upsampling'"),
         (ModelConfig("FPN", SMALL, "none", 16), r"does not dilate its encoder"),

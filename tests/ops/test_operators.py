@@ -1,4 +1,4 @@
-"""The operators as torch sees them: registered whole, differentiable once, transformable."""
+"""The registration of the operators: complete, differentiable once, transformable."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 from lossmaxpool.paper import dual, powers, theorems, weighting_set
 from tests.cases import LOSS_FAMILIES, P_VALUES
 from tests.paper.instances import instances
-from tests.tolerances import ORACLE
+from tests.tolerances import FLOAT64, ORACLE
 
 ABOVE_1 = [p for p in P_VALUES if p > 1]
 
@@ -38,7 +38,7 @@ def test_duality_gap_is_zero(family: str, p: float) -> None:
 
 def test_dual_objective_by_hand() -> None:
     """Eq. 7 with n = 2, p = q = 2, m = 1: tau = gamma = 1/sqrt 2."""
-    assert dual.g([0, 1], [3, 5], 2, 1) == pytest.approx((1 + 5) / math.sqrt(2), rel=1e-15)
+    assert dual.g([0, 1], [3, 5], 2, 1) == pytest.approx((1 + 5) / math.sqrt(2), rel=ORACLE)
 
 
 @pytest.mark.parametrize("family", LOSS_FAMILIES)
@@ -67,7 +67,7 @@ def test_eta_changes_its_sign_once(family: str, p: float) -> None:
     """Proposition 8: where eta is positive at a, it is positive at every b > a."""
     for losses, m in instances(family, p, sizes=(1, 2, 5, 12)):
         grid = np.unique(np.concatenate([losses, np.geomspace(1e-8, 1e5, 100)]))
-        signs = [dual.eta_over_power(a, losses, p, m) > 1e-12 * m for a in grid if a > 0]
+        signs = [dual.eta_over_power(a, losses, p, m) > FLOAT64 * m for a in grid if a > 0]
         assert signs == sorted(signs)
 
 
@@ -76,7 +76,7 @@ def test_eta_changes_its_sign_once(family: str, p: float) -> None:
 def test_eta_equals_its_safe_form(p: float, alpha: float) -> None:
     losses, q = [0.0, 0.1, 0.5, 0.9, 2.5], 1 / (1 - 1 / p)
     plain = dual.eta(alpha, losses, p, 2.5)
-    assert plain / alpha**q == pytest.approx(dual.eta_over_power(alpha, losses, p, 2.5), rel=1e-13)
+    assert plain / alpha**q == pytest.approx(dual.eta_over_power(alpha, losses, p, 2.5), rel=ORACLE)
 
 
 def test_eta_by_hand() -> None:

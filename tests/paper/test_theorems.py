@@ -11,7 +11,7 @@ from lossmaxpool.paper import powers, theorems, weighting_set
 from tests.cases import LOSS_FAMILIES, P_VALUES
 from tests.paper import exact
 from tests.paper.instances import instances
-from tests.tolerances import ORACLE
+from tests.tolerances import LIMIT, ORACLE
 
 every_case = pytest.mark.parametrize(
     ("family", "p"), [(family, p) for family in LOSS_FAMILIES for p in P_VALUES]
@@ -125,7 +125,7 @@ def test_whole_support_is_the_mean_with_uniform_weights(family: str, p: float) -
 def test_ends_of_p_are_limits(family: str, limit: float, near: float) -> None:
     for losses, m in instances(family, limit):
         at_limit = theorems.solve(losses, limit, m).value
-        assert theorems.solve(losses, near, m).value == pytest.approx(at_limit, rel=1e-6)
+        assert theorems.solve(losses, near, m).value == pytest.approx(at_limit, rel=LIMIT)
 
 
 @pytest.mark.parametrize("family", LOSS_FAMILIES)

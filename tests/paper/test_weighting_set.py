@@ -1,4 +1,4 @@
-"""Eq. 5: the set W, its bounds, and what is refused."""
+"""Eq. 5: the set W, its bounds, and invalid arguments."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pytest
 from lossmaxpool.paper import powers, weighting_set
 from tests.cases import P_VALUES
 from tests.paper.instances import supports
+from tests.tolerances import ORACLE
 
 
 @pytest.mark.parametrize("p", P_VALUES)
 def test_conjugate_exponents_add_up_to_one(p: float) -> None:
     q = weighting_set.conjugate(p)
-    assert 1 / p + 1 / q == pytest.approx(1, rel=1e-15)
+    assert 1 / p + 1 / q == pytest.approx(1, rel=ORACLE)
 
 
 def test_conjugate_exponent_has_its_limits() -> None:
@@ -27,14 +28,14 @@ def test_conjugate_exponent_has_its_limits() -> None:
 @pytest.mark.parametrize("n", [1, 7, 1000])
 def test_norm_bound_is_the_norm_of_uniform_weights(n: int, p: float) -> None:
     gamma = powers.norm(np.full(n, 1 / n), p)
-    assert weighting_set.norm_bound(n, p) == pytest.approx(gamma, rel=1e-14)
+    assert weighting_set.norm_bound(n, p) == pytest.approx(gamma, rel=ORACLE)
 
 
 @pytest.mark.parametrize("p", P_VALUES)
 @pytest.mark.parametrize("n", [1, 7, 1000])
 def test_cap_runs_from_gamma_to_uniform(n: int, p: float) -> None:
     gamma = weighting_set.norm_bound(n, p)
-    assert weighting_set.weight_cap(n, p, 1) == pytest.approx(gamma, rel=1e-14)
+    assert weighting_set.weight_cap(n, p, 1) == pytest.approx(gamma, rel=ORACLE)
     assert weighting_set.weight_cap(n, p, n) == 1 / n
     caps = [weighting_set.weight_cap(n, p, m) for m in supports(n)]
     assert caps == sorted(caps, reverse=True)
@@ -44,7 +45,7 @@ def test_cap_runs_from_gamma_to_uniform(n: int, p: float) -> None:
 @pytest.mark.parametrize("m", [1, 2.5, 7])
 def test_support_inverts_the_cap(p: float, m: float) -> None:
     tau = min(weighting_set.weight_cap(7, p, m), weighting_set.norm_bound(7, p))
-    assert weighting_set.support(7, p, tau) == pytest.approx(m, rel=1e-13)
+    assert weighting_set.support(7, p, tau) == pytest.approx(m, rel=ORACLE)
 
 
 @pytest.mark.parametrize("p", P_VALUES)

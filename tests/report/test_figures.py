@@ -31,6 +31,7 @@ from lossmaxpool.report.figures import (
 )
 from lossmaxpool.report.statistics import Summary, summarize
 from lossmaxpool.training.methods import METHODS
+from tests.tolerances import DRAWN
 
 from .conftest import CLASSES, many_classes
 
@@ -80,7 +81,7 @@ def test_gains_are_drawn_where_they_belong(make_runs: MakeRuns, width: int) -> N
     ):
         slope = (drawn[-1] - drawn[0]) / (values[-1] - values[0])
         for value, place in zip(values, drawn, strict=True):
-            assert place == pytest.approx(drawn[0] + slope * (value - values[0]), abs=0.02)
+            assert place == pytest.approx(drawn[0] + slope * (value - values[0]), abs=DRAWN)
     changed = {CLASSES[c] for c in range(len(CLASSES)) if rival.gains.iou[c].points}
     assert texts(drawing) >= changed
 

@@ -10,6 +10,7 @@ from scipy import stats
 
 from lossmaxpool.report.comparison import read_runs
 from lossmaxpool.report.statistics import paired_gain, score, summarize, t_quantile
+from tests.tolerances import QUANTILE
 
 from .conftest import TRAIN_PIXELS, many_classes
 
@@ -18,7 +19,7 @@ MakeRuns = Callable[..., list[Path]]
 
 @pytest.mark.parametrize("degrees", [*range(1, 12), 30, 99])
 def test_t_quantile_agrees_with_scipy(degrees: int) -> None:
-    assert t_quantile(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=1e-10)
+    assert t_quantile(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=QUANTILE)
 
 
 def test_score_is_mean_and_sample_deviation() -> None:

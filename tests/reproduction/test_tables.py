@@ -18,6 +18,7 @@ from lossmaxpool.report.comparison import MethodSetting, method_setting
 from lossmaxpool.runs import RecordError
 from lossmaxpool.runs.record import Evaluation
 from tests.report.conftest import CLASSES
+from tests.tolerances import TWO_DECIMALS
 
 MakeRuns = Callable[..., list[Path]]
 Edit = Callable[[dict[str, Any]], None]
@@ -58,8 +59,8 @@ def test_table_1_comes_out_of_its_own_scores(row: Row) -> None:
     measured = measure([scores])
     assert (measured.seeds, measured.checkpoints) == (1, 3)
     # Printed from scores before they were rounded: a hundredth may differ.
-    assert measured.score.mean == pytest.approx(mean, abs=0.0101)
-    assert measured.score.std == pytest.approx(std, abs=0.0101)
+    assert measured.score.mean == pytest.approx(mean, abs=TWO_DECIMALS)
+    assert measured.score.std == pytest.approx(std, abs=TWO_DECIMALS)
 
 
 def test_several_seeds_spread_over_the_means_of_their_checkpoints() -> None:
@@ -227,7 +228,7 @@ def test_class_tables_take_runs_whose_classes_are_spelled_otherwise(
 
 
 def evaluated(folder: Path, checkpoint: str, step: int, iou: float) -> dict[str, Any]:
-    """What evaluating a checkpoint under the optimized tiling writes."""
+    """The output of evaluating a checkpoint with the optimized tiling."""
     return {
         "checkpoint": str(folder / "checkpoints" / checkpoint),
         "step": step,

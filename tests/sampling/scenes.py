@@ -11,7 +11,8 @@ from torch import Tensor
 from lossmaxpool.sampling import ClassIndex
 
 CLASSES = 4
-# What a wrong distribution must fall below and a right one, at these seeds, stays above.
+# p-values: a wrong distribution falls below the first; a right one, at these seeds, stays above
+# the second.
 REJECTED, ACCEPTED = 1e-9, 0.01
 
 

@@ -17,7 +17,7 @@ from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import TrainConfig, TrainingError, train
 from lossmaxpool.training.checkpoints import LAST
 from lossmaxpool.training.hardware import make_fabric
-from tests.tolerances import FROM_LOGITS
+from tests.tolerances import FROM_LOGITS, PIXELS
 from tests.training.runs import assert_same_weights, tiny, weights
 
 Launcher = Callable[[], list[tuple[list[str], dict[str, str]]]]
@@ -172,4 +172,4 @@ def test_two_processes_feed_the_sampler_as_one_does(one: Path, two: Path) -> Non
     # Every pixel of both processes' crops is counted.
     matrices = [state["running_iou"]["matrix"] for state in states]
     assert matrices[0].sum() == matrices[1].sum()
-    torch.testing.assert_close(matrices[0], matrices[1], rtol=FROM_LOGITS, atol=2)
+    torch.testing.assert_close(matrices[0], matrices[1], rtol=FROM_LOGITS, atol=PIXELS)

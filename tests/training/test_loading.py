@@ -14,6 +14,7 @@ from lossmaxpool.runs.config import HardwareConfig
 from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import loading
 from lossmaxpool.training.loading import LoaderWatch
+from tests.tolerances import CLOCK
 
 
 class Session:
@@ -73,7 +74,7 @@ def test_a_loader_that_keeps_up_is_not_mentioned(begin: Callable[..., Session]) 
     session = begin()
     for _ in range(80):
         session.batch(wait=0.05, compute=0.3)
-    assert session.record.waiting == pytest.approx(1 / 7, abs=1e-4)
+    assert session.record.waiting == pytest.approx(1 / 7, abs=CLOCK)
     assert session.said.getvalue() == ""
 
 
@@ -82,7 +83,7 @@ def test_an_evaluation_is_no_waiting(begin: Callable[..., Session]) -> None:
     for _ in range(50):
         session.validation(30.0)
         session.batch(wait=0.01, compute=0.3)
-    assert session.record.waiting == pytest.approx(1 / 31, abs=1e-4)
+    assert session.record.waiting == pytest.approx(1 / 31, abs=CLOCK)
 
 
 def test_a_few_batches_are_measured_but_not_judged(begin: Callable[..., Session]) -> None:

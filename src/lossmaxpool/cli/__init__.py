@@ -126,7 +126,7 @@ def _for_people(error: Exception) -> str | None:
         return str(error).rpartition(f"{DataError.__name__}: ")[2].strip()
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    # What this package raises itself says what to change.
+    # An error raised by this package itself already says what to change.
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -294,8 +294,8 @@ class TrainConfig:
     reporting: ReportingConfig = field(default_factory=ReportingConfig)
 
     def __post_init__(self) -> None:
-        # What the loader draws ahead (two batches per worker) and Lightning (one more) is decided
-        # by an IoU that must be known by then.
+        # The loader draws two batches per worker ahead, and Lightning one more: the IoU that
+        # decides them must be known by then.
         ahead = math.ceil((2 * self.hardware.workers + 1) / self.optimization.accumulate)
         interval = self.sampling.update_interval
         if self.draws_by_class and ahead > interval:

@@ -192,7 +192,7 @@ def check_same_configuration(config: TrainConfig, saved: Mapping[str, Any], what
         TrainingError: Something that decides the result differs.
     """
     try:
-        # What a version did not have yet has its default now.
+        # Options that the version of the run did not have yet get their defaults.
         found = differences(TrainConfig.from_dict(saved).to_dict(), config.to_dict())
     except ValueError as error:
         raise TrainingError(

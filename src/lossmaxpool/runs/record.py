@@ -282,7 +282,7 @@ def _checked(content: dict[str, Any], path: Path) -> RunRecord:
     content = {key: value for key, value in content.items() if key != "folder"}
     finished = content.get("status") == "finished"
     if not finished:
-        # What an unfinished run did not come to may be null.
+        # Fields that an unfinished run has not reached may be null.
         content = {key: value for key, value in content.items() if value is not None}
     try:
         # As JSON, strictly: a text is no number, but a list may be a tuple.

@@ -32,7 +32,7 @@ IGNORE = 255
 
 
 class NoDevice(DriverBase):
-    """All that a compilation asks of a driver."""
+    """The parts of a driver that compilation needs."""
 
     def __init__(self, capability: int) -> None:
         self.target = GPUTarget("cuda", capability, 32)
@@ -90,7 +90,7 @@ class Case(NamedTuple):
 
 
 HALF, BRAIN = torch.float16, torch.bfloat16
-# What users train with: compiled for every target, and held to a table of registers.
+# The kernels that users train with: compiled for every target, and held to a table of registers.
 HOT = (
     Case("dense 19", 19, (256, 256)),
     Case("dense 19 bf16", 19, (256, 256), dtype=BRAIN, label=torch.uint8, p=1.0),

@@ -13,7 +13,7 @@ from lossmaxpool.ops.backends.triton import kernels, solver
 from lossmaxpool.ops.weighting_set import WeightingSet
 from lossmaxpool.paper import theorems
 from tests.cases import LOSS_FAMILIES, P_VALUES
-from tests.tolerances import LAST_PLACES, SOLVER
+from tests.tolerances import FLOAT64, LAST_PLACES, SMALLEST, SOLVER
 
 TOLERANCE = SOLVER[torch.float32]
 
@@ -54,8 +54,8 @@ def check(losses: Tensor, p: float, fraction: float, device: torch.device) -> No
         value = float((expected * row).sum())
         cap = float(numbers[2])
         assert float(numbers[0]) == pytest.approx(value, rel=TOLERANCE)
-        assert cap == pytest.approx((n / m) ** (1 / p) / n, rel=1e-12)
-        assert (float(numbers[4]), float(numbers[5])) == (n, pytest.approx(m, rel=1e-12))
+        assert cap == pytest.approx((n / m) ** (1 / p) / n, rel=FLOAT64)
+        assert (float(numbers[4]), float(numbers[5])) == (n, pytest.approx(m, rel=FLOAT64))
         torch.testing.assert_close(w.double(), expected, rtol=0, atol=TOLERANCE * cap)
 
 
@@ -112,7 +112,7 @@ def test_extreme_losses(device: torch.device) -> None:
     packed = kernels.solve(losses.to(device), None, WeightingSet(1.3, 0.25), False).cpu()
     for row, value in zip(losses.double().numpy(), packed[0], strict=True):
         truth = float((theorems.solve(row, 1.3, 1.0).weights * row).sum())
-        assert float(value) == pytest.approx(truth, rel=TOLERANCE, abs=1e-44)
+        assert float(value) == pytest.approx(truth, rel=TOLERANCE, abs=SMALLEST)
 
 
 @pytest.mark.parametrize("p", [1.0, 1.3])
@@ -124,7 +124,7 @@ def test_pixels_that_do_not_exist(marked: bool, p: float, device: torch.device) 
     mask = None if marked else valid.to(device)
     packed = kernels.solve(holes, mask, WeightingSet(p, 0.25), marked)
     alone = kernels.solve(losses[valid].view(1, -1).to(device), None, WeightingSet(p, 0.25), False)
-    torch.testing.assert_close(packed, alone, rtol=1e-9, atol=0)
+    torch.testing.assert_close(packed, alone, rtol=SOLVER[torch.float64], atol=0)
 
 
 @pytest.mark.parametrize("p", [1.0, 1.3])

@@ -247,8 +247,8 @@ class Band {
   std::vector<float> top_, bottom_, line_;
 };
 
-// The gradient of one band for its two rows, accumulated over its output rows at full width, so
-// that reducing the width is done only once per band.
+// The sums that one band adds to its two rows, accumulated over its output rows before it is narrowed to
+// the low resolution: the narrowing is paid once per band.
 class Gathered {
  public:
   Gathered(int64_t classes, int64_t pixels)

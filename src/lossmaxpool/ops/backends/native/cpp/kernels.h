@@ -31,7 +31,7 @@ struct Scoring {
   float weight_total;   // sum of the class weights
 };
 
-// The parameters of w* for one pool.
+// The numbers of the pool that w* depends on.
 struct Weighing {
   float scale;      // upstream gradient times tau
   float below;      // the same times (af / alpha)^(q-1)

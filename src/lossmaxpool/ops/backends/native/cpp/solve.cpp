@@ -357,7 +357,7 @@ Weighing weighing_of(const double* packed, int64_t rows, int64_t row, double exp
   if (std::isnan(value)) upstream = value;
   float floor = static_cast<float>(alpha);
   if (static_cast<double>(floor) > alpha) floor = std::nextafter(floor, 0.0f);
-  // Correction for rounding alpha* to float32: the ratio, raised to the same power.
+  // The rounding error of alpha* in float32, raised to the same power.
   const double lost = floor > 0.0f && std::isfinite(exponent)
                           ? std::pow(static_cast<double>(floor) / alpha, exponent)
                           : 0.0;
