@@ -17,7 +17,7 @@ P_VALUES: tuple[float, ...] = (1.0, 1.0001, 1.01, 1.1, 1.3, 1.7, 2.0, 4.0, 100.0
 
 
 def lognormal(rng: Generator, n: int) -> Losses:
-    """Four decades of losses: where the power of a small loss underflows first."""
+    """Losses over four decades, where the powers of small losses underflow first."""
     return rng.lognormal(mean=-1.0, sigma=2.0, size=n)
 
 
@@ -41,7 +41,7 @@ def constant(rng: Generator, n: int) -> Losses:
 
 
 def outlier(rng: Generator, n: int) -> Losses:
-    """One pixel far above the rest, as a wrong label gives."""
+    """One pixel far above the rest, as caused by a wrong label."""
     losses = 0.1 * rng.random(n)
     losses[rng.integers(n)] = 1e4
     return losses
@@ -57,12 +57,12 @@ def _cross_entropy(rng: Generator, n: int, margin: float, spread: float) -> Loss
 
 
 def trained_ce(rng: Generator, n: int) -> Losses:
-    """A network in mid-training: most pixels learnt, a tail of errors."""
+    """A network in mid-training: small losses at most pixels, a tail of errors."""
     return _cross_entropy(rng, n, margin=6.0, spread=3.0)
 
 
 def overfit_ce(rng: Generator, n: int) -> Losses:
-    """A network that knows its training set: losses down to 1e-16, a handful of errors."""
+    """A network that has fitted its training set: losses down to 1e-16, a few errors."""
     return _cross_entropy(rng, n, margin=18.0, spread=7.0)
 
 
@@ -77,7 +77,7 @@ LOSS_FAMILIES: dict[str, Callable[[Generator, int], Losses]] = {
     "overfit_ce": overfit_ce,
 }
 
-# Logits and targets as a network in mid-training gives them
+# Logits and targets of a network in mid-training
 
 IGNORE = 255
 
@@ -108,7 +108,7 @@ def binary(*shape: int, seed: int = 0, ignored: float = 0.0) -> tuple[Tensor, Te
 
 
 def padded(logits: Tensor, target: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
-    """The same images with ``pixels`` ignored columns behind the last spatial dimension."""
+    """The same images padded with ``pixels`` ignored entries in the last spatial dimension."""
     beyond = 30 * torch.randn(
         *logits.shape[:-1], pixels, generator=torch.Generator().manual_seed(1)
     )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-# The same examples on every run; a loaded machine is no reason to fail.
+# Deterministic examples, and no deadline, which a loaded machine would miss.
 settings.register_profile(
     "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -21,7 +21,7 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.fixture
 def shared_data() -> Callable[[str], Path]:
-    """``shared_data("camvid")`` is its folder; where that is absent, the test is skipped."""
+    """``shared_data("camvid")`` returns its folder; skips the test if it is missing."""
 
     def folder(name: str) -> Path:
         path = SHARED_DATA / name
@@ -34,7 +34,7 @@ def shared_data() -> Callable[[str], Path]:
 
 @pytest.fixture
 def forbid_waiting() -> Iterator[Callable[[], None]]:
-    """Call it when all kernels are compiled: until the test ends, a host that waits for CUDA fails.
+    """Call it after compiling all kernels: synchronizing with CUDA then fails until the test ends.
 
     torch warns, once a process, that this mode is a prototype; the mode is set nevertheless.
     """

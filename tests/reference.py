@@ -1,4 +1,4 @@
-"""The one reference: pixel losses by torch in float64, pooled by the oracle."""
+"""The reference of all tests: pixel losses by torch in float64, pooled by the oracle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The house of docs/architecture.md: imports run downwards, and the operator needs torch alone."""
+"""The layers of docs/architecture.md: imports run downwards; the operator needs only torch."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ FLOORS: tuple[frozenset[str], ...] = (
 )
 FLOOR = {room: number for number, rooms in enumerate((GROUND, *FLOORS), -1) for room in rooms}
 
-# All that a room may see, where a wall is worth more than a door.
+# Packages with an explicit, stricter list of allowed imports.
 ONLY = {
-    "paper": frozenset[str](),  # the oracle shares nothing with what it judges
+    "paper": frozenset[str](),  # the oracle shares no code with the implementation
     "report": GROUND | {"metrics", "runs"},  # reads run folders, never trains
 }
 
@@ -75,12 +75,12 @@ MODULES = {module_name(path): path for path in FILES}
 
 
 def room(module: str) -> str:
-    """``lossmaxpool.data.sample`` is in ``data``; the package itself is in no room."""
+    """``lossmaxpool.data.sample`` is in ``data``; the root package is in no group."""
     return module.split(".")[1] if "." in module else ""
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every imported module, wherever the statement stands: lazy imports count like any other."""
+    """Every imported module, including lazy imports."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

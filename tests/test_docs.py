@@ -1,4 +1,4 @@
-"""The snippets that a reader copies first run as they stand."""
+"""The code snippets of the documentation run unchanged."""
 
 from __future__ import annotations
 

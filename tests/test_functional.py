@@ -1,4 +1,4 @@
-"""The two functions: theorems as properties, gradients, contracts."""
+"""The functional interface: theorems as properties, gradients, contracts."""
 
 from __future__ import annotations
 

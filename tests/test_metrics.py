@@ -102,7 +102,7 @@ def test_miou_is_of_the_sums_and_not_a_mean_over_images() -> None:
 def test_ignored_pixels_do_not_exist() -> None:
     prediction, target = random_pair(3)
     padded_target = torch.cat([target, torch.full_like(target, IGNORE)])
-    # Whatever is predicted there, an impossible class id included.
+    # Any prediction is allowed there, even an invalid class id.
     padded_prediction = torch.cat([prediction, torch.full_like(prediction, 99)])
     assert torch.equal(
         matrix_of(padded_prediction, padded_target).counts, matrix_of(prediction, target).counts

@@ -1,4 +1,4 @@
-"""What an installed package promises: torch alone, a quick import, types, one version."""
+"""Contract of the installed package: only torch required, fast import, types, one version."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BLOCKED = (
 
 
 def python(code: str) -> str:
-    """What a fresh interpreter prints."""
+    """The output of a new interpreter."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""docs/paper.md: every row names a function and a test that exist, and nothing is left out."""
+"""docs/paper.md: every row names an existing function and test, and the list is complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every public name says what it takes and gives, stands in docs/api.md, and its example runs."""
+"""Every public name is documented, listed in docs/api.md, and its example runs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ AT_THE_FRONT = frozenset(f"lossmaxpool.{name}" for name in lossmaxpool.__all__)
 
 
 def parameters(thing: Any) -> list[str]:
-    """What a caller may pass; an exception's message needs no explanation."""
+    """The parameters to document; not required for exceptions."""
     if inspect.isclass(thing) and issubclass(thing, BaseException):
         return []
     if inspect.isclass(thing) and thing.__init__ is object.__init__:

@@ -1,4 +1,4 @@
-"""No table in the README or the docs is typed: they are those that the benchmarks left behind."""
+"""The tables in the README and the docs match the committed benchmark results."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_the_pictures_show_the_speed_that_was_measured(device: str) -> None:
     assert results is not None
     images = ROOT / "docs" / "images"
     for name, picture in ((COST, cost_picture), (SCALING, scaling_picture)):
-        # The words and numbers, not the bytes: another version of matplotlib draws other paths.
+        # Compare words and numbers, not bytes: other versions of matplotlib draw other paths.
         drawn = svg_texts((images / name.format(device)).read_text(encoding="utf-8"))
         assert texts(picture(results)) <= drawn, "run: python -m benchmarks.loss --render"
 
@@ -189,7 +189,7 @@ def test_the_bars_of_a_result_are_those_of_its_figures(device: str) -> None:
     results = read(device)
     assert results is not None
     written = results.content["bars"]
-    # A slope is fitted: its last bits depend on the instructions that LAPACK chose.
+    # A slope is fitted: its last bits depend on LAPACK's instruction set.
     measured = [bar.measured for bar in bars(results)]
     assert [bar["measured"] for bar in written] == pytest.approx(measured, rel=RECOMPUTED)
     assert [bar["holds"] for bar in written] == [bar.holds for bar in bars(results)]

@@ -1,4 +1,4 @@
-"""pool="world": two and three gloo processes equal one that holds all pixels."""
+"""pool="world": two and three gloo processes match one process that holds all pixels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def shard(rank: int) -> tuple[Tensor, Tensor]:
     target = torch.randint(0, CLASSES, (2, pixels), generator=generator)
     target[torch.rand(target.shape, generator=generator) < 0.2 + 0.3 * rank] = 255
     if rank == 2:
-        target[:] = 255  # a rank that has nothing valid still takes part
+        target[:] = 255  # a rank without valid pixels still participates
     return features, target
 
 
@@ -89,4 +89,4 @@ def test_ranks_together_equal_one_process(
             for found, truth in zip(averaged, gradients, strict=True):
                 torch.testing.assert_close(found, truth, rtol=0, atol=TOLERANCE * truth.abs().max())
     for rank in ranks:
-        assert rank[-1].isnan()  # one rank's NaN is every rank's, not a number on the others
+        assert rank[-1].isnan()  # a NaN on one rank gives NaN on all ranks

@@ -1,4 +1,4 @@
-"""The only tolerance table; every row says why it is what it is."""
+"""All tolerances of the tests, with the reason for each value."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ ORACLE = 1e-13
 ORACLE_ROOT = 1e-11
 
 # A crop with and without ignored pixels: the valid ones lie on other SIMD lanes and in other
-# partial sums, so that the loss and its gradient differ in their last places, and in no more.
+# partial sums, so the loss and its gradient differ only in their last places.
 PADDING = 1e-6
 
-# Gradients with respect to float32 logits, where the two ways round before the pixel losses: a loss
-# of margin 10 is off by 1e-6, and its weight, a power of it, by a few times that.
+# Gradients with respect to float32 logits, where both computations round before the pixel losses: a
+# loss of margin 10 is off by 1e-6, and its weight, a power of it, by a few times that.
 FROM_LOGITS = 1e-5
 
 # Gradients written in the logits' own dtype: half a unit in its last place, of the largest entry.
 HALF_GRADIENT = {torch.float64: 1e-12, torch.float16: 5e-4, torch.bfloat16: 4e-3}
 
-# A figure computed again from a committed result: a least-squares fit rounds its last bits as the
-# instruction set of the machine has it.
+# A figure recomputed from a committed result: the last bits of a least-squares fit depend on the
+# machine's instruction set.
 RECOMPUTED = 1e-9
 
 # float64 results of a few operations, in one order of the sum or another.

@@ -1,4 +1,4 @@
-"""Floor, clock and memory: what they say of calls whose cost is known."""
+"""Floor, clock and memory, measured on calls of known cost."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TestMemory:
         assert extra_peak(call, lambda: None, CPU) == pytest.approx(64 * MB, abs=2 * MB)
 
     def test_small_blocks_of_the_heap_count(self) -> None:
-        # The heap keeps freed small blocks: an earlier call must not hide what a later one needs.
+        # The heap keeps freed small blocks: an earlier call must not hide a later one's memory.
         def call() -> None:
             [torch.ones(2000) for _ in range(8000)]
 

@@ -1,4 +1,4 @@
-"""The rivals compute what they are named after: else the benchmark compares nothing."""
+"""The baselines of the benchmark compute the losses they are named after."""
 
 from __future__ import annotations
 

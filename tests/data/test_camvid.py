@@ -71,7 +71,7 @@ def test_an_image_without_a_mask_is_named(tmp_path: Path) -> None:
 
 
 def test_a_mask_without_an_image_is_named(tmp_path: Path) -> None:
-    """Half of the images were copied: fewer would be trained on without a word."""
+    """Half of the images are missing: training must not silently use fewer."""
     camvid(tmp_path, FRAMES)
     (tmp_path / "train" / "0006R0_2.png").unlink()
     for split, total in (("train", 4), ("sequence-train", 3)):

@@ -44,7 +44,7 @@ def test_some_train_ids_do_not_stand_in_for_missing_label_ids(tmp_path: Path) ->
 
 
 def test_train_ids_under_the_name_of_label_ids_are_noticed(tmp_path: Path) -> None:
-    """Read as label ids they would give other classes; 255, no label id, betrays them."""
+    """Read as label ids they would give wrong classes; 255 is not a label id and reveals them."""
     root = cityscapes(tmp_path, FRAMES)
     path = root / "gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png"
     save(path, ids(0, (*range(19), 255)))

@@ -38,7 +38,7 @@ def test_a_16_bit_grey_image_is_scaled_not_clipped(tmp_path: Path) -> None:
 
 
 def test_an_image_of_floats_is_refused(tmp_path: Path) -> None:
-    """Of 0..1, Pillow would make black."""
+    """Pillow would convert 0..1 to black."""
     save(tmp_path / "a.tif", np.array([[0, 0.5, 1]], dtype=np.float32))
     with pytest.raises(DataError, match=r"a\.tif holds floats.*Save it with 8 or 16 bits"):
         read_image(tmp_path / "a.tif")
@@ -176,7 +176,7 @@ def test_every_other_value_is_refused(value: int, ignored: int) -> None:
 
 
 def test_an_id_below_zero_is_no_byte() -> None:
-    """-1 stands for "unlabelled" in many libraries: as an index it would mean the last entry."""
+    """-1 means "unlabeled" in many libraries; as an index it would select the last entry."""
     mapping = {-1: IGNORE_INDEX, 0: 0, 1: 1, 2: 2}
     signed = np.array([[0, -1, 2]], dtype=np.int16)
     assert IdMap(LABELS, mapping)(signed, "It").tolist() == [[0, IGNORE_INDEX, 2]]

@@ -133,7 +133,7 @@ def test_an_unknown_split(tmp_path: Path) -> None:
 def test_a_folder_that_must_not_be_looked_into(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lost+found of a disk, or what another user keeps there."""
+    """The lost+found of a disk, or another user's private folder."""
     split_folders(tmp_path, {"train": 1})
     (tmp_path / "lost+found").mkdir()
     look = os.stat
@@ -168,7 +168,7 @@ def test_an_image_without_a_mask(tmp_path: Path) -> None:
 
 
 def test_a_mask_without_an_image(tmp_path: Path) -> None:
-    """Half of the images were copied: fewer would be trained on without a word."""
+    """Half of the images are missing: training must not silently use fewer."""
     split_folders(tmp_path, {"train": 3})
     (tmp_path / "train" / "images" / "p1.png").unlink()
     with pytest.raises(DataError, match=r"1 of 3 names have no image in .*images; the first is"):

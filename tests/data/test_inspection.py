@@ -223,7 +223,7 @@ def test_palettes_that_contradict_one_another_are_said(tmp_path: Path, differ: b
     red, green = (255, 0, 0), (0, 255, 0)
     masks = tmp_path / "train" / "masks"
     save_colored(masks / "p0.png", ids(0, (0, 1)), [(0, 0, 0), red])
-    # Class 2 is in this mask alone: its color contradicts nothing.
+    # Class 2 is only in this mask, so its color cannot contradict another.
     other = [(0, 0, 0), green if differ else red, green]
     save_colored(masks / "p1.png", ids(1, (0, 1, 2)), other)
     dataset = Folders(tmp_path, "train")
@@ -271,7 +271,7 @@ def test_an_image_range_that_cannot_be_applied_is_refused(tmp_path: Path) -> Non
 def test_pictures_that_a_tag_turns_are_said(tmp_path: Path) -> None:
     split_folders(tmp_path, {"train": 2})
     tag = Image.Exif()
-    tag[0x0112] = 3  # half a turn: no size gives it away
+    tag[0x0112] = 3  # half a turn: the size does not reveal it
     Image.fromarray(picture(9)).save(tmp_path / "train" / "images" / "p1.png", exif=tag)
     (problem,) = inspect_data(Folders(tmp_path, "train")).problems
     assert problem.severity == "warning"

@@ -1,4 +1,4 @@
-"""What every reader of a published data set promises, on a small tree in its exact layout."""
+"""Common contract of the readers of published data sets, on small trees in the exact layout."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lossmaxpool.data import (
 from lossmaxpool.data.files import FileDataset
 from tests.data import trees
 
-# Every tree here is smaller than its set; one test below looks at that warning.
+# Every tree is smaller than the published set; one test below checks the resulting warning.
 pytestmark = pytest.mark.filterwarnings("ignore:.* images here, but was published:UserWarning")
 
 

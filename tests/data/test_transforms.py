@@ -94,7 +94,7 @@ def test_half_of_the_crops_are_flipped() -> None:
 
 
 def test_scales_cover_their_range() -> None:
-    """A mask of one pixel columns: the number of different columns seen tells the scale."""
+    """A mask of one-pixel columns: the number of distinct columns in a crop gives the scale."""
     columns = torch.arange(200, dtype=torch.uint8).expand(40, 200).contiguous()
     sample = Sample(columns.expand(3, -1, -1).contiguous(), columns, "columns")
     transform = TrainTransform((20, 60), (0.5, 2.0))
@@ -183,7 +183,7 @@ def test_the_crop_contains_the_pixel(
 def test_without_a_pixel_the_crop_lies_anywhere() -> None:
     sample, transform = coded(90, 90), TrainTransform((32, 32))
     crops = [transform(sample, seed, pixel) for seed in range(5) for pixel in (None, (0, 0))]
-    # The corner is in few crops: asking for it moves them; scale and flip stay.
+    # Few crops contain the corner, so requiring it moves them; scale and flip are unchanged.
     assert any(not torch.equal(a[1], b[1]) for a, b in zip(crops[::2], crops[1::2], strict=True))
 
 
@@ -203,7 +203,7 @@ def test_items() -> None:
     assert item["index"] == 4
 
 
-# Python 3.12 warns of every fork in a process with threads; nothing here holds a lock meanwhile.
+# Python 3.12 warns about forks in processes with threads; no lock is held here.
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_crops_do_not_depend_on_the_number_of_workers(workers: int) -> None:

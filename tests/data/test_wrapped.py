@@ -70,7 +70,7 @@ def test_torchvision(tmp_path: Path) -> None:
 
 
 class Rows:
-    """What Hugging Face's data sets are to a reader: rows of features, decoded when asked for."""
+    """Behaves like a Hugging Face data set: rows of features, decoded on access."""
 
     def __len__(self) -> int:
         return 2

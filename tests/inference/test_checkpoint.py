@@ -15,7 +15,7 @@ from lossmaxpool.models import ModelConfig, ModelDescription, build_model
 
 @pytest.fixture
 def checkpoint(small_model: nn.Module, description: ModelDescription) -> dict[str, Any]:
-    """What training writes: the network under "model.", its description, and much else."""
+    """A checkpoint as training writes it: the network under "model.", its description, and more."""
     states = {f"model.{name}": tensor for name, tensor in small_model.state_dict().items()}
     return {
         ModelDescription.KEY: description.as_dict(),
@@ -37,7 +37,7 @@ def test_rebuilds_the_network(
     tmp_path: Path, checkpoint: dict[str, Any], small_model: nn.Module, run_folder: bool
 ) -> None:
     path = save(checkpoint, tmp_path)
-    # Its weights setting is "imagenet": nothing may be fetched, all tensors are in the file.
+    # Its weights setting is "imagenet", but all tensors are in the file: no download is allowed.
     trained = load_checkpoint(tmp_path if run_folder else path, ["dark", "grey", "bright"])
     assert not trained.model.training
     image = torch.rand(1, 3, 32, 32)

@@ -185,14 +185,14 @@ def whole_image(height: int, width: int, seed: int) -> Tensor:
 def test_tiles_predict_what_the_whole_image_does(
     height: int, width: int, seed: int, config: InferenceConfig
 ) -> None:
-    """Exactly, where half of the overlap is more than the network looks to the side."""
+    """Exactly, if half of the overlap exceeds the network's receptive radius."""
     assert config.overlap // 2 > Whole.REACH
     model, images = Whole(seed=seed).eval(), whole_image(height, width, seed)
     assert torch.equal(predict_ids(model, images, config), predict_ids(model, images))
 
 
 def test_tiles_without_overlap_do_not() -> None:
-    """The theorem above is about the overlap: the network is one that needs it."""
+    """The test above depends on the overlap: without it, the result differs near the borders."""
     model, images = Whole().eval(), whole_image(24, 200, 0)
     whole = predict_ids(model, images)
     wrong = predict_ids(model, images, InferenceConfig("efficient")) != whole
@@ -212,7 +212,7 @@ def test_tiles_without_overlap_do_not() -> None:
     ],
 )
 def test_a_tile_decides_what_it_owns(config: InferenceConfig) -> None:
-    """A network that answers with the number of its call leaves its signature."""
+    """A network that returns its call number shows which tile predicts each pixel."""
 
     class Signature(nn.Module):
         def __init__(self) -> None:

@@ -10,7 +10,7 @@ import torch
 
 @pytest.fixture
 def fresh_compiler() -> Iterator[None]:
-    """No graph of an earlier test, and none left for a later one."""
+    """Reset torch.compile before and after the test."""
     torch.compiler.reset()
     yield
     torch.compiler.reset()

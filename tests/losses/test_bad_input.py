@@ -1,4 +1,4 @@
-"""Bad input: the error says what came, what was expected and what to change."""
+"""Bad input: the error names the value received, the expected one and the fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ignored pixels do not exist: not in n, not in m, not in the value, not in the gradient."""
+"""Ignored pixels have no effect on n, m, the value or the gradient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training loop does with a loss: copy, save, schedule, compile, accumulate, checkpoint."""
+"""Losses in a training loop: copy, save, schedule, compile, accumulate, checkpoint."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch() -> None:
     for part in (slice(0, 2), slice(2, 4)):
         (criterion(network(images[part]), target[part]) / 2).backward()
     assert network.weight.grad is not None
-    # The convolution adds the images up in another order, too.
+    # The convolution also sums the images in another order.
     assert_near(network.weight.grad, whole, FROM_LOGITS)
 
 

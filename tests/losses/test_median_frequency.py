@@ -14,7 +14,7 @@ from tests.tolerances import FLOAT32, FLOAT64
 
 
 def by_hand(counts: list[list[int]]) -> list[float]:
-    """One class at a time, as the sentence of the source says it."""
+    """One class at a time, directly from the definition in the paper."""
     frequencies: dict[int, float] = {}
     for c in range(len(counts[0])):
         holding = [image for image in counts if image[c] > 0]

@@ -1,4 +1,4 @@
-"""Where public backends of hard mining break: each defect once, as a test of ours.
+"""Known defects of public implementations of hard mining, each as a test of this package.
 
 The projects are mpl.pytorch (loss max-pooling), the pixel sampler of older OpenVINO training
 extensions (OTX, loss max-pooling as well), segmentation_models_pytorch (SMP), mmsegmentation,
@@ -32,7 +32,7 @@ HARDEST = 100
 
 
 def confident_logits(zeros: float) -> tuple[Tensor, Tensor]:
-    """Two classes, 10^4 pixels: a share learnt beyond float32, the last HARDEST of them wrong."""
+    """Two classes, 10^4 pixels: a share has loss 0 in float32; the last HARDEST are wrong."""
     n = 10_000
     margin = torch.full((1, 1, n), 1.5)
     margin[..., : int(zeros * n)] = 40.0
@@ -44,15 +44,15 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(logits, target, reduction="none", ignore_index=IGNORE)
 
 
-# Which weights, and whether the largest losses get any
+# Weights, in particular of the largest losses
 
 
 @pytest.mark.parametrize("zeros", [0.05, 0.25, 0.9])
 def test_exact_zeros_do_not_hide_the_largest_losses(zeros: float) -> None:
     """mpl.pytorch: where losses are exactly 0, the largest ones are never visited.
 
-    With 5 % zeros the hardest pixels weigh nothing, with 25 % the loss collapses to 0, which is
-    what its users report.
+    With 5 % zeros the hardest pixels have weight 0, with 25 % the loss collapses to 0, as its users
+    report.
     """
     logits, target = confident_logits(zeros)
     assert (cross_entropy(logits, target) == 0).float().mean() == pytest.approx(zeros)
@@ -65,7 +65,7 @@ def test_exact_zeros_do_not_hide_the_largest_losses(zeros: float) -> None:
 
 @pytest.mark.parametrize("p", P_VALUES)
 def test_losses_that_are_all_zero(p: float) -> None:
-    """mpl.pytorch: a batch that is learnt to the last pixel reads beyond its arrays."""
+    """mpl.pytorch: a batch with all losses 0 reads beyond its arrays."""
     logits = torch.zeros(2, 3, 5, 5)
     logits[:, 1] = 200.0
     value, gradient = value_and_gradient(
@@ -141,7 +141,7 @@ def test_harder_pixels_weigh_more() -> None:
     assert (gradient[0, 0].abs()[order].diff() >= -LOSS * gradient.abs().max()).all()
 
 
-# Which pixels exist
+# Ignored pixels
 
 
 @pytest.mark.parametrize("p", [1.0, 1.3, float("inf")])

@@ -1,4 +1,4 @@
-"""Theorems of loss max-pooling that hold for whatever losses: checked on drawn ones."""
+"""Theorems of loss max-pooling for arbitrary losses, checked on random ones."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_higher_losses_never_lower_the_value(case: Case, seed: int) -> None:
 @few
 @given(cases(), st.integers(0, 2**32 - 1), st.floats(0, 1))
 def test_the_value_is_convex_in_the_losses(case: Case, seed: int, at: float) -> None:
-    """A maximum of linear functions."""
+    """The value is a maximum of linear functions, hence convex."""
     other = torch.from_numpy(np.random.default_rng(seed).exponential(size=case.losses.shape))
     chord = at * case.value() + (1 - at) * case.value(other)
     assert case.value(at * case.losses + (1 - at) * other) <= chord * (1 + EXACT)

@@ -1,4 +1,4 @@
-"""Inputs as data sets, models and frameworks give them: taken, or refused with the way out."""
+"""Inputs as data sets, models and frameworks return them: accepted, or rejected with a fix."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_logits_of_one_class_or_none_are_refused() -> None:
 
 
 class ModelOutput(OrderedDict[str, Tensor]):
-    """As transformers returns it."""
+    """A model output as transformers returns it."""
 
     @property
     def logits(self) -> Tensor:
@@ -226,7 +226,7 @@ def test_an_error_of_the_pixel_loss_is_not_hidden() -> None:
         MaxPoolingLoss(absolute, ignore_index=math.nan)
 
 
-# NaN at pixels that do not exist
+# NaN at ignored pixels
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
@@ -265,7 +265,7 @@ def test_masks_of_0_and_255_whose_255_is_ignored_are_warned_of_once() -> None:
         MaxPoolingBCEWithLogitsLoss(ignore_index=255)(scores, torch.zeros_like(labels))
 
 
-# backend= is obeyed
+# backend= is respected
 
 
 @pytest.mark.parametrize("soft", [False, True])

@@ -21,7 +21,7 @@ def converted_state(classes: int, seed: int = 0) -> dict[str, Tensor]:
     state = {n: t for n, t in state.items() if not n.endswith("tracked")}
     del state["fc.weight"], state["fc.bias"]
     for name, tensor in state.items():
-        if tensor.ndim == 1:  # batch norm: not that of a fresh network
+        if tensor.ndim == 1:  # batch norm: differs from a new network's
             state[name] = torch.rand_like(tensor) * 0.5 + (0.0 if "mean" in name else 0.5)
     for i in range(len(RATES)):
         state[f"layer5.conv2d_list.{i}.weight"] = 0.01 * torch.randn(classes, 2048, 3, 3)

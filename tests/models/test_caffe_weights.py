@@ -33,7 +33,7 @@ def state() -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def untouched() -> nn.Module:
-    """For the tests in which nothing is loaded: they share it, and check that it stays as it is."""
+    """Shared by the tests that must not load anything; they check that it stays unchanged."""
     return build_model(CONFIG, 5)
 
 

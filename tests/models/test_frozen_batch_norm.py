@@ -62,7 +62,7 @@ def test_computes_what_batch_norm_computes_in_evaluation(tmp_path: Path, encoder
 
 
 def test_only_the_encoder_is_frozen() -> None:
-    """A decoder starts from nothing: its statistics have to be learned."""
+    """A decoder is not pretrained, so its statistics must be learned."""
     config = ModelConfig("DeepLabV3Plus", "tu-test_resnet", "none", frozen_batch_norm=True)
     model = build_model(config, 3)
     norms = [n for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)]

@@ -77,7 +77,7 @@ def test_ids_are_the_largest_of_the_full_size_logits(
     last=st.integers(1, 60),
 )
 def test_a_strip_is_that_part_of_the_whole(cells: int, pixels: int, first: int, last: int) -> None:
-    """At any ratio, of the size of cells to that of pixels, and mirrored or not."""
+    """At any ratio of cell size to pixel size, mirrored or not."""
     rows = range(min(first, pixels - 1), max(min(last, pixels), min(first, pixels - 1) + 1))
     values = torch.rand(1, 2, cells, cells)
     size = (pixels, pixels)

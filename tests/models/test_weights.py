@@ -120,7 +120,7 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
 
 
 class Trap:
-    """Creates a file when it is unpickled: the mark of executed code."""
+    """Creates a file when it is unpickled, to detect executed code."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -186,7 +186,7 @@ def test_a_package_must_ship_exactly_one_file(
     (package / "b.safetensors").touch()
     with pytest.raises(ValueError, match=r"2 weights files \(b.safetensors, a.pth\)"):
         resolve_weights("package:shipped_weights")
-    assert "shipped_weights" not in sys.modules  # looked at, never imported
+    assert "shipped_weights" not in sys.modules  # inspected, never imported
     for name in ("no_such_package", "not a name", "os"):
         with pytest.raises(ValueError, match="no package"):
             resolve_weights(f"package:{name}")
@@ -215,7 +215,7 @@ def test_lite0_is_a_classifier_under_timms_names(lite0_file: Path, shared_data) 
     image = (frame.float() / 255 - 0.5) / 0.5
     with torch.inference_mode():
         shares = classifier(image[None, :, 68:292, 128:352]).softmax(1)[0]
-    # ImageNet has no street: what a street holds must come first. Random weights give 1/1000.
+    # ImageNet has no class "street": things found in streets must rank first. Random: 1/1000.
     names = timm.data.ImageNetInfo()
     top = [names.index_to_description(int(i)) for i in shares.topk(5).indices]
     assert shares.max() > 0.1, top

@@ -1,4 +1,4 @@
-"""Which backend is taken, and what is said about it."""
+"""The selection of the backend and its explanation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operators as torch sees them: registered whole, differentiable once, transformable."""
+"""The registration of the operators: complete, differentiable once, transformable."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def arguments(
     return (leaf, target, weight, IGNORE, 0.1, [1.7, 0.25, 1.0], pools, False, backend)
 
 
-# torch's own check looks at gradients of tensors that have none.
+# torch's check reads gradients of tensors that have none.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 @pytest.mark.parametrize("pools", [1, 2])
 @pytest.mark.parametrize("weight", [None, torch.arange(5.0)])

@@ -117,7 +117,7 @@ def test_two_histograms_and_no_newton_step_select_at_p_1() -> None:
 
 @pytest.mark.parametrize("family", list(LOSS_FAMILIES))
 def test_a_fixed_number_of_steps_settles_what_the_host_may_not_watch(family: str) -> None:
-    """The path of a GPU: nothing tells the host when to stop."""
+    """The code path of a GPU: a fixed number of steps, without checking convergence."""
     losses = LOSS_FAMILIES[family](np.random.default_rng(1), 4000)
     rows = torch.from_numpy(losses).float().unsqueeze(0)
     m = torch.tensor([1000.0], dtype=torch.float64)

@@ -79,7 +79,7 @@ def test_losses_and_gradient_are_those_of_float64(
     assert_near(losses.masked_fill(ignored, 0), truth, SOLVER[torch.float32])
     ours, pixel_weights = gradient(logits, target, losses, *options)
     truth = reference_gradient(pixel_weights, logits, target, *options)
-    # Of one class, the gradient is 0: the pixels' weights are the scale then.
+    # With one class, the gradient is 0: use the pixels' weights as the scale.
     room = FROM_LOGITS * float(torch.maximum(truth.abs().max(), pixel_weights.max()))
     torch.testing.assert_close(ours.double(), truth, rtol=0, atol=room)
     assert torch.equal(target, before), "the target belongs to the caller"
@@ -91,7 +91,7 @@ def test_losses_and_gradient_are_those_of_float64(
 def test_dtypes(dtype: torch.dtype, target_dtype: torch.dtype, spatial: tuple[int, int]) -> None:
     logits, target = instance((2, 5, 6, 7), spatial)
     logits, target = logits.to(dtype), target.to(target_dtype)
-    options = (None, -100, 0.0)  # -100 is no uint8: nothing is ignored by wrapping around
+    options = (None, -100, 0.0)  # -100 must not wrap around in uint8
     losses = portable.pixel_losses(logits, target, *options)
     assert losses.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     assert_near(losses, reference_losses(logits, target), SOLVER[losses.dtype])

@@ -1,4 +1,4 @@
-"""The primal ``max {w·l : ||w||_p <= gamma, w <= tau}`` handed to solvers that know no theorem.
+"""The primal ``max {w·l : ||w||_p <= gamma, w <= tau}`` solved by general-purpose solvers.
 
 All of them work on ``v = w / tau``, for which W reads ``sum v^p <= m, v <= 1``, and on losses whose
 largest is 1: nothing else is well conditioned at p = 1.01.

@@ -1,4 +1,4 @@
-"""Algorithm 1: exact in the log domain, and what its printed form loses."""
+"""Algorithm 1: exact in the log domain; its printed form underflows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimality for whatever floats there are: subnormals, 1e300, near ties, any p and m."""
+"""Optimality for arbitrary floats: subnormals, 1e300, near ties, any p and m."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/errata.md says about the paper's arithmetic, recomputed from the printed figures."""
+"""The statements of docs/errata.md on the paper's numbers, recomputed from the printed figures."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_capped_set_of_the_appendix_compares_eta_with_a_loss() -> None:
 
 
 def test_a_maximiser_need_not_have_norm_gamma() -> None:
-    """Against the first step of Theorem 2's proof: zero losses, and the cap, stand in its way."""
+    """Counterexamples to the first step of Theorem 2's proof: zero losses, and the cap."""
     losses, m = [0.0, 2.0, 0.0, 1.0, 0.0], 2.5
     solution = theorems.theorem_2(losses, m)
     norm = solution.weights.sum()

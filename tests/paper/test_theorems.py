@@ -100,7 +100,7 @@ def test_p_1_averages_the_largest(family: str) -> None:
 
 @pytest.mark.parametrize("family", LOSS_FAMILIES)
 def test_p_infinity_is_the_mean_with_uniform_weights(family: str) -> None:
-    """Also on zero losses, and whatever m is."""
+    """Also on zero losses, for any m."""
     for losses, m in instances(family, math.inf):
         solution = theorems.solve(losses, math.inf, m)
         assert (solution.weights == 1 / losses.size).all()

@@ -1,4 +1,4 @@
-"""Eq. 5: the set W, its bounds, and what is refused."""
+"""Eq. 5: the set W, its bounds, and invalid arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures 1 to 4: the numbers behind them, and what a drawing shows of them."""
+"""Figures 1 to 4: their numbers and their drawings."""
 
 from __future__ import annotations
 

@@ -228,7 +228,7 @@ def test_class_tables_take_runs_whose_classes_are_spelled_otherwise(
 
 
 def evaluated(folder: Path, checkpoint: str, step: int, iou: float) -> dict[str, Any]:
-    """What evaluating a checkpoint under the optimized tiling writes."""
+    """The output of evaluating a checkpoint with the optimized tiling."""
     return {
         "checkpoint": str(folder / "checkpoints" / checkpoint),
         "step": step,

@@ -211,7 +211,7 @@ def test_a_disk_that_fills_up_leaves_the_earlier_file(
 
 
 def read_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs the tests may be allowed to write everywhere, whatever the permissions say."""
+    """The tests may run as a user who can write everywhere, regardless of permissions."""
     look = class_index.why_not_writable
     refusal = OSError("Read-only file system")
     monkeypatch.setattr(

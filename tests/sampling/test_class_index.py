@@ -7,7 +7,7 @@ from lossmaxpool.data import StreetScenes, class_statistics
 from lossmaxpool.sampling import ClassIndex
 from tests.sampling.scenes import CLASSES, index_of, masks
 
-# Python 3.12 warns of every fork in a process with threads; nothing here holds a lock meanwhile.
+# Python 3.12 warns about forks in processes with threads; no lock is held here.
 with_workers = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded:DeprecationWarning"
 )

@@ -1,4 +1,4 @@
-"""Two processes draw, count and decide as one does."""
+"""Two processes draw, count and update like a single one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEPS, BATCH = 30, 4
 
 
 def train() -> tuple[list[list[Draw]], Tensor]:
-    """What this process draws, and the confusion matrix in the end."""
+    """The draws of this process, and the final confusion matrix."""
     sampler = PerformanceSampler(index_of(masks()), BATCH, 5, update_interval=4, steps=STEPS)
     sampler.index.check_ranks()
     running = RunningIoU(CLASSES, half_life=10)

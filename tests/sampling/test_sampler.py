@@ -17,7 +17,7 @@ from tests.sampling.scenes import CLASSES, half_right, index_of, masks, pairs
 
 STEPS, INTERVAL, BATCH = 60, 8, 4
 
-# Python 3.12 warns of every fork in a process with threads; nothing here holds a lock meanwhile.
+# Python 3.12 warns about forks in processes with threads; no lock is held here.
 with_workers = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded:DeprecationWarning"
 )
@@ -122,7 +122,7 @@ def test_probabilities_change_at_fixed_steps_alone() -> None:
     )
     for _ in range(INTERVAL):
         sampler.update(low)
-    # Known from here on, and in force only when the next interval ends.
+    # Known from here on, but used only after the next interval.
     assert torch.equal(sampler.probabilities(INTERVAL), torch.full((CLASSES,), 0.25).double())
     assert sampler.probabilities(2 * INTERVAL).argmax() == 3
     for _ in range(INTERVAL):

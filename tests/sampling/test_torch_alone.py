@@ -1,4 +1,4 @@
-"""The sampler runs where torch is all there is."""
+"""The sampler needs no dependency besides torch."""
 
 from __future__ import annotations
 

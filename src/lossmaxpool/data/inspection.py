@@ -353,7 +353,7 @@ def _dim_pictures(dataset: FileDataset, wide: int, brightest: int) -> list[Probl
 
 
 def format_report(inspection: Inspection) -> str:
-    """Format the inspection as text: a table of all splits by class frequency, then the problems.
+    """The inspection as text: a table of all splits by class frequency, then the problems.
 
     Args:
         inspection: of one or more splits.

@@ -1,4 +1,4 @@
-"""The native kernels are tested where they were built."""
+"""Tests of the native kernels, which run only if the library was built."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lossmaxpool.ops.backends.native import absence, library
 
 @pytest.fixture(autouse=True)
 def built() -> None:
-    """Skip where no library was built; a library that is there must load."""
+    """Skip if no library was built; an existing library must load."""
     if (reason := absence()) is not None:
         if library.PATH.is_file() and library.SWITCH not in reason:
             pytest.fail(reason)

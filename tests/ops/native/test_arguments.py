@@ -1,4 +1,4 @@
-"""Tensors that do not match never reach the library: it gets addresses, and believes them."""
+"""Mismatched tensors never reach the library, which gets unchecked addresses."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ def test_ignored_pixels_may_hold_anything(spatial: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("at", [0, 16, 39])
 def test_extreme_logits(at: int) -> None:
-    """Wherever in the vector a pixel lies, it is as torch has it; its neighbours do not notice."""
+    """Matches torch at every position in the vector, without affecting neighboring pixels."""
     for column in (
         [0.0, -1e30, 1e30],
         [-1e30, -1e30, -1e30],

@@ -1,4 +1,4 @@
-"""What the native kernels refuse, in words, and what they say where they were not built."""
+"""Reasons why the native kernels reject inputs, or are not available."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_solver_refuses_float64() -> None:
 
 @pytest.fixture
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """The library is looked for again, and once more after the test."""
+    """Reload the library for the test, and again after it."""
     library.find.cache_clear()
     yield monkeypatch
     monkeypatch.undo()
@@ -112,7 +112,7 @@ def test_a_library_of_another_version_is_refused_with_a_warning_once(
     assert len(caught) == 1
     assert words in str(caught[0].message)
     assert "pip install -e ." in str(caught[0].message)
-    # "auto" goes on with torch's own operations, and says nothing more; an explicit choice raises.
+    # "auto" falls back to torch without another warning; an explicit choice raises.
     torch.testing.assert_close(loss_max_pool(losses), value, rtol=0, atol=0)
     assert not explain_backend(SCORES, LABELS).reasons["native"].startswith("could")
     with pytest.raises(RuntimeError, match=r"built for another version.*reinstall"):

@@ -32,7 +32,7 @@ IGNORE = 255
 
 
 class NoDevice(DriverBase):
-    """All that a compilation asks of a driver."""
+    """The parts of a driver that compilation needs."""
 
     def __init__(self, capability: int) -> None:
         self.target = GPUTarget("cuda", capability, 32)

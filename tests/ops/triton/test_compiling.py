@@ -52,7 +52,7 @@ A_FEW_NUMBERS = 32
 
 def launches(group: str, capability: int, cache: Path) -> dict[str, list[dict[str, Any]]]:
     """The launches of every case of a group, by the case's name."""
-    # A process of its own: it must not interpret, and other tests may.
+    # A separate process: it must not use the interpreter, unlike other tests.
     environment = {name: x for name, x in os.environ.items() if name != "TRITON_INTERPRET"}
     environment.setdefault("TRITON_CACHE_DIR", str(cache))
     command = [sys.executable, "-W", "ignore", "-m", "tests.ops.triton.compiling"]

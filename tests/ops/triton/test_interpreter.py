@@ -1,4 +1,4 @@
-"""Every test in ``kernels`` in Triton's interpreter, in a process of its own."""
+"""Run every test in ``kernels`` in Triton's interpreter, in a separate process."""
 
 from __future__ import annotations
 

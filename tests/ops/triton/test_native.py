@@ -1,4 +1,4 @@
-"""What only a GPU shows. The kernels' own tests run there too."""
+"""Tests that need a GPU. The tests in ``kernels`` run there too."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_no_kernel_touches_memory_that_is_not_its_own(tests: str) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     done = subprocess.run(
         [*check, *command, str(HERE / "kernels" / tests)],
-        # Every tensor an allocation of its own: a read beyond it is one that can be seen.
+        # Allocate every tensor separately, so that out-of-bounds reads are detected.
         env=os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"},
         cwd=HERE.parents[2],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Which inputs the kernels refuse, in words, without Triton being imported."""
+"""Reasons why the kernels reject inputs, without importing Triton."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VOLUME = torch.zeros(2, 3, 4, 6, 2)
 
 @pytest.fixture
 def interpreting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only what the question sees: no kernel runs here."""
+    """Make the support checks see an active interpreter; no kernel runs."""
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setattr(support, "installed", lambda: True)
 

@@ -1,4 +1,4 @@
-"""What the kernels have to return: torch in float64, and the oracle."""
+"""The expected results of the kernels: torch in float64, and the oracle."""
 
 from __future__ import annotations
 

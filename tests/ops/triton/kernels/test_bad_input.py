@@ -1,4 +1,4 @@
-"""What no plausible number may come out of."""
+"""Invalid input must give NaN or an error, never a plausible number."""
 
 from __future__ import annotations
 

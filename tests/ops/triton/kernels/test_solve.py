@@ -25,9 +25,9 @@ def draw(n: int, families: tuple[str, ...] = tuple(LOSS_FAMILIES)) -> Tensor:
 
 
 def weights(losses: Tensor, packed: Tensor, p: float) -> Tensor:
-    """w* as the gradient kernel has it.
+    """w* as computed by the gradient kernel.
 
-    Two equal logits of weight 1 have a loss of slope 1/2, whatever the losses say.
+    Two equal logits of weight 1 have a loss of slope 1/2, independent of ``losses``.
     """
     rows, n = losses.shape
     logits = torch.zeros(rows, 2, n, device=losses.device)

@@ -1,5 +1,5 @@
-// The cross-entropy of every pixel and its gradient: images cut into tiles, tiles shared by threads.
-// The cut, and the order of every sum, are the same for any number of threads.
+// The cross-entropy of every pixel and its gradient: images are cut into tiles, which threads
+// share. The tiles and the order of every sum do not depend on the number of threads.
 #include <algorithm>
 #include <cstdint>
 #include <vector>
@@ -14,7 +14,7 @@ using namespace lossmaxpool;
 
 namespace {
 
-// Floats of one tile: a few of these stay in a core's second-level cache.
+// Floats of one tile: a few tiles fit in a core's L2 cache.
 constexpr int64_t kTileFloats = 24 * 1024;
 
 int64_t tile_pixels(int64_t classes) {
@@ -22,12 +22,12 @@ int64_t tile_pixels(int64_t classes) {
   return std::min<int64_t>(std::max<int64_t>(fit, 16), 1024);
 }
 
-// From one class of a tile to the next: an odd number of cache lines, so that a pixel's classes do not
-// compete for the same places of the cache.
+// Step between classes of a tile: an odd number of cache lines, so that a pixel's classes do not
+// compete for the same cache sets.
 int64_t tile_step(int64_t pixels) { return (pixels / 16 | 1) * 16; }
 
-// No more threads than there are pieces of work, or than the work is worth: a thread with less than
-// this takes longer to start than it saves.
+// At most one thread per piece of work, and none with less work than this, which would take longer
+// to start than it saves.
 constexpr int64_t kScoresPerThread = 1 << 14;
 int team(const CrossEntropy& call, int64_t pieces) {
   const int64_t scores = call.batch * call.classes * call.height * call.width;
@@ -47,7 +47,7 @@ void* gradient_of(const CrossEntropy& P, int64_t image) {
   return static_cast<char*>(P.gradient) + start;
 }
 
-// Whether pixels [first, first + pixels) of float32 planes can be used where they are.
+// Whether pixels [first, first + pixels) of float32 planes can be used in place.
 bool in_place(const Strides& s, int64_t format, int64_t width, int64_t first,
               int64_t pixels) {
   return format == FLOAT32 && s.column == 1 && first / width == (first + pixels - 1) / width;
@@ -71,14 +71,14 @@ Weighing weighing_of_image(const CrossEntropy& P, int64_t image) {
   return weighing_of(P.packed, P.rows, row, P.exponent, P.grad_value[row]);
 }
 
-// Page faults of a fresh gradient cost more than its arithmetic: ask for 2 MiB pages.
+// Page faults of a new gradient cost more than its arithmetic: request 2 MiB pages.
 void prefer_large_pages(void* data, int64_t bytes) {
 #ifdef __linux__
   constexpr uintptr_t kLarge = uintptr_t{2} << 20;
   const uintptr_t start = (reinterpret_cast<uintptr_t>(data) + kLarge - 1) & ~(kLarge - 1);
   const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + static_cast<uintptr_t>(bytes)) &
                         ~(kLarge - 1);
-  // Advice only: where the kernel refuses it, ordinary pages serve.
+  // Only a hint: if the kernel rejects it, ordinary pages are used.
   if (start < end) madvise(reinterpret_cast<void*>(start), end - start, MADV_HUGEPAGE);
 #else
   (void)data, (void)bytes;
@@ -87,7 +87,7 @@ void prefer_large_pages(void* data, int64_t bytes) {
 
 // --- Logits as large as the target ---
 
-// The tiles of all images in one row, and the room in which a thread reads one.
+// Iterates over the tiles of all images, with the buffer of one thread.
 class DenseTiles {
  public:
   explicit DenseTiles(const CrossEntropy& call)
@@ -100,7 +100,7 @@ class DenseTiles {
     return call.batch * ((call.height * call.width + pixels - 1) / pixels);
   }
 
-  // Goes to a tile: float32 planes are used where they are, all else is gathered.
+  // Move to a tile: float32 planes are used in place, everything else is gathered.
   Tile load(int64_t index) {
     image = index / per_image_;
     first = index % per_image_ * pixels_;
@@ -119,7 +119,7 @@ class DenseTiles {
   }
 
   int64_t image = 0, first = 0;  // of the tile
-  int64_t at = 0;                // its first pixel among those of all images
+  int64_t at = 0;                // index of its first pixel among all images
 
  private:
   const CrossEntropy& P_;
@@ -177,11 +177,11 @@ extern "C" void lossmaxpool_dense_gradient(const CrossEntropy* call) {
   }
 }
 
-// --- Logits that are upsampled: bilinear, align_corners = False, as torch has it ---
+// --- Logits smaller than the target: bilinear upsampling, align_corners = False, as in torch ---
 //
-// A band is the output rows between the centers of two neighboring low-resolution rows: these two
-// rows are all that it reads, and all that its gradient adds to. Bands are the unit of work, and
-// their width is cut into tiles that stay in cache: the scores exist for one tile at a time.
+// A band is the output rows between the centers of two neighboring low-resolution rows. It reads
+// only these two rows, and its gradient adds only to them. Bands are the unit of work; their width
+// is cut into cache-sized tiles, and scores exist for one tile at a time.
 
 namespace {
 
@@ -265,7 +265,7 @@ class Gathered {
                        &bottom_[c * pixels_]);
   }
 
-  // Adds to the rows [classes][width] of the low resolution.
+  // Add to the rows [classes][width] of the low resolution.
   void narrow(const Axis& columns, int64_t first, int64_t n, int64_t width, float* top,
               float* bottom) const {
     for (int64_t c = 0; c < classes_; ++c) {
@@ -313,8 +313,8 @@ extern "C" void lossmaxpool_upsampled_losses(const CrossEntropy* call) {
   }
 }
 
-// Every band keeps what it gives to the row above and to the row below it; rows are added up
-// afterwards, so that no two threads add to the same number.
+// Every band stores its gradients for the rows above and below it; rows are summed afterwards, so
+// that no two threads write to the same number.
 extern "C" void lossmaxpool_upsampled_gradient(const CrossEntropy* call) {
   const CrossEntropy& P = *call;
   const Kernels& K = kernels();

@@ -1,4 +1,4 @@
-// The widest instruction set that this machine has.
+// Selection of the widest instruction set that this machine supports.
 #include <cstring>
 #include <initializer_list>
 
@@ -15,7 +15,7 @@ extern const Kernels kernels_avx512;
 
 namespace {
 
-// The named table; null where the machine lacks its instructions.
+// The named table; null if the machine lacks its instructions.
 const Kernels* table(const char* name) {
 #ifdef LOSSMAXPOOL_X86
   __builtin_cpu_init();

@@ -1,10 +1,10 @@
-// The functions that Python calls. Plain C: they depend on no version of torch or Python.
+// The functions that Python calls. Plain C, independent of the versions of torch and Python.
 #pragma once
 
 #include <cstdint>
 
-// Compared with INTERFACE of library.py when the library is loaded. Raise both with every change
-// of CrossEntropy, or of a function below in its arguments or their meaning.
+// Compared with INTERFACE of library.py when the library is loaded. Increment both with every
+// change of CrossEntropy or of the arguments of a function below.
 constexpr int64_t kInterface = 2;
 
 namespace lossmaxpool {
@@ -37,7 +37,7 @@ struct CrossEntropy {
 
 }  // namespace lossmaxpool
 
-// The only names that the library shows.
+// The only symbols that the library exports.
 #define LOSSMAXPOOL_API __attribute__((visibility("default")))
 
 extern "C" {
@@ -48,12 +48,12 @@ LOSSMAXPOOL_API int64_t lossmaxpool_interface();
 LOSSMAXPOOL_API void lossmaxpool_dense_losses(const lossmaxpool::CrossEntropy* call);
 LOSSMAXPOOL_API void lossmaxpool_dense_gradient(const lossmaxpool::CrossEntropy* call);
 
-// Logits that are upsampled to the target's size.
+// Logits smaller than the target, which are upsampled.
 LOSSMAXPOOL_API void lossmaxpool_upsampled_losses(const lossmaxpool::CrossEntropy* call);
 LOSSMAXPOOL_API void lossmaxpool_upsampled_gradient(const lossmaxpool::CrossEntropy* call);
 
 // losses (rows, n) -> packed (6, rows). valid: (rows, n) of 0/1, or null. marked: a negative loss
-// does not exist. room: (rows, n) floats to work in.
+// marks an ignored pixel. room: (rows, n) floats of workspace.
 LOSSMAXPOOL_API void lossmaxpool_solve(const float* losses, const uint8_t* valid, int64_t rows,
                                        int64_t n, double p, double fraction, double least,
                                        int64_t marked, int64_t threads, float* room,

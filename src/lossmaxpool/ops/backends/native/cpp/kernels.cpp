@@ -1,5 +1,5 @@
-// One instruction set's table. Compiled several times, with LOSSMAXPOOL_TABLE naming each.
-// Everything the loops call is in anonymous namespaces: no linker may mix instruction sets.
+// The table of one instruction set. Compiled once per set, named by LOSSMAXPOOL_TABLE.
+// All callees are in anonymous namespaces, so that the linker cannot mix instruction sets.
 #include "kernels.h"
 
 #include "loss_bits.h"
@@ -41,7 +41,7 @@ void divide(const float* line, float fraction, int64_t n, float* a, float* b) {
   }
 }
 
-// The transpose of stretch. `lower` ascends: neighbours add to the same place, one after the other.
+// The transpose of stretch. `lower` is ascending, so consecutive pixels add to the same element.
 void gather(const float* line, const int32_t* lower, const int32_t* upper, const float* fraction,
             int64_t n, float* out) {
   for (int64_t t = 0; t < n;) {

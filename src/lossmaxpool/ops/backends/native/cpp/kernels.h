@@ -1,5 +1,5 @@
-// The loops over pixels, compiled once per instruction set and chosen when the library is first used.
-// No parallel region in here: threads are the business of the files that call these.
+// The loops over pixels, compiled once per instruction set and chosen when the library is first
+// used. They contain no parallel regions: the calling files manage threads.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +8,9 @@
 
 namespace lossmaxpool {
 
-constexpr float kIgnored = -1.0f;  // the loss of a pixel that does not exist
+constexpr float kIgnored = -1.0f;  // the loss of an ignored pixel
 
-// Class ids inside a tile; all other values are in [0, C).
+// Special class ids inside a tile; all others are in [0, C).
 constexpr int32_t kIgnoredLabel = -1;
 constexpr int32_t kWrongLabel = -2;
 
@@ -23,7 +23,7 @@ struct Tile {
   const int32_t* label;  // (pixels,)
 };
 
-// The part of the cross-entropy that all pixels share.
+// The parameters of the cross-entropy.
 struct Scoring {
   const float* weight;  // (C,) or null
   float hard;           // 1 - s: the share of the label
@@ -40,8 +40,8 @@ struct Weighing {
   float exponent;   // q - 1
 };
 
-// From the packed thresholds (6, rows) of pools to what the pixels of one need. upstream: the gradient
-// with respect to its value.
+// The parameters of one pool, from the packed thresholds (6, rows). upstream: the gradient with
+// respect to its value.
 Weighing weighing_of(const double* packed, int64_t rows, int64_t row, double exponent,
                      double upstream);
 
@@ -66,7 +66,7 @@ struct Counts {
 };
 
 struct Kernels {
-  // Gather pixels [first, first + pixels) of an image into a float32 tile, whatever its layout.
+  // Gather pixels [first, first + pixels) of an image of any layout into a float32 tile.
   void (*load)(const void* image, int64_t format, const Strides& strides, int64_t width,
                int64_t first, int64_t pixels, int64_t classes, float* tile, int64_t step);
   // The reverse, rounding once to the format.
@@ -86,7 +86,7 @@ struct Kernels {
   // Count the losses by the bits above `shift`, counted from low + 1; zeros are not binned.
   void (*histogram)(const float* losses, const uint8_t* valid, int64_t n, bool marked, int32_t low,
                     int32_t shift, uint32_t* bins, Counts* counts);
-  // Copies the losses inside (low, high] to `buffer`; at most kChunk losses.
+  // Copy the losses inside (low, high] to `buffer`; at most kChunk losses.
   void (*split)(const float* losses, const uint8_t* valid, int64_t n, int32_t low, int32_t high,
                 double q, float* buffer, Split* result);
   // out = (1 - fraction) * a + fraction * b.
@@ -94,7 +94,7 @@ struct Kernels {
   // out[t] = (1 - fraction[t]) * line[lower[t]] + fraction[t] * line[upper[t]].
   void (*stretch)(const float* line, const int32_t* lower, const int32_t* upper,
                   const float* fraction, int64_t n, float* out);
-  // Their transposes, added to what is there.
+  // Their transposes, added to the output.
   void (*divide)(const float* line, float fraction, int64_t n, float* a, float* b);
   void (*gather)(const float* line, const int32_t* lower, const int32_t* upper,
                  const float* fraction, int64_t n, float* out);
@@ -102,18 +102,19 @@ struct Kernels {
 
 constexpr int64_t kChunk = 4096;
 
-// Threads for a loop over losses. A team that has less than this each waits longer for its slowest
-// member than it gains.
+// Number of threads for a loop over losses. With less work than this per thread, synchronization
+// costs more than it gains.
 constexpr int64_t kLossesPerThread = 1 << 16;
 inline int team_for(int64_t losses, int64_t threads) {
   const int64_t worth = losses / kLossesPerThread > 1 ? losses / kLossesPerThread : 1;
   return static_cast<int>(threads < worth ? threads : worth);
 }
 
-// The table in use: that of the widest instruction set of this machine.
+// The table in use, by default that of the widest instruction set of this machine.
 const Kernels& kernels();
 
-// For tests: uses the table of "plain", "avx2" or "avx512". False where the machine lacks it.
+// For tests: select the table "plain", "avx2" or "avx512". False if the machine does not support
+// it.
 bool use_instructions(const char* name);
 
 }  // namespace lossmaxpool

@@ -1,5 +1,5 @@
 // The solver's two passes over the losses: count them by their bits, split them by an interval.
-// Non-negative floats are ordered as their bits are.
+// Non-negative floats are ordered like their bits.
 #pragma once
 
 #include "kernels.h"
@@ -39,7 +39,7 @@ inline double sum_powers(const float* __restrict x, int64_t n, Power power) {
   return sum;
 }
 
-// Negative, masked and zero losses have no power and are below: they fall out by themselves.
+// Negative, masked and zero losses are below and have power 0, so they need no special case.
 void split(const float* losses, const uint8_t* valid, int64_t n, int32_t low, int32_t high,
            double q, float* buffer, Split* result) {
   alignas(64) float below[kChunk];
@@ -69,7 +69,7 @@ void split(const float* losses, const uint8_t* valid, int64_t n, int32_t low, in
   result->below = Mass{0.0, anchor};
   if (anchor > 0.0f) {
     const float e = static_cast<float>(q);
-    // Relative to the largest of this chunk: relative to alpha, all might underflow for p near 1.
+    // Relative to the largest of this chunk: relative to alpha, all could underflow for p near 1.
     if (q == 1.0)
       result->below.sum = sum_powers(below, n, [=](float x) { return x / anchor; });
     else if (q <= kPlainPowerLimit)

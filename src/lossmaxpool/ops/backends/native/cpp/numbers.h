@@ -1,5 +1,5 @@
-// Arithmetic that compilers vectorise on any machine: polynomials, selects and integers; no tables,
-// no calls.
+// Arithmetic that compilers can vectorize on any machine: polynomials, selects and integers,
+// without tables or calls.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +41,7 @@ inline float exp_of(float x) {
   return x < -87.33f ? 0.0f : y * float_of(static_cast<int32_t>(scale));
 }
 
-// ln x for x >= 0: -inf at 0; inf and NaN stay what they are.
+// ln x for x >= 0: -inf at 0; inf and NaN are unchanged.
 inline float log_of(float x) {
   const bool tiny = x < 1.17549435e-38f;
   const float normal = tiny ? x * 8388608.0f : x;
@@ -99,7 +99,7 @@ inline float widen(BFloat16 x) { return float_of(static_cast<int32_t>(uint32_t{x
 inline float widen(Float16 x) {
   const uint32_t magnitude = x.bits & 0x7fffu;
   const uint32_t sign = (x.bits & 0x8000u) << 16;
-  // The exponent's bias changes by a product, which also normalises subnormals.
+  // A product changes the exponent's bias and also normalizes subnormals.
   const float scaled = float_of(static_cast<int32_t>(magnitude << 13)) * 0x1p112f;
   const uint32_t special = magnitude >= 0x7c00u ? 0x7f800000u : 0u;  // inf and NaN
   return float_of(static_cast<int32_t>(static_cast<uint32_t>(bits_of(scaled)) | special | sign));

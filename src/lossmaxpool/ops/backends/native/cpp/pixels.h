@@ -1,4 +1,5 @@
-// The pixels of a tile: their cross-entropies, their weights w*, and the gradient of the weighted sum.
+// The pixels of a tile: their cross-entropies, their weights w*, and the gradient of the weighted
+// sum.
 #pragma once
 
 #include "kernels.h"
@@ -8,8 +9,8 @@ namespace {
 
 using namespace lossmaxpool;
 
-// The maximum starts at -inf: very negative logits are legal. NaN loses every comparison and comes
-// back through the sum.
+// The maximum starts at -inf, because very negative logits are legal. NaN fails every comparison
+// and propagates through the sum.
 inline void column_maximum(const Tile& tile, float* __restrict top) {
   const int64_t n = tile.pixels;
   for (int64_t t = 0; t < n; ++t) top[t] = -__builtin_inff();
@@ -38,7 +39,7 @@ void losses(const Tile& tile, const Scoring& scoring, float* work, float* losses
   for (int64_t t = 0; t < n; ++t) {
     const int64_t y = tile.label[t] < 0 ? 0 : tile.label[t];
     const float share = scoring.hard * (scoring.weight ? scoring.weight[y] : 1.0f);
-    // Skipped, not multiplied by 0: the label's logit may be -inf where it has no share.
+    // Skip the term instead of multiplying it by 0: the label's logit may be -inf.
     out[t] = scoring.hard == 0.0f ? 0.0f : share * ((top[t] - tile.x[y * tile.step + t]) + sum[t]);
   }
   if (scoring.soft != 0.0f) {
@@ -61,7 +62,7 @@ void losses(const Tile& tile, const Scoring& scoring, float* work, float* losses
 template <typename Below>
 inline void weigh_with(const float* __restrict losses, int64_t n, const Weighing& w,
                        float* __restrict out, Below below) {
-  // Copies, and every branch computed: a loop that may read w again, or jump, is not vectorised.
+  // Copy the members and compute every branch: otherwise the compiler would not vectorize the loop.
   const float alpha = w.alpha, scale = w.scale;
 #pragma omp simd
   for (int64_t t = 0; t < n; ++t) {
@@ -123,7 +124,7 @@ void gradient(const Tile& tile, const Scoring& scoring, const float* weights, fl
 #pragma omp simd
     for (int64_t t = 0; t < n; ++t) {
       const float d = e[t] * share[t] - weights[t] * even;
-      e[t] = label[t] == kIgnoredLabel ? 0.0f : d;  // whatever the logits of an ignored pixel hold
+      e[t] = label[t] == kIgnoredLabel ? 0.0f : d;  // for any logits of an ignored pixel
     }
   }
   for (int64_t t = 0; t < n; ++t)

@@ -1,7 +1,8 @@
 // The thresholds of rows of losses, and the weights that follow from them.
 //
-// alpha* without a sort: histograms of the float bits, each inside one or two bins of the last, until
-// a bin is a single float; then Algorithm 1 on what is left is exact. Two passes over all losses.
+// alpha* without a sort: histograms of the float bits, each inside one or two bins of the previous
+// one, until a bin is a single float; Algorithm 1 on the rest is then exact. Two passes over all
+// losses.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -16,17 +17,17 @@ using namespace lossmaxpool;
 
 namespace {
 
-// One pool of losses: those that are decided so far, summed up, and those that are not.
+// One pool of losses: the sums of those classified so far, and the undecided ones.
 class Pool {
  public:
-  // room: n floats of the caller's, where the undecided losses are kept.
+  // room: workspace of n floats for the undecided losses.
   Pool(const float* losses, const uint8_t* valid, int64_t n, bool marked, int threads, float* room)
       : losses_(losses), valid_(valid), n_(n), marked_(marked), threads_(threads), room_(room) {}
 
-  // The undecided losses, counted by the bits above `shift`, from low + 1 to high.
+  // Count the undecided losses by the bits above `shift`, from low + 1 to high.
   std::vector<int64_t> histogram(int32_t low, int32_t high, int32_t shift, Counts* counts) const;
 
-  // Decides the losses outside (low, high]: those above are capped, those below are not.
+  // Classify the losses outside (low, high]: those above are capped, those below are not.
   void split(int32_t low, int32_t high, double q);
 
   int64_t above = 0;       // capped losses
@@ -42,7 +43,7 @@ class Pool {
   float* room_;
 };
 
-// Fixed chunks, reduced in their order: the same bits for any number of threads.
+// Fixed chunks, reduced in order: bit-identical for any number of threads.
 int64_t chunks_of(int64_t n) { return (n + kChunk - 1) / kChunk; }
 
 Mass add(const std::vector<Split>& parts, const Mass& start, double q) {
@@ -71,7 +72,7 @@ std::vector<int64_t> Pool::histogram(int32_t low, int32_t high, int32_t shift,
     for (int64_t i = 0; i < chunks; ++i)
       K.histogram(losses_ + i * kChunk, valid_ ? valid_ + i * kChunk : nullptr,
                   std::min(kChunk, n_ - i * kChunk), marked_, low, shift, bins.data(), &own);
-    // Integers: the order of the threads does not matter.
+    // Integers, so the order of the threads does not matter.
 #pragma omp critical
     {
       for (int64_t k = 0; k < size; ++k) total[k] += bins[k];
@@ -88,8 +89,8 @@ void Pool::split(int32_t low, int32_t high, double q) {
   const int64_t chunks = chunks_of(n_);
   const int threads = team_for(n_, threads_);
   std::vector<Split> parts(chunks);
-  // Threads take consecutive runs of chunks and keep what is undecided at the front of their own
-  // run: never ahead of what they read, so that the room may hold the losses themselves.
+  // Threads take consecutive runs of chunks and write undecided losses to the front of their own
+  // run, never ahead of the read position, so the input may be in `room` itself.
   std::vector<int64_t> kept(threads, 0);
   const auto first_chunk = [&](int64_t thread) { return chunks * thread / threads; };
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -110,7 +111,7 @@ void Pool::split(int32_t low, int32_t high, double q) {
   below = add(parts, below, q);
   int64_t size = 0;
   for (int64_t thread = 0; thread < threads; ++thread) {
-    if (kept[thread] == 0) continue;  // of an empty pool, room_ may be null
+    if (kept[thread] == 0) continue;  // room_ may be null for an empty pool
     const float* front = room_ + first_chunk(thread) * kChunk;
     std::memmove(room_ + size, front, static_cast<size_t>(kept[thread]) * sizeof(float));
     size += kept[thread];
@@ -123,20 +124,20 @@ void Pool::split(int32_t low, int32_t high, double q) {
 // Algorithm 1 of Rota Bulò et al. 2017 on a few values with multiplicities.
 //
 // `counts[k]` losses of `value(k)`, ascending, above losses with the power sum `below`; `support`
-// is what m leaves to all of them. Returns alpha*; every sum is relative to the value it has
-// reached, so that no exponent overflows.
+// is the part of m left for all of them. Returns alpha*; sums are relative to the current value, so
+// that no power overflows.
 template <typename Value>
 double threshold(const std::vector<int64_t>& counts, Value value, const Mass& below, double q,
                  double support) {
   int64_t from_here = 0;
   for (const int64_t count : counts) from_here += count;
-  double sum = below.sum, anchor = below.anchor;  // power sum of what is not capped, so far
+  double sum = below.sum, anchor = below.anchor;  // power sum of the uncapped losses so far
   for (size_t k = 0; k < counts.size(); ++k) {
     if (counts[k] == 0) continue;
     const double v = value(k);
     const double relative = sum > 0 ? sum * std::exp(q * std::log(anchor / v)) : 0.0;
     const double room = support - static_cast<double>(from_here);
-    // eta > 0 at v, its own losses taken off both sides: from here on all are capped.
+    // eta > 0 at v, after subtracting its own losses from both sides: all from here on are capped.
     if (room > relative) break;
     sum = relative + static_cast<double>(counts[k]);
     anchor = v;
@@ -150,7 +151,7 @@ constexpr int32_t kLargestBits = 0x7f7fffff;
 constexpr int32_t kCoarseShift = 18;  // 8160 bins over all positive floats
 constexpr int32_t kMostBins = 8192;
 
-// Far more than the rounding of a bound's sums, far less than a bin.
+// Much larger than the rounding of a bound's sums, much smaller than a bin.
 constexpr double kSlack = 1e-9;
 
 double value_of(int32_t bits) { return float_of(bits); }
@@ -168,7 +169,7 @@ struct Root {
   double ties;  // losses equal to alpha (p = 1)
 };
 
-// Narrows (low, high] around alpha* until every bin is one float.
+// Narrow (low, high] around alpha* until every bin is one float.
 class Search {
  public:
   Search(Pool& pool, std::vector<int64_t> counts, double m) : pool_(pool), counts_(counts), m_(m) {}
@@ -181,7 +182,8 @@ class Search {
       if (shift_ == 0 || empty()) return finish(upper);
       const auto bottom = [&](size_t k) { return value_of(first_of(k)); };
       const double lower = threshold(counts_, bottom, pool_.below, q, support);
-      // alpha* grows with every loss: it lies between those of the losses rounded down and up.
+      // alpha* is monotone in every loss, so it lies between those of the losses rounded down and
+      // up.
       narrow(std::max(low_, std::min(high_, floor_bits(lower * (1 - kSlack)))),
              std::max(low_, std::min(high_, floor_bits(std::min(upper * (1 + kSlack),
                                                                 value_of(kLargestBits))))),
@@ -189,7 +191,7 @@ class Search {
     }
   }
 
-  // The loss number floor(m) + 1, from the largest on.
+  // The (floor(m) + 1)-th largest loss.
   Root order() {
     for (;;) {
       const int64_t rank = static_cast<int64_t>(std::floor(m_)) + 1 - pool_.above;
@@ -244,10 +246,10 @@ class Search {
   int32_t low_ = 0, high_ = kLargestBits, shift_ = kCoarseShift;
 };
 
-// A pool this small is sorted: that costs less than to look through the bins of a histogram.
+// Pools up to this size are sorted, which is cheaper than scanning the bins of a histogram.
 constexpr int64_t kFew = 512;
 
-// The positive losses among `size` ones.
+// The positive ones of `size` losses.
 std::vector<float> positive_losses(const float* losses, const uint8_t* valid, int64_t size,
                                    bool marked, Counts* counts) {
   std::vector<float> positive;
@@ -331,14 +333,14 @@ extern "C" void lossmaxpool_solve(const float* losses, const uint8_t* valid, int
                                   int64_t n, double p, double fraction, double least,
                                   int64_t marked, int64_t threads, float* room,
                                   double* packed) {
-  const bool by_row = rows >= threads;  // else the threads share a row
+  const bool by_row = rows >= threads;  // otherwise the threads share a row
   const Request request{p, fraction, least, marked != 0, by_row ? 1 : static_cast<int>(threads)};
   const auto solve = [&](int64_t row) {
     solve_row(losses + row * n, valid ? valid + row * n : nullptr, n, request, room + row * n,
               packed + row, rows);
   };
   if (!by_row) {
-    // Not a team of one: parallel regions inside one are nested, and start their threads anew.
+    // Avoid a team of one thread: parallel regions inside it would be nested and restart threads.
     for (int64_t row = 0; row < rows; ++row) solve(row);
     return;
   }
@@ -366,7 +368,7 @@ Weighing weighing_of(const double* packed, int64_t rows, int64_t row, double exp
 
 }  // namespace lossmaxpool
 
-// w* of losses that some other pixel loss than cross-entropy gave.
+// w* for pixel losses other than the cross-entropy.
 extern "C" void lossmaxpool_weigh(const float* losses, const uint8_t* valid, int64_t rows, int64_t n,
                                   const double* packed, double exponent, int64_t threads,
                                   float* weights) {

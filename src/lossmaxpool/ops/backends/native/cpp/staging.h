@@ -1,5 +1,5 @@
-// Logits and class ids between memory of any layout and type, and tiles that stay in cache: float32
-// scores, int32 ids.
+// Conversion of logits and class ids between memory of any layout and type, and cached tiles of
+// float32 scores and int32 ids.
 #pragma once
 
 #include <type_traits>
@@ -11,7 +11,7 @@ namespace {
 
 using namespace lossmaxpool;
 
-// Pixels of an image fall into runs of one row each: f(index in the tile, row, column, length).
+// Split pixels of an image into runs within one row: f(index in the tile, row, column, length).
 template <typename F>
 inline void for_each_run(int64_t width, int64_t first, int64_t pixels, F f) {
   int64_t row = first / width, column = first % width;
@@ -34,7 +34,7 @@ typedef int32_t Int8 __attribute__((vector_size(32)));
 #define LOSSMAXPOOL_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Int8{__VA_ARGS__})
 #endif
 
-// Eight lines of eight floats, in + i * in_step, to their transpose, out + i * out_step.
+// Transpose eight lines of eight floats, from in + i * in_step to out + i * out_step.
 inline void transpose(const float* in, int64_t in_step, float* out, int64_t out_step) {
   Float8 x[8], y[8];
   for (int i = 0; i < 8; ++i) __builtin_memcpy(&x[i], in + i * in_step, sizeof x[i]);
@@ -54,8 +54,8 @@ inline void transpose(const float* in, int64_t in_step, float* out, int64_t out_
   for (int i = 0; i < 8; ++i) __builtin_memcpy(out + i * out_step, &y[i], sizeof y[i]);
 }
 
-// A run of pixels whose classes are neighbours in memory (channels_last, rows of one pixel) is moved
-// in squares of eight pixels by eight classes; what is left over goes one by one.
+// A run of pixels whose classes are contiguous in memory (channels_last, rows of one pixel) is
+// moved in squares of eight pixels by eight classes; the remainder is moved one by one.
 template <typename T>
 void load_tile(const T* image, const Strides& s, int64_t width, int64_t first, int64_t pixels,
                int64_t classes, float* tile, int64_t step) {
@@ -160,7 +160,7 @@ void convert_labels(const T* target, int64_t pixels, int64_t ignore_index, int64
                     int32_t* label) {
 #pragma omp simd
   for (int64_t t = 0; t < pixels; ++t) {
-    // Compared in int64: in the target's own narrow type -100 would wrap around to 156.
+    // Compare as int64: in a narrow type, -100 would wrap around, e.g. to 156.
     const int64_t id = static_cast<int64_t>(target[t]);
     const bool ignored = id == ignore_index;
     const bool inside = (id >= 0) & (id < classes);
@@ -169,7 +169,7 @@ void convert_labels(const T* target, int64_t pixels, int64_t ignore_index, int64
   }
 }
 
-// Class ids of any integer type to int32, with ignored and wrong ones marked.
+// Class ids of any integer type to int32; ignored and invalid ones are marked.
 void labels(const void* target, int64_t format, int64_t first, int64_t pixels,
             int64_t ignore_index, int64_t classes, int32_t* label) {
   const auto convert = [&](auto* ids) {
