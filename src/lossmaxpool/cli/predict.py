@@ -62,9 +62,9 @@ def run(options: Namespace) -> int:
         image_range=None if image_range is None else (image_range[0], image_range[1]),
         on_damaged=skip,
     )
+    images = "1 image" if len(written) == 1 else f"{len(written)} images"
     sys.stdout.write(
-        f"{len(written)} images predicted into {options.out} by {trained.file}, "
-        f"step {trained.step:,}\n"
+        f"{images} predicted into {options.out} by {trained.file}, step {trained.step:,}\n"
     )
     if skipped:
         sys.stderr.write(f"{len(skipped)} of {len(written) + len(skipped)} images were skipped\n")
