@@ -91,5 +91,7 @@ def test_version_is_that_of_the_distribution() -> None:
 
 def test_torch_is_the_only_hard_dependency() -> None:
     required = metadata.requires("lossmaxpool") or []
-    hard = [line for line in required if "extra ==" not in line]
+    # An editable install, and no wheel, also names what redirects its imports.
+    editable = "editables"
+    hard = [line for line in required if "extra ==" not in line and not line.startswith(editable)]
     assert [line.split(">")[0] for line in hard] == ["torch"]
