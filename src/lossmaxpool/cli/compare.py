@@ -49,7 +49,7 @@ def shared_config(options: Namespace) -> TrainConfig:
 
 
 def run(options: Namespace) -> None:
-    """Train what is not yet trained, report, print the table."""
+    """Train the missing runs, write the report and print the table."""
     compare_and_report(
         shared_config(options),
         options.methods,

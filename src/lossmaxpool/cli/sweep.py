@@ -38,7 +38,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(options: Namespace) -> None:
-    """Train what is not yet trained, then write and print what came out."""
+    """Train the missing runs, then write and print the results."""
     # Imported here: help and errors need none of the training libraries.
     from lossmaxpool.report.sweep import sweep_table, write_sweep
     from lossmaxpool.training.sweep import Grid, plan, sweep

@@ -108,7 +108,7 @@ class Finding:
 
 
 def headline(summary: Summary) -> str:
-    """Who is ahead, by how much, over how many seeds: one sentence."""
+    """One sentence: the method ahead, its margin and the number of seeds."""
     best, baseline, lead, data = summary.best, summary.baseline, summary.lead, summary.data_name
     if len(summary.methods) == 1:
         return f"{best.label} reaches {percent(best.lead.mean)} {lead} on {data} ({_seeds(best)})."
