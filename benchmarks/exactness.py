@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.multiprocessing as mp
 from tests import test_world
 from tests.cases import LOSS_FAMILIES, P_VALUES
+from tests.ranks import in_ranks
 from torch import Tensor
 
 from lossmaxpool import loss_max_pool, solve
@@ -74,7 +74,7 @@ def solver_errors(p: float, dtype: torch.dtype, largest: bool) -> dict[str, floa
 def world_errors(size: int) -> dict[str, float]:
     """Ranks in their own processes against one process with all pixels: value and gradient."""
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(test_world.work, args=(size, folder), nprocs=size)
+        in_ranks(test_world.work, size, Path(folder))
         ranks = [torch.load(Path(folder) / f"{r}.pt", weights_only=True) for r in range(size)]
     value_error = gradient_error = 0.0
     for case, (p, share) in enumerate(test_world.CASES):

@@ -291,7 +291,7 @@ def test_predict_skips_a_damaged_image_and_says_so(
     Image.new("RGB", (70, 50), (90, 90, 90)).save(tmp_path / "images" / "street.png")
     assert status(["predict", trained, tmp_path / "images", "--out", tmp_path / "out"]) == 1
     streams = capsys.readouterr()
-    assert "1 images predicted into" in streams.out
+    assert "1 image predicted into" in streams.out
     assert "broken.png is not a picture file" in streams.err
     assert "1 of 2 images were skipped" in streams.err
     words = ["predict", trained, tmp_path / "images" / "street.png", "--out", tmp_path / "one"]

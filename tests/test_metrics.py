@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lossmaxpool.metrics import ConfusionMatrix
+from tests.ranks import in_ranks
 from tests.tolerances import ORACLE
 
 IGNORE = 255
@@ -173,18 +175,14 @@ def test_bad_matrices_are_refused() -> None:
         ConfusionMatrix(3) + ConfusionMatrix(2)
 
 
-def _count_rank(rank: int, world: int, address: str) -> None:
-    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=world)
-    try:
-        matrix = matrix_of(*random_pair(rank)).reduce()
-        expected = matrix_of(*random_pair(0)) + matrix_of(*random_pair(1))
-        assert torch.equal(matrix.counts, expected.counts)
-    finally:
-        torch.distributed.destroy_process_group()
+def _count_rank(rank: int, size: int, folder: Path) -> None:
+    matrix = matrix_of(*random_pair(rank)).reduce()
+    expected = matrix_of(*random_pair(0)) + matrix_of(*random_pair(1))
+    assert torch.equal(matrix.counts, expected.counts)
 
 
-def test_ranks_add_up(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    torch.multiprocessing.spawn(_count_rank, (2, f"file://{tmp_path}/meeting"), nprocs=2)
+def test_ranks_add_up(tmp_path: Path) -> None:
+    in_ranks(_count_rank, 2, tmp_path)
 
 
 def test_a_matrix_says_what_it_is() -> None:

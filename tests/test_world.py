@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from torch import Tensor
-from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss, loss_max_pool
+from tests.ranks import in_ranks
 from tests.tolerances import FLOAT32
 
 # p and least support; every branch of the solver: selection, both bounds, the mean.
@@ -54,10 +52,7 @@ def one_process(size: int, p: float, share: float) -> tuple[Tensor, list[Tensor]
     return value.detach(), [w.grad for w in model.parameters() if w.grad is not None]
 
 
-def work(rank: int, size: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    store = f"file://{folder}/rendezvous"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=size)
+def work(rank: int, size: int, folder: Path) -> None:
     results = []
     for p, share in CASES:
         model = DistributedDataParallel(network())
@@ -69,17 +64,12 @@ def work(rank: int, size: int, folder: str) -> None:
     poisoned = torch.ones(1, 8)
     poisoned[0, 0] = torch.nan if rank == 0 else 1
     results.append(loss_max_pool(poisoned, pool="world"))
-    torch.save(results, Path(folder) / f"{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    torch.save(results, folder / f"{rank}.pt")
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_ranks_together_equal_one_process(
-    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    mp.spawn(work, args=(size, os.fspath(tmp_path)), nprocs=size)
+def test_ranks_together_equal_one_process(size: int, tmp_path: Path) -> None:
+    in_ranks(work, size, tmp_path)
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(size)]
     for case, (p, share) in enumerate(CASES):
         expected, gradients = one_process(size, p, share)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-import pytest
 import torch
-import torch.multiprocessing as mp
 from torch import Tensor
-from torch import distributed as dist
 
 from lossmaxpool.sampling import ClassIndex, Draw, DrawnCrops, PerformanceSampler, RunningIoU
+from tests.ranks import in_ranks
 from tests.sampling.scenes import CLASSES, half_right, index_of, masks, pairs
 
 STEPS, BATCH = 30, 4
+# A rank imports this module before it joins the group: this sampler is older than the group.
+EARLY = PerformanceSampler(index_of(masks(), num_classes=CLASSES + 1), BATCH)
 
 
 def train() -> tuple[list[list[Draw]], Tensor]:
@@ -32,10 +32,7 @@ def train() -> tuple[list[list[Draw]], Tensor]:
     return batches, running.matrix
 
 
-def work(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    early = PerformanceSampler(index_of(masks(), num_classes=CLASSES + 1), BATCH)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def work(rank: int, size: int, folder: Path) -> None:
     batches, matrix = train()
     refused = ""
     try:
@@ -44,16 +41,13 @@ def work(rank: int, folder: str) -> None:
         refused = str(error)
     with warnings.catch_warnings(record=True) as reports:
         warnings.simplefilter("always")
-        next(iter(early))
+        next(iter(EARLY))
     drawn = [[tuple(draw) for draw in batch] for batch in batches]
-    torch.save((drawn, matrix, refused, len(reports)), Path(folder) / f"{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    torch.save((drawn, matrix, refused, len(reports)), folder / f"{rank}.pt")
 
 
-def test_two_ranks_equal_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    mp.spawn(work, args=(str(tmp_path),), nprocs=2)
+def test_two_ranks_equal_one(tmp_path: Path) -> None:
+    in_ranks(work, 2, tmp_path)
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     batches, matrix = train()
     for step, batch in enumerate(batches):

@@ -13,7 +13,7 @@ from lossmaxpool.data import IGNORE_INDEX
 from lossmaxpool.runs.config import LossConfig
 from lossmaxpool.training.criteria import ImageMeanLoss, MeanCrossEntropyLoss
 from lossmaxpool.training.methods import METHODS
-from tests.training.processes import in_two_processes
+from tests.ranks import in_ranks
 
 WEIGHT = torch.tensor([1.0, 2.0, 0.5])
 
@@ -58,7 +58,7 @@ def criteria() -> list[nn.Module]:
     return [MeanCrossEntropyLoss(), MeanCrossEntropyLoss(WEIGHT), *methods]
 
 
-def work(rank: int, folder: Path) -> None:
+def work(rank: int, size: int, folder: Path) -> None:
     found = []
     for criterion in criteria():
         logits, target = shard(rank)
@@ -69,7 +69,7 @@ def work(rank: int, folder: Path) -> None:
 
 
 def test_two_processes_have_the_mean_of_one(tmp_path: Path) -> None:
-    in_two_processes(work, tmp_path)
+    in_ranks(work, 2, tmp_path)
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     shards = [shard(rank) for rank in range(2)]
     for k, criterion in enumerate(criteria()):

@@ -12,10 +12,10 @@ import torch
 
 from lossmaxpool.runs import TrainingError
 from lossmaxpool.training.hardware import check_ranks, lost_process
-from tests.training.processes import in_two_processes
+from tests.ranks import in_ranks
 
 
-def work(rank: int, folder: Path) -> None:
+def work(rank: int, size: int, folder: Path) -> None:
     """See the same masks, then other validation masks, then another run folder."""
     shared, own = torch.tensor([[3, 4], [0, 9]]), torch.tensor([[rank, 7]])
     found = []
@@ -51,7 +51,7 @@ def test_a_killed_rank_is_named_with_the_way_on(tmp_path: Path) -> None:
 
 
 def test_other_masks_and_other_run_folders_stop_all_processes(tmp_path: Path) -> None:
-    in_two_processes(work, tmp_path)
+    in_ranks(work, 2, tmp_path)
     for rank in range(2):
         same, masks, folders = (tmp_path / f"{rank}.txt").read_text().split("\n")
         assert same == ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import os
 import re
@@ -125,6 +127,21 @@ def any_rank(asked: bool, device: torch.device) -> bool:
     count = torch.tensor(float(asked), device=device)
     dist.all_reduce(count)
     return bool(count > 0)
+
+
+def leave_group_at_exit() -> None:
+    """Leave the group of processes before Python ends, once a run has finished.
+
+    Else a thread of gloo may free a tensor while the interpreter is torn down, which aborts a
+    process whose work is done (and torchrun with it).
+    """
+
+    def leave() -> None:
+        gc.collect()  # DDP's reducer holds the group too
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
+
+    atexit.register(leave)
 
 
 def share_buffers(model: nn.Module) -> None:

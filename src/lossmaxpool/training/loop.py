@@ -42,6 +42,7 @@ from lossmaxpool.training.hardware import (
     any_rank,
     check_ranks,
     check_workers,
+    leave_group_at_exit,
     lost_process,
     make_fabric,
     quiet,
@@ -124,6 +125,8 @@ def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecor
             _train(fabric, state, criterion, train_set, val_set, interrupt)
             record.status = "finished"
             state.write_record()
+            if fabric.world_size > 1:
+                leave_group_at_exit()
         except BaseException as error:
             stopped = isinstance(error, RunInterruptedError | KeyboardInterrupt | SystemExit)
             record.status = "interrupted" if stopped else "failed"
