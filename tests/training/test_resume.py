@@ -73,6 +73,18 @@ def test_sigterm_asks_for_a_checkpoint_too(capsys: pytest.CaptureFixture[str]) -
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_background_job_goes_on_ignoring_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with postponed_interrupt() as interrupt:
+            signal.raise_signal(signal.SIGINT)
+            assert not interrupt.requested
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == ""
+
+
 def test_half_written_files_are_swept_when_a_run_resumes(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     one_step = replace(tiny(), optimization=replace(tiny().optimization, steps=1))

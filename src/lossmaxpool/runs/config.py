@@ -311,10 +311,6 @@ class TrainConfig:
         """Whether the crops follow the IoU of the classes."""
         return self.method in SAMPLED and self.sampling.blend > 0
 
-    def ends_step(self, part: int) -> bool:
-        """Return whether a part of a batch, counted from 0 over the run, is its last."""
-        return (part + 1) % self.optimization.accumulate == 0
-
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> TrainConfig:
         """Return the configuration of plain values, as YAML and JSON hold them.
