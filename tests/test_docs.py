@@ -10,7 +10,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # Pages whose snippets need neither a data set nor a checkpoint.
-PAGES = ("README.md", "docs/index.md", "docs/operator.md", "docs/choosing.md", "docs/rivals.md")
+PAGES = (
+    "README.md",
+    "docs/index.md",
+    "docs/operator.md",
+    "docs/choosing.md",
+    "docs/rivals.md",
+    "docs/diagnostics.md",
+)
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
