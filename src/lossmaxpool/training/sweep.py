@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from lossmaxpool.checks import check_norm, check_share
+from lossmaxpool.data import open_dataset
 from lossmaxpool.processes import end_with_parent
 from lossmaxpool.runs.config import MAX_POOLED, HardwareConfig, MethodId, TrainConfig
 from lossmaxpool.runs.folder import CONFIG, Resume, check_same_run, claimed_output, is_unused
@@ -182,6 +183,7 @@ def train_all(runs: Sequence[Planned], *, jobs: int = 1) -> None:
 
     Raises:
         TrainingError: A folder holds a run of another configuration, or a run stopped.
+        DataError: The data set of the runs cannot be opened; no run has begun.
         ValueError: Less than one job, or several devices per run.
     """
     if jobs < 1:
@@ -189,6 +191,10 @@ def train_all(runs: Sequence[Planned], *, jobs: int = 1) -> None:
     shared = [
         (replace(config, hardware=_share(config.hardware, jobs)), folder) for config, folder in runs
     ]
+    for config in [config for config, folder in shared if not _is_finished(folder)][:1]:
+        # The runs share their data: if it cannot be read, no run begins.
+        for split in (config.data.train_split, config.data.val_split):
+            open_dataset(config.data, split)
     announced = _announced(shared, jobs)
     if jobs == 1:
         for config, folder in announced:
