@@ -156,7 +156,7 @@ def test_a_sweep_takes_p_of_a_file_where_no_flag_gives_it(
 ) -> None:
     path = tmp_path / "options.yaml"
     path.write_text(yaml.safe_dump({"loss": {"p": 1.7, "min_support": 0.5}}))
-    words = ["sweep", "--config", path, "--dry-run"]
+    words = ["sweep", "--config", path, "--methods", "lmp", "--dry-run"]
     assert status([*words, "--out", tmp_path / "a"]) == 0
     assert status([*words, "--p", "inf", "--out", tmp_path / "b"]) == 0
     first, second = capsys.readouterr().out.splitlines()

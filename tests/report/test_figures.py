@@ -30,7 +30,7 @@ from lossmaxpool.report.figures import (
     over_seeds,
 )
 from lossmaxpool.report.statistics import Summary, summarize
-from lossmaxpool.training.methods import METHODS
+from lossmaxpool.runs.methods import METHODS
 from tests.tolerances import DRAWN
 
 from .conftest import CLASSES, many_classes

@@ -21,15 +21,6 @@ MISSING = "–"
 MINUS = "\N{MINUS SIGN}"
 # So many classes are named in a sentence; further ones are counted.
 NAMED = 8
-METHODS = {
-    "base": "cross-entropy: every pixel has the same weight, crops are drawn uniformly",
-    "base+": "cross-entropy, with more crops of the classes on which the network is still poor",
-    "loss-only": "loss max-pooling: pixels of high loss get more weight, up to a cap; "
-    "crops are drawn uniformly",
-    "lmp": "loss max-pooling, with more crops of the classes on which the network is still poor",
-    "inverse-median": "cross-entropy weighted per class by the inverse of its median frequency",
-    "bootstrap": "cross-entropy of the pixels of highest loss alone",
-}
 
 
 def percent(fraction: float) -> str:
@@ -140,9 +131,10 @@ def explanations(summary: Summary) -> dict[str, str]:
     """Each method in a line, by its label."""
     lines = {}
     for m in summary.methods:
-        line = METHODS.get(m.method.id, "")
-        loss = m.method.runs[0].config.get("loss")
-        if m.method.id in ("loss-only", "lmp") and isinstance(loss, Mapping):
+        run = m.method.runs[0]
+        line = run.known_method.text if run.known_method else ""
+        loss = run.config.get("loss")
+        if run.max_pooled and isinstance(loss, Mapping):
             p, least = loss.get("p"), loss.get("min_support")
             if isinstance(p, int | float | str) and isinstance(least, int | float):
                 line += f" (p = {number(float(p))}, on at least {share(least)} % of the pixels)"

@@ -48,6 +48,7 @@ from lossmaxpool.training.hardware import (
     quiet,
     share_buffers,
 )
+from lossmaxpool.training.imported import packages
 from lossmaxpool.training.interrupts import Interrupt, postponed_interrupt
 from lossmaxpool.training.loading import Batch, LoaderWatch, training_batches
 from lossmaxpool.training.pictures import Photographer
@@ -82,6 +83,7 @@ def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecor
     Example:
         >>> record = train(TrainConfig(method="loss-only"), Path("runs/first"))  # doctest: +SKIP
     """
+    config = config.resolved()
     check_workers(config.hardware)
     rank_zero_only(check_folder)(config, out, resume=resume)
     if resume:
@@ -101,6 +103,7 @@ def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecor
         check_crops(model, config, fabric.world_size)
         rank_zero_only(claim_folder)(config, out)
         record.environment = describe_environment(fabric.device, fabric.world_size)
+        record.environment |= packages(config.chosen.criterion)
         model.to(fabric.device)
         state = RunState(
             config,

@@ -1,12 +1,8 @@
-"""The methods that can be compared, as data: an id, a label, and how the criterion is built.
-
-Those of :data:`lossmaxpool.runs.config.SAMPLED` differ from others in their crops alone.
-"""
+"""From a method to its criterion: those of the package from the options of the losses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -17,34 +13,41 @@ from lossmaxpool.losses import (
     median_frequency_weights,
 )
 from lossmaxpool.runs.config import LossConfig
-from lossmaxpool.training.criteria import ImageMeanLoss, MeanCrossEntropyLoss
+from lossmaxpool.runs.methods import Criterion, Imported, Sum
+from lossmaxpool.training.criteria import ImageMeanLoss, MeanCrossEntropyLoss, WeightedSum
+from lossmaxpool.training.imported import build_imported
 
 
-@dataclass(frozen=True)
-class Method:
-    """One way to train.
+def build_criterion(criterion: Criterion, loss: LossConfig, class_pixels: Tensor) -> nn.Module:
+    """Return a criterion: logits (B, C, h, w) and target (B, H, W) to a scalar.
 
     Args:
-        id: The name in configurations and run folders.
-        label: The name in tables.
-        build: Makes the criterion from the options of the losses and from the pixels per training
-            image and class, (num_images, C) int64. The criterion takes logits (B, C, h, w) and a
-            target (B, H, W).
+        criterion: How it is built.
+        loss: The options of the losses.
+        class_pixels: Pixels per training image and class, (num_images, C) int64.
+
+    Raises:
+        ValueError: A criterion by import path cannot be imported, built or used.
     """
+    if isinstance(criterion, Sum):
+        parts = [build_criterion(part, loss, class_pixels) for part in criterion.parts]
+        return WeightedSum(parts, criterion.weights)
+    name = criterion.class_weights
+    weight = None if name is None else WEIGHTINGS[name](class_pixels).float()
+    if isinstance(criterion, Imported):
+        return build_imported(criterion, class_pixels.shape[1], weight)
+    return _OWN[criterion.name](loss, weight)
 
-    id: str
-    label: str
-    build: Callable[[LossConfig, Tensor], nn.Module]
+
+def _cross_entropy(loss: LossConfig, weight: Tensor | None) -> nn.Module:
+    return MeanCrossEntropyLoss(weight, label_smoothing=loss.label_smoothing)
 
 
-def _mean(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
-    return MeanCrossEntropyLoss(label_smoothing=loss.label_smoothing)
-
-
-def _max_pooling(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
+def _max_pooling(loss: LossConfig, weight: Tensor | None) -> nn.Module:
     pooled = MaxPoolingCrossEntropyLoss(
         p=loss.p,
         min_support=loss.min_support,
+        weight=weight,
         ignore_index=IGNORE_INDEX,
         label_smoothing=loss.label_smoothing,
         pool=loss.pool,
@@ -53,15 +56,11 @@ def _max_pooling(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
     return ImageMeanLoss(pooled) if loss.pool == "image" else pooled
 
 
-def _inverse_median(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
-    weight = median_frequency_weights(class_pixels).float()
-    return MeanCrossEntropyLoss(weight, label_smoothing=loss.label_smoothing)
-
-
-def _bootstrap(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
+def _bootstrap(loss: LossConfig, weight: Tensor | None) -> nn.Module:
     return ImageMeanLoss(
         BootstrappedCrossEntropyLoss(
             loss.bootstrap_k,
+            weight=weight,
             ignore_index=IGNORE_INDEX,
             label_smoothing=loss.label_smoothing,
             reduction="none",
@@ -69,14 +68,9 @@ def _bootstrap(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
     )
 
 
-METHODS = {
-    method.id: method
-    for method in (
-        Method("base", "BASE", _mean),
-        Method("base+", "BASE+", _mean),
-        Method("loss-only", "LMP (loss only)", _max_pooling),
-        Method("lmp", "LMP", _max_pooling),
-        Method("inverse-median", "Inverse median frequency", _inverse_median),
-        Method("bootstrap", "Bootstrapped", _bootstrap),
-    )
+_OWN: dict[str, Callable[[LossConfig, Tensor | None], nn.Module]] = {
+    "cross-entropy": _cross_entropy,
+    "max-pooling": _max_pooling,
+    "bootstrap": _bootstrap,
 }
+WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {"median-frequency": median_frequency_weights}
