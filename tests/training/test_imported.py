@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def test_a_run_says_what_it_was_trained_with_and_resumes(tmp_path: Path) -> None
     record = train(config, tmp_path / "run")
     assert record.config["optimization"]["lr"] == 0.02
     assert record.config["losses"]["both"]["sum"][1]["class_path"] == TORCH
-    assert record.environment["torch"] == torch.__version__
+    assert record.environment["torch"] == version("torch")
     assert RunRecord.read(tmp_path / "run").max_pooled
     assert "both reaches" in format_table([tmp_path / "run"])
     saved = TrainConfig.from_dict(yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()))
