@@ -87,6 +87,11 @@ def test_files_are_read_alike(tmp_path: Path) -> None:
     assert (options.optimization.crop_size, options.optimization.steps) == ((32, 32), 7)
 
 
+def test_a_schedule_is_a_group_of_its_own() -> None:
+    options = parsed(["--loss.p_schedule", "{kind: cosine, start: 2}", "--method", "lmp"], "train")
+    assert (options.loss.p_schedule.kind, options.loss.p_schedule.start) == ("cosine", 2.0)
+
+
 def test_the_old_spelling_works_and_names_the_new_one() -> None:
     with pytest.warns(UserWarning, match="--optimisation.steps is called --optimization.steps now"):
         options = parsed(["--optimisation.steps", "7"])

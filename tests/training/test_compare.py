@@ -25,7 +25,9 @@ def test_methods_start_from_the_same_weights_on_the_same_batches(tmp_path: Path)
     sampled = {starts[method].cross_entropy for method in by_class}
     uniform = {starts[method].cross_entropy for method in METHODS if method not in by_class}
     assert (len(sampled), len(uniform), len(sampled | uniform)) == (1, 1, 2)
-    assert len({start.loss for start in starts.values()}) == len(runs)
+    # At random weights, no class has a probability of 0.7: OHEM keeps every pixel, as BASE does.
+    losses = {start.loss for method, start in starts.items() if method != "ohem"}
+    assert len(losses) == len(runs) - 1
 
 
 def test_a_comparison_says_which_run_begins(

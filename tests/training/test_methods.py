@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 from lossmaxpool.data import IGNORE_INDEX
 from lossmaxpool.runs.config import LossConfig
-from lossmaxpool.runs.methods import METHODS, Method, method_named, ready
+from lossmaxpool.runs.methods import METHODS, Method, Weighting, method_named, ready
 from lossmaxpool.training.criteria import MeanCrossEntropyLoss
 from lossmaxpool.training.methods import build_criterion
 
@@ -55,3 +58,46 @@ def test_inverse_median_favours_the_rare_class() -> None:
     assert isinstance(criterion, MeanCrossEntropyLoss)
     assert criterion.weight is not None
     assert criterion.weight.argmax() == 1
+
+
+def test_ohem_keeps_a_share_of_the_batch() -> None:
+    losses = LossConfig(ohem_threshold=1e-6, ohem_min_kept=0.1)
+    logits, target = batch()
+    loss = build_criterion(METHODS["ohem"].criterion, losses, CLASS_PIXELS)(logits, target)
+    full = F.interpolate(logits, size=(16, 16), mode="bilinear", align_corners=False)
+    pixels = F.cross_entropy(full, target, ignore_index=IGNORE_INDEX, reduction="none")
+    torch.testing.assert_close(
+        loss, pixels.flatten().topk(round(0.1 * target.numel())).values.mean()
+    )
+
+
+def test_top_k_is_max_pooling_at_p_1_over_the_batch() -> None:
+    losses = LossConfig(top_share=0.1, p=1.0, min_support=0.1, pool="batch")
+    found, expected = (
+        build_criterion(METHODS[name].criterion, losses, CLASS_PIXELS)(*batch())
+        for name in ("topk", "loss-only")
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_logit_adjustment_raises_frequent_classes() -> None:
+    logits, target = batch()
+    prior = CLASS_PIXELS.sum(0).clamp(min=1).double()
+    shift = (prior / CLASS_PIXELS.sum()).log().float().view(1, 3, 1, 1)
+    built = [
+        build_criterion(METHODS[name].criterion, LossConfig(), CLASS_PIXELS)
+        for name in ("logit-adjustment", "base")
+    ]
+    torch.testing.assert_close(built[0](logits, target), built[1](logits + shift, target))
+
+
+def test_class_weights_differ_and_combine_with_max_pooling() -> None:
+    logits, target = batch()
+    found = set()
+    for weighting in get_args(Weighting):
+        for method in ("base", "loss-only"):
+            definition = {"method": method, "class_weights": weighting}
+            criterion = method_named("x", {"x": definition}).criterion
+            loss = build_criterion(criterion, LossConfig(), CLASS_PIXELS)(logits, target)
+            found.add(round(loss.item(), 6))
+    assert len(found) == 2 * len(get_args(Weighting))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -137,10 +137,21 @@ def explanations(summary: Summary) -> dict[str, str]:
         if run.max_pooled and isinstance(loss, Mapping):
             p, least = loss.get("p"), loss.get("min_support")
             if isinstance(p, int | float | str) and isinstance(least, int | float):
-                line += f" (p = {number(float(p))}, on at least {share(least)} % of the pixels)"
+                p_text = _scheduled(loss.get("p_schedule"), number) + number(float(p))
+                m_text = _scheduled(loss.get("min_support_schedule"), share) + share(least)
+                line += f" (p = {p_text}, on at least {m_text} % of the pixels)"
         if line:
             lines[m.label] = line
     return lines
+
+
+def _scheduled(schedule: object, shown: Callable[[float], str]) -> str:
+    """From where a parameter comes during training; empty for one that is constant."""
+    if not isinstance(schedule, Mapping):
+        return ""
+    steps = schedule.get("steps")
+    over = f" over {steps} steps" if steps else ""
+    return f"{shown(float(schedule['start']))}, then {schedule['kind']}{over} to "
 
 
 def findings(summary: Summary, method: MethodSummary) -> list[Finding]:

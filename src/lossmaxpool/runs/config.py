@@ -100,6 +100,22 @@ _Below1 = Annotated[float, _within("in [0, 1)", lambda value: 0 <= value < 1)]
 _Share = Annotated[float, _within("in [0, 1]", lambda value: 0 <= value <= 1)]
 
 
+@_settings("loss.schedule")
+@dataclass(config=_STRICT)
+class ScheduleConfig:
+    """How a parameter of the loss reaches its value.
+
+    Args:
+        kind: "linear" or "cosine"; p moves evenly in 1 / p.
+        start: The value at step 0; the end is the parameter itself.
+        steps: Steps from start to end; 0 takes those of the run.
+    """
+
+    kind: Literal["linear", "cosine"]
+    start: float
+    steps: _CountOrNone = 0
+
+
 @_settings("loss")
 @dataclass(config=_STRICT)
 class LossConfig:
@@ -112,6 +128,12 @@ class LossConfig:
         pool: Pixels that share one weighting set: of an image, of the batch, or of all devices.
         bootstrap_k: Highest pixel losses that the bootstrapped loss keeps per image.
         label_smoothing: Probability mass moved from the true class to all classes, in [0, 1).
+        ohem_threshold: Probability of the true class from which OHEM takes a pixel as easy.
+        ohem_min_kept: Least share of the pixels of a batch that OHEM keeps.
+        top_share: Share of the valid pixels of the batch that top-k keeps.
+        tau: Strength of the logit adjustment.
+        p_schedule: How p reaches its value during training; None: it is constant.
+        min_support_schedule: The same for min_support.
     """
 
     p: float = 1.3
@@ -119,10 +141,21 @@ class LossConfig:
     pool: Literal["image", "batch", "world"] = "image"
     bootstrap_k: _Count = 512
     label_smoothing: _Below1 = 0.0
+    ohem_threshold: float = 0.7
+    ohem_min_kept: float = 0.2
+    top_share: float = 0.25
+    tau: _NotNegative = 1.0
+    p_schedule: ScheduleConfig | None = None
+    min_support_schedule: ScheduleConfig | None = None
 
     def __post_init__(self) -> None:
         check_norm(self.p)
-        check_share("loss.min_support", self.min_support)
+        for name in ("min_support", "ohem_threshold", "ohem_min_kept", "top_share"):
+            check_share(f"loss.{name}", getattr(self, name))
+        if self.p_schedule is not None:
+            check_norm(self.p_schedule.start)
+        if self.min_support_schedule is not None:
+            check_share("loss.min_support_schedule.start", self.min_support_schedule.start)
 
 
 @_settings("sampling")
@@ -336,10 +369,6 @@ class TrainConfig:
     def draws_by_class(self) -> bool:
         """Whether the crops follow the IoU of the classes."""
         return self.chosen.sampler and self.sampling.blend > 0
-
-    def ends_step(self, part: int) -> bool:
-        """Return whether a part of a batch, counted from 0 over the run, is its last."""
-        return (part + 1) % self.optimization.accumulate == 0
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> TrainConfig:

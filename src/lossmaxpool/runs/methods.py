@@ -20,9 +20,11 @@ import yaml
 from lossmaxpool.checks import did_you_mean
 
 # The class weights that training can compute from the pixels of the training split.
-Weighting = Literal["median-frequency"]
+Weighting = Literal["median-frequency", "effective-number", "enet", "inverse-sqrt"]
 # The criteria of the package; training.methods builds each from the options of the losses.
-CriterionName = Literal["cross-entropy", "max-pooling", "bootstrap"]
+CriterionName = Literal[
+    "cross-entropy", "max-pooling", "bootstrap", "ohem", "top-k", "logit-adjustment"
+]
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,44 @@ METHODS = {
             "Bootstrapped",
             Own("bootstrap"),
             text="cross-entropy of the pixels of highest loss alone",
+        ),
+        Method(
+            "ohem",
+            "OHEM",
+            Own("ohem"),
+            text="cross-entropy of the pixels whose class has a low probability, and of at least a "
+            "share of the batch",
+        ),
+        Method(
+            "topk",
+            "Top-k",
+            Own("top-k"),
+            text="cross-entropy of the share of the batch with the highest loss: loss max-pooling "
+            "at p = 1 over the batch",
+        ),
+        Method(
+            "logit-adjustment",
+            "Logit adjustment",
+            Own("logit-adjustment"),
+            text="cross-entropy of logits raised by the log frequency of their class",
+        ),
+        Method(
+            "effective-number",
+            "Effective number",
+            Own("cross-entropy", "effective-number"),
+            text="cross-entropy weighted per class by the inverse of its effective number",
+        ),
+        Method(
+            "enet",
+            "ENet weights",
+            Own("cross-entropy", "enet"),
+            text="cross-entropy weighted per class by 1 / log(1.02 + frequency)",
+        ),
+        Method(
+            "inverse-sqrt",
+            "Inverse square root",
+            Own("cross-entropy", "inverse-sqrt"),
+            text="cross-entropy weighted per class by the inverse square root of its frequency",
         ),
     )
 }

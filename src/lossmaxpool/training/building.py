@@ -8,7 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from lossmaxpool.data import LabelSet, SegmentationDataset, open_dataset
+from lossmaxpool.data import (
+    LabelSet,
+    SegmentationDataset,
+    check_before_training,
+    open_dataset,
+)
 from lossmaxpool.models import (
     ModelDescription,
     build_model,
@@ -33,8 +38,16 @@ def open_split(config: TrainConfig, split: str) -> SegmentationDataset:
 
 
 def count_split(config: TrainConfig, dataset: SegmentationDataset) -> Tensor:
-    """Return the labeled pixels of a split per image and class, (num_images, C) int64."""
-    return count_pixels(dataset, beside=config.data.root, workers=config.hardware.workers)
+    """Return the labeled pixels of a split per image and class, (num_images, C) int64.
+
+    Raises:
+        DataError: The counts show masks that were saved in two ways, which would spoil the run.
+    """
+    pixels = count_pixels(dataset, beside=config.data.root, workers=config.hardware.workers)
+    check_before_training(
+        dataset.dataset if isinstance(dataset, CachedDataset) else dataset, pixels
+    )
+    return pixels
 
 
 def new_network(config: TrainConfig, num_classes: int, *, pretrained: bool) -> nn.Module:
