@@ -20,8 +20,9 @@ import torch
 from lossmaxpool.checks import check_norm, check_share
 from lossmaxpool.data import open_dataset
 from lossmaxpool.processes import end_with_parent
-from lossmaxpool.runs.config import MAX_POOLED, HardwareConfig, MethodId, TrainConfig
+from lossmaxpool.runs.config import HardwareConfig, TrainConfig
 from lossmaxpool.runs.folder import CONFIG, Resume, check_same_run, claimed_output, is_unused
+from lossmaxpool.runs.methods import DEFAULT_METHODS
 from lossmaxpool.runs.record import RECORD, RunRecord
 from lossmaxpool.training.loop import train
 
@@ -47,7 +48,7 @@ class Grid:
         ValueError: An axis is empty or holds a value twice, or a value is out of its range.
     """
 
-    methods: Sequence[MethodId] = ("lmp",)
+    methods: Sequence[str] = DEFAULT_METHODS
     p: Sequence[float] | None = (1.3,)
     min_support: Sequence[float] | None = (0.25,)
     seeds: Sequence[int] = (0,)
@@ -89,8 +90,8 @@ def plan(config: TrainConfig, grid: Grid, out: Path) -> list[Planned]:
     """
     runs = []
     for seed, method in product(grid.seeds, grid.methods):
-        own = replace(config, method=method, seed=seed)
-        if method not in MAX_POOLED or grid.p is grid.min_support is None:
+        own = replace(config, method=method, seed=seed).resolved()
+        if not own.chosen.max_pooled or grid.p is grid.min_support is None:
             runs.append((own, out / f"{method}-seed{seed}"))
             continue
         shares = grid.min_support or (config.loss.min_support,)
@@ -103,7 +104,7 @@ def plan(config: TrainConfig, grid: Grid, out: Path) -> list[Planned]:
 
 def compare(
     config: TrainConfig,
-    methods: Sequence[MethodId],
+    methods: Sequence[str],
     seeds: Sequence[int],
     out: Path,
     *,
