@@ -26,9 +26,9 @@ from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.runs.record import DataSummary, RunRecord
 from lossmaxpool.sampling import ClassIndex, PerformanceSampler, RunningIoU
 from lossmaxpool.sampling.draws import mix
+from lossmaxpool.training import methods
 from lossmaxpool.training.counting import count_pixels
 from lossmaxpool.training.loading import CachedDataset
-from lossmaxpool.training.methods import METHODS
 
 
 def open_split(config: TrainConfig, split: str) -> SegmentationDataset:
@@ -74,7 +74,7 @@ def describe_network(config: TrainConfig, labels: LabelSet) -> ModelDescription:
 
 def build_criterion(config: TrainConfig, train_pixels: Tensor) -> nn.Module:
     """Return the criterion of the run's method: logits and target (B, H, W) to a scalar."""
-    return METHODS[config.method].build(config.loss, train_pixels)
+    return methods.build_criterion(config.chosen.criterion, config.loss, train_pixels)
 
 
 def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -185,7 +185,7 @@ def new_record(
         # Until it has finished, a run counts as interrupted: a kill leaves no time to say so.
         status="interrupted",
         method=config.method,
-        label=METHODS[config.method].label,
+        label=config.chosen.label,
         seed=config.seed,
         data=DataSummary(
             name=str(config.data.name),
