@@ -4,7 +4,6 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const $ = id => document.getElementById(id);
 const NAME = "http://www.w3.org/2000/svg";
 const BINS = 56, FLOOR = 1e-4;
-const dark = matchMedia("(prefers-color-scheme: dark)");
 
 // --- the loss maps -------------------------------------------------------------------------------
 
@@ -189,7 +188,7 @@ function drawHistogram() {
   const pool = pools[state.pool][current], solution = solutions[current];
   $("histogram").replaceChildren();
   if (!solution) return;
-  const W = 640, H = 260, left = 34, bottom = 34, top = 20, w = W - left - 30, h = H - top - bottom;
+  const W = Math.min(Math.max($("histogram").clientWidth, 300), 640), H = 260, left = 34, bottom = 34, top = 20, w = W - left - 30, h = H - top - bottom;
   const high = Math.max(largest, 1) * 1.05;
   const x = loss => left + w * Math.log(Math.max(loss, FLOOR) / FLOOR) / Math.log(high / FLOOR);
   const { pixels, weights } = histogram(pool, solution.weight, FLOOR, high, BINS);
@@ -434,7 +433,7 @@ for (const canvas of [$("left"), $("right")]) {
 $("pixel").textContent = "Point at a pixel: its class, its loss and its weight.";
 
 addEventListener("hashchange", () => { readAddress(); draw(); });
-dark.addEventListener("change", draw);
+addEventListener("resize", drawHistogram);
 if (self !== top) document.documentElement.classList.add("framed");
 readAddress();
 draw();

@@ -7,7 +7,7 @@ import html
 import io
 import json
 import math
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,6 +184,16 @@ def save_page(page: str, out: Path) -> Path:
     return out
 
 
+def read_example() -> list[LossMap]:
+    """Read the images of the embedded example back.
+
+    Returns:
+        The images, as JPEG keeps them, with losses of eleven significant bits.
+    """
+    content = json.loads((_HERE / _EXAMPLE).read_text(encoding="utf-8"))
+    return [_read_image(image) for image in content["images"]]
+
+
 def write_example(maps: Sequence[LossMap], labels: LabelSet, source: str) -> Path:
     """Replace the embedded example; ``benchmarks/explorer.py`` does.
 
@@ -255,6 +265,19 @@ def _image(one: LossMap, stride: int) -> dict[str, Any]:
         # Little-endian on every machine.
         "losses": b64encode(losses.half().contiguous().numpy().astype("<f2").tobytes()).decode(),
     }
+
+
+def _read_image(image: dict[str, Any]) -> LossMap:
+    shape = (image["height"], image["width"])
+    with Image.open(io.BytesIO(b64decode(image["picture"].partition(",")[2]))) as picture:
+        pixels = torch.frombuffer(bytearray(picture.convert("RGB").tobytes()), dtype=torch.uint8)
+    losses = torch.frombuffer(bytearray(b64decode(image["losses"])), dtype=torch.float16)
+    truth, prediction = (
+        torch.repeat_interleave(*torch.tensor(image[kind]).view(-1, 2).T).view(shape).byte()
+        for kind in ("truth", "prediction")
+    )
+    colors = pixels.view(*shape, 3).permute(2, 0, 1)
+    return LossMap(image["name"], colors, truth, prediction, losses.view(shape).float())
 
 
 def _run_lengths(ids: Tensor) -> list[int]:
