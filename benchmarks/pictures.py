@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from benchmarks.drawing import OURS, RIVAL, drawing, write
 from benchmarks.speed.contenders import BASELINE
 from benchmarks.speed.results import read
-from lossmaxpool.data import IGNORE_INDEX, DataConfig, EvalTransform, open_dataset
+from lossmaxpool.data import DataConfig, EvalTransform, open_dataset
 from lossmaxpool.explorer.page import read_example
 from lossmaxpool.inference import load_checkpoint, predict_logits
 from lossmaxpool.paper import theorems

@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Below every floor: single files that know nothing of losses, images or runs.
 GROUND = frozenset({"_version", "atomic", "checks", "environment", "processes"}) | frozenset(
-    {"crops", "rarity"}
+    {"crops", "import_paths", "pixels", "rarity"}
 )
 # The rooms of the house, floor by floor. A room sees the floors below its own, never its
 # neighbours: what two neighbours share belongs to a floor below them.
@@ -45,6 +45,8 @@ THIRD_PARTY = {
     "checks": frozenset[str](),
     "crops": frozenset({"torch"}),
     "environment": frozenset({"torch"}),
+    "import_paths": frozenset[str](),
+    "pixels": frozenset({"torch"}),
     "processes": frozenset[str](),
     "rarity": frozenset[str](),
     "ops": frozenset({"torch", "triton"}),

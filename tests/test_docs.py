@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # Pages whose snippets need neither a data set nor a checkpoint.
-PAGES = ("README.md", "docs/index.md", "docs/operator.md", "docs/choosing.md")
+PAGES = ("README.md", "docs/index.md", "docs/operator.md", "docs/choosing.md", "docs/rivals.md")
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -13,11 +13,9 @@ from lossmaxpool.data import (
     IGNORE_INDEX,
     AugmentedDataset,
     EvalTransform,
-    EvaluationDataset,
     Sample,
     StreetScenes,
     TrainTransform,
-    collate_padded,
 )
 from lossmaxpool.sampling import Draw
 from tests.tolerances import PIXEL_VALUES
@@ -224,22 +222,3 @@ def test_one_address_gives_one_crop() -> None:
     dataset = AugmentedDataset(SCENES, TrainTransform((32, 40)))
     assert torch.equal(dataset[Draw(4, 7)]["image"], dataset[Draw(4, 7)]["image"])
     assert not torch.equal(dataset[Draw(4, 7)]["image"], dataset[Draw(4, 8)]["image"])
-
-
-def test_evaluation_items_are_whole() -> None:
-    dataset = EvaluationDataset(SCENES, EvalTransform())
-    assert len(dataset) == 6
-    assert dataset[2]["image"].shape == (3, 48, 64)
-    assert torch.equal(dataset[2]["mask"], SCENES[2].mask.long())
-
-
-def test_padding_is_ignored_and_of_the_mean_colour() -> None:
-    items = [
-        {"image": torch.ones(3, h, w), "mask": torch.ones(h, w).long(), "index": torch.tensor(h)}
-        for h, w in ((2, 5), (4, 3))
-    ]
-    batch = collate_padded(items)
-    assert batch["image"].shape == (2, 3, 4, 5)
-    assert batch["index"].tolist() == [2, 4]
-    assert (batch["mask"] == IGNORE_INDEX).sum(dim=(1, 2)).tolist() == [10, 8]
-    assert (batch["image"][:, 0] == (batch["mask"] != IGNORE_INDEX)).all()

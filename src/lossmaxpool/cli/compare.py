@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 
 from lossmaxpool.cli.parser import CommandParser
-from lossmaxpool.runs.config import MethodId, TrainConfig
+from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.runs.folder import Resume
+from lossmaxpool.runs.methods import DEFAULT_METHODS, method_names
 
 # The options in which the runs differ.
 _OWN = {"method", "seed"}
@@ -23,20 +23,21 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_recipe()
     parser.add_config_file()
     parser.add_output("the folder of the runs and the report", "compare.yaml")
-    add_runs(parser, methods=("base", "loss-only"), seeds=(0, 1))
+    add_runs(parser, seeds=(0, 1))
 
 
-def add_runs(parser: CommandParser, methods: Sequence[MethodId], seeds: Sequence[int]) -> None:
-    """Add the methods and seeds, by default these, and everything that the runs share."""
+def add_runs(parser: CommandParser, seeds: Sequence[int]) -> None:
+    """Add the methods, the seeds, by default these, and everything that the runs share."""
     parser.add_argument(
         "--methods",
-        type=list[MethodId],
-        default=list(methods),
-        help=", ".join(get_args(MethodId)),
+        type=list[str],
+        default=list(DEFAULT_METHODS),
+        help=", ".join(method_names({})),
     )
+    parser.add_losses("methods")
     parser.add_argument("--seeds", type=list[int], default=list(seeds), help="one run each")
     parser.add_argument("--jobs", type=PositiveInt, default=1, help="runs at the same time")
-    parser.add_class_arguments(TrainConfig, as_group=False, skip=_OWN)
+    parser.add_class_arguments(TrainConfig, as_group=False, skip={*_OWN, "losses"})
     parser.set_defaults({"data.name": None})
     parser.refuse("method", "give --methods")
     parser.refuse("seed", "give --seeds")
@@ -62,7 +63,7 @@ def run(options: Namespace) -> None:
 
 def compare_and_report(
     config: TrainConfig,
-    methods: Sequence[MethodId],
+    methods: Sequence[str],
     seeds: Sequence[int],
     out: Path,
     *,

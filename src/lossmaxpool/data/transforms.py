@@ -1,8 +1,7 @@
-"""Samples to tensors and batches: augmented for training, whole for evaluation."""
+"""Samples to tensors: augmented crops for training, whole images for evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -161,47 +160,3 @@ class AugmentedDataset(Dataset[Item]):
         sample = self.dataset[address.image]
         image, mask = self.transform(sample, address.seed, address.pixel(sample.mask))
         return {"image": image, "mask": mask, "index": torch.tensor(address.image)}
-
-
-class EvaluationDataset(Dataset[Item]):
-    """Whole images, addressed by their index.
-
-    Args:
-        dataset: the labelled images.
-        transform: the normalisation.
-    """
-
-    def __init__(self, dataset: SegmentationDataset, transform: EvalTransform) -> None:
-        check_is(dataset, SegmentationDataset)
-        self.dataset = dataset
-        self.transform = transform
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Item:
-        """``image`` (3, H, W) float32, ``mask`` (H, W) int64 and ``index`` () int64."""
-        image, mask = self.transform(self.dataset[index])
-        return {"image": image, "mask": mask, "index": torch.tensor(index)}
-
-
-def collate_padded(items: Sequence[Item]) -> Item:
-    """A batch of images of several sizes, padded below and to the right.
-
-    Padding is 0 in images (the mean color after normalization) and ignored in masks.
-
-    Args:
-        items: images (3, H_b, W_b), masks (H_b, W_b) and indices ().
-
-    Returns:
-        ``image`` (B, 3, H, W), ``mask`` (B, H, W) and ``index`` (B,), with H and W the largest.
-    """
-    height = max(item["mask"].shape[0] for item in items)
-    width = max(item["mask"].shape[1] for item in items)
-    image = torch.zeros(len(items), 3, height, width)
-    mask = torch.full((len(items), height, width), IGNORE_INDEX, dtype=torch.int64)
-    for b, item in enumerate(items):
-        h, w = item["mask"].shape
-        image[b, :, :h, :w] = item["image"]
-        mask[b, :h, :w] = item["mask"]
-    return {"image": image, "mask": mask, "index": torch.stack([item["index"] for item in items])}

@@ -8,7 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from lossmaxpool.data import LabelSet, SegmentationDataset, open_dataset
+from lossmaxpool.data import (
+    LabelSet,
+    SegmentationDataset,
+    check_before_training,
+    open_dataset,
+)
 from lossmaxpool.models import (
     ModelDescription,
     build_model,
@@ -21,9 +26,9 @@ from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.runs.record import DataSummary, RunRecord
 from lossmaxpool.sampling import ClassIndex, PerformanceSampler, RunningIoU
 from lossmaxpool.sampling.draws import mix
+from lossmaxpool.training import methods
 from lossmaxpool.training.counting import count_pixels
 from lossmaxpool.training.loading import CachedDataset
-from lossmaxpool.training.methods import METHODS
 
 
 def open_split(config: TrainConfig, split: str) -> SegmentationDataset:
@@ -33,8 +38,16 @@ def open_split(config: TrainConfig, split: str) -> SegmentationDataset:
 
 
 def count_split(config: TrainConfig, dataset: SegmentationDataset) -> Tensor:
-    """Return the labeled pixels of a split per image and class, (num_images, C) int64."""
-    return count_pixels(dataset, beside=config.data.root, workers=config.hardware.workers)
+    """Return the labeled pixels of a split per image and class, (num_images, C) int64.
+
+    Raises:
+        DataError: The counts show masks that were saved in two ways, which would spoil the run.
+    """
+    pixels = count_pixels(dataset, beside=config.data.root, workers=config.hardware.workers)
+    check_before_training(
+        dataset.dataset if isinstance(dataset, CachedDataset) else dataset, pixels
+    )
+    return pixels
 
 
 def new_network(config: TrainConfig, num_classes: int, *, pretrained: bool) -> nn.Module:
@@ -61,7 +74,7 @@ def describe_network(config: TrainConfig, labels: LabelSet) -> ModelDescription:
 
 def build_criterion(config: TrainConfig, train_pixels: Tensor) -> nn.Module:
     """Return the criterion of the run's method: logits and target (B, H, W) to a scalar."""
-    return METHODS[config.method].build(config.loss, train_pixels)
+    return methods.build_criterion(config.chosen.criterion, config.loss, train_pixels)
 
 
 def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -172,7 +185,7 @@ def new_record(
         # Until it has finished, a run counts as interrupted: a kill leaves no time to say so.
         status="interrupted",
         method=config.method,
-        label=METHODS[config.method].label,
+        label=config.chosen.label,
         seed=config.seed,
         data=DataSummary(
             name=str(config.data.name),

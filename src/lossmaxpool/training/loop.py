@@ -48,8 +48,10 @@ from lossmaxpool.training.hardware import (
     quiet,
     share_buffers,
 )
+from lossmaxpool.training.imported import packages
 from lossmaxpool.training.interrupts import Interrupt, postponed_interrupt
 from lossmaxpool.training.loading import Batch, LoaderWatch, training_batches
+from lossmaxpool.training.methods import loss_schedule
 from lossmaxpool.training.pictures import Photographer
 from lossmaxpool.training.progress import ProgressReport
 
@@ -82,6 +84,7 @@ def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecor
     Example:
         >>> record = train(TrainConfig(method="loss-only"), Path("runs/first"))  # doctest: +SKIP
     """
+    config = config.resolved()
     check_workers(config.hardware)
     rank_zero_only(check_folder)(config, out, resume=resume)
     if resume:
@@ -101,6 +104,7 @@ def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecor
         check_crops(model, config, fabric.world_size)
         rank_zero_only(claim_folder)(config, out)
         record.environment = describe_environment(fabric.device, fabric.world_size)
+        record.environment |= packages(config.chosen.criterion)
         model.to(fabric.device)
         state = RunState(
             config,
@@ -172,6 +176,7 @@ def _train(
 
     network, optimizer = fabric.setup(model.train(), state.optimizer)
     criterion.to(fabric.device)
+    schedule = loss_schedule(config, criterion, state.step)
     batches = training_batches(config, train_set, state.sampler, mean, std)
     with ProgressReport(record, steps, console) as progress:
         progress.begin(state.step)
@@ -210,6 +215,10 @@ def _train(
                 if part + 1 == parts:
                     optimizer.step()
                     state.step += 1
+                    # The values of the step that is done: logged beside its loss.
+                    scheduled = schedule.values() if schedule else {}
+                    if schedule is not None:
+                        schedule.step()
                 watch.computed(fabric.device)
 
             if logs:
@@ -219,7 +228,7 @@ def _train(
                     "learning_rate": optimization.lr * rate,
                 }
                 record.curve.append(CurvePoint(state.step, **scalars))
-                fabric.log_dict(scalars, step=state.step)
+                fabric.log_dict(scalars | scheduled, step=state.step)
             progress.stepped(state.step)
 
             stop = any_rank(interrupt.requested, fabric.device)

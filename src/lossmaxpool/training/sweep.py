@@ -18,9 +18,11 @@ from typing import Any
 import torch
 
 from lossmaxpool.checks import check_norm, check_share
+from lossmaxpool.data import open_dataset
 from lossmaxpool.processes import end_with_parent
-from lossmaxpool.runs.config import MAX_POOLED, HardwareConfig, MethodId, TrainConfig
+from lossmaxpool.runs.config import HardwareConfig, TrainConfig
 from lossmaxpool.runs.folder import CONFIG, Resume, check_same_run, claimed_output, is_unused
+from lossmaxpool.runs.methods import DEFAULT_METHODS
 from lossmaxpool.runs.record import RECORD, RunRecord
 from lossmaxpool.training.loop import train
 
@@ -46,7 +48,7 @@ class Grid:
         ValueError: An axis is empty or holds a value twice, or a value is out of its range.
     """
 
-    methods: Sequence[MethodId] = ("lmp",)
+    methods: Sequence[str] = DEFAULT_METHODS
     p: Sequence[float] | None = (1.3,)
     min_support: Sequence[float] | None = (0.25,)
     seeds: Sequence[int] = (0,)
@@ -88,8 +90,8 @@ def plan(config: TrainConfig, grid: Grid, out: Path) -> list[Planned]:
     """
     runs = []
     for seed, method in product(grid.seeds, grid.methods):
-        own = replace(config, method=method, seed=seed)
-        if method not in MAX_POOLED or grid.p is grid.min_support is None:
+        own = replace(config, method=method, seed=seed).resolved()
+        if not own.chosen.max_pooled or grid.p is grid.min_support is None:
             runs.append((own, out / f"{method}-seed{seed}"))
             continue
         shares = grid.min_support or (config.loss.min_support,)
@@ -102,7 +104,7 @@ def plan(config: TrainConfig, grid: Grid, out: Path) -> list[Planned]:
 
 def compare(
     config: TrainConfig,
-    methods: Sequence[MethodId],
+    methods: Sequence[str],
     seeds: Sequence[int],
     out: Path,
     *,
@@ -182,6 +184,7 @@ def train_all(runs: Sequence[Planned], *, jobs: int = 1) -> None:
 
     Raises:
         TrainingError: A folder holds a run of another configuration, or a run stopped.
+        DataError: The data set of the runs cannot be opened; no run has begun.
         ValueError: Less than one job, or several devices per run.
     """
     if jobs < 1:
@@ -189,6 +192,10 @@ def train_all(runs: Sequence[Planned], *, jobs: int = 1) -> None:
     shared = [
         (replace(config, hardware=_share(config.hardware, jobs)), folder) for config, folder in runs
     ]
+    for config in [config for config, folder in shared if not _is_finished(folder)][:1]:
+        # The runs share their data: if it cannot be read, no run begins.
+        for split in (config.data.train_split, config.data.val_split):
+            open_dataset(config.data, split)
     announced = _announced(shared, jobs)
     if jobs == 1:
         for config, folder in announced:
