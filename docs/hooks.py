@@ -1,22 +1,28 @@
-"""Build steps of the site: formulas as drawings, and the explorer's page beside docs/explorer.md.
+"""Build steps of the site: formulas as drawings, the reference in pages, the explorer's page.
 
 Formulas are TeX in the pages, as GitHub reads it: in fences called ``math``, or between ``$`` and
 backticks. Here they become SVG, set by matplotlib in the reader's own text color, so that the site
 needs no script and no network to show them.
+
+docs/api.md lists what the reference describes, a line ``::: name`` each; every name gets a page.
 """
 
 from __future__ import annotations
 
 import html
 import re
+from pathlib import Path
 from typing import Any
 
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 EXPLORER = "explorer-page.html"
+REFERENCE = "api.md"
+_DIRECTIVE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
 _INLINE = re.compile(r"\$<code>(.+?)</code>\$", re.DOTALL)
 _BLOCK = re.compile(r'<pre class="math"><code>(.*?)</code></pre>', re.DOTALL)
 _SIZE = 10.0  # points at which matplotlib sets; the page scales by em
@@ -29,18 +35,41 @@ def fence(source: str, language: str, *_: Any, **__: Any) -> str:
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Tell the fences of pages and docstrings alike that ``math`` is TeX."""
+    """Tell the fences of pages and docstrings alike that ``math`` is TeX; list the reference."""
     fences = config.mdx_configs.setdefault("pymdownx.superfences", {})
     fences["custom_fences"] = [{"name": "math", "class": "math", "format": fence}]
+    pages: list[Any] = [{"Overview": REFERENCE}]
+    pages += [{name.removeprefix("lossmaxpool."): page} for name, page in _reference(config)]
+    config.nav = [*(config.nav or []), {"Reference": pages}]
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the explorer's page, as ``lossmaxpool explore`` writes it."""
+    """Add the pages of the reference, and the explorer's, as ``lossmaxpool explore`` writes it."""
     from lossmaxpool.explorer import example_page
 
     files.append(File.generated(config, EXPLORER, content=example_page()))
+    for name, page in _reference(config):
+        content = f"::: {name}\n    options:\n      heading_level: 1\n"
+        files.append(File.generated(config, page, content=content))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """In the list of the reference, a line is a link to the page of its name."""
+    if page.file.src_uri != REFERENCE:
+        return markdown
+    return _DIRECTIVE.sub(lambda found: f"- [`{found[1]}`]({_page_of(found[1])})", markdown)
+
+
+def _reference(config: MkDocsConfig) -> list[tuple[str, str]]:
+    """Every name of the reference, and its page."""
+    listed = (Path(config.docs_dir) / REFERENCE).read_text(encoding="utf-8")
+    return [(name, _page_of(name)) for name in dict.fromkeys(_DIRECTIVE.findall(listed))]
+
+
+def _page_of(name: str) -> str:
+    return f"api/{name.removeprefix('lossmaxpool.')}.md"
 
 
 def on_page_content(html: str, **_: Any) -> str:
