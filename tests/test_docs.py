@@ -6,6 +6,8 @@ import importlib.util
 import inspect
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 from benchmarks.drawing import svg_texts, texts
 
+import lossmaxpool
 from benchmarks import pictures
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -105,3 +108,24 @@ def test_links_and_pictures_lead_somewhere() -> None:
         for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
             known = (path.parent / target).exists() or target == module("hooks").EXPLORER
             assert known, f"{path.name}: {target}"
+
+
+def test_the_site_builds_without_a_warning_and_has_a_page_of_every_public_name(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("mkdocs", reason="mkdocs, of the extra dev, is not installed")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for name in lossmaxpool.__all__:
+        thing = getattr(lossmaxpool, name)
+        if inspect.isclass(thing) or inspect.isfunction(thing):
+            page = tmp_path / "api" / f"{name}.html"
+            assert f'id="lossmaxpool.{name}"' in page.read_text(encoding="utf-8")
+    operator = (tmp_path / "operator.html").read_text(encoding="utf-8")
+    assert operator.count('<svg class="tex"') > 10
+    # What a page needs is beside it: nothing is fetched.
+    for path in tmp_path.rglob("*.html"):
+        fetched = re.findall(r'<(?:script|img|iframe)[^>]+src="(https?:[^"]+)', path.read_text())
+        assert not fetched, path.name
+    assert (tmp_path / "search" / "search_index.js").is_file()
