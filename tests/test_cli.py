@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,14 +58,85 @@ def status(words: Sequence[object]) -> int:
         return int(leaving.code or 0)
 
 
-def test_help_comes_without_the_training_libraries() -> None:
+def test_help_comes_without_torch_and_the_training_libraries() -> None:
     code = "import sys; from lossmaxpool.cli import main; main(['--help']); print(*sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert all(name in result.stdout for name in COMMANDS)
     modules = result.stdout.splitlines()[-1].split()
-    assert not {"lightning", "torchvision", "timm", "jsonargparse", "matplotlib"} & set(modules)
+    heavy = {"torch", "lightning", "torchvision", "timm", "jsonargparse", "matplotlib"}
+    assert not heavy & set(modules)
+
+
+def on_a_terminal(words: Sequence[str]) -> str:
+    """The output of the command where it writes to a terminal."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "lossmaxpool", *words]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs):
+        os.close(theirs)
+        written = b""
+        with suppress(OSError):  # on Linux, the end of a closed terminal
+            while part := os.read(ours, 4096):
+                written += part
+    os.close(ours)
+    return written.decode()
+
+
+def test_a_terminal_shows_that_a_command_has_begun() -> None:
+    written = on_a_terminal(["inspect", "--data.nmae", "x"])
+    begun, clear, rest = written.partition("\r\x1b[K")
+    assert begun == "lossmaxpool inspect: starting ..."
+    assert clear
+    assert rest.startswith("error: ")
+
+
+def test_nothing_but_a_terminal_shows_it(capfd: pytest.CaptureFixture[str]) -> None:
+    assert status(["inspect", "--data.nmae", "x"]) == 2
+    assert capfd.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize("buffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("words", [["--help"], ["inspect", *data_flags()]], ids=["help", "inspect"])
+def test_a_reader_that_leaves_ends_a_command_quietly(words: list[str], buffered: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "lossmaxpool", *words],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": buffered},
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_evaluate_writes_its_file_for_a_reader_that_leaves(trained: Path, tmp_path: Path) -> None:
+    words = ["evaluate", trained, "--json", tmp_path / "scores.json"]
+    command = [sys.executable, "-m", "lossmaxpool", *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert running.stdout.readline().startswith(b"checkpoint")
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 141
+    assert "miou" in json.loads((tmp_path / "scores.json").read_text())
+
+
+@pytest.mark.parametrize("command", ["compare", "sweep"])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_missing_data_are_refused_before_a_run_is_announced(
+    command: str, jobs: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--data.name", "folders", "--data.root", tmp_path / "nowhere"]
+    words = [command, *data, "--out", tmp_path / "out", "--seeds", "0,1", "--jobs", jobs]
+    assert status(words) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "nowhere" in line
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("command", ["train", "compare", "sweep", "inspect"])

@@ -71,7 +71,6 @@ def run(options: Namespace) -> None:
         show_progress,
         options.inference,
     )
-    sys.stdout.write(format_scores(dataset.labels.names, confusion))
     if options.json is not None:
         content: dict[str, Any] = {
             "checkpoint": str(trained.file),
@@ -87,6 +86,7 @@ def run(options: Namespace) -> None:
             "environment": describe_environment(device, 1),
         }
         write_atomically(options.json, json.dumps(content, indent=1).encode())
+    sys.stdout.write(format_scores(dataset.labels.names, confusion))
 
 
 def format_scores(names: tuple[str, ...], confusion: ConfusionMatrix) -> str:

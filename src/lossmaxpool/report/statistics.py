@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from statistics import fmean, stdev
 
 from scipy.special import stdtrit  # type: ignore[import-untyped]
@@ -129,11 +128,7 @@ class Summary:
     @property
     def data_name(self) -> str:
         """The name of the data set; that of its folder where it is read from folders."""
-        run = self.comparison.runs[0]
-        options = run.config.get("data")
-        root = options.get("root") if isinstance(options, Mapping) else None
-        folder = Path(root).name if isinstance(root, str) else ""
-        return folder if run.data.name == "folders" and folder else run.data.name
+        return self.comparison.runs[0].data_name
 
     @property
     def measures(self) -> tuple[str, ...]:

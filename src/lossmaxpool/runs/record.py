@@ -175,6 +175,14 @@ class RunRecord:
     folder: Path = field(default=Path(), compare=False)
 
     @property
+    def data_name(self) -> str:
+        """The name of the data set; that of its folder where it is read from plain folders."""
+        options = self.config.get("data")
+        root = options.get("root") if isinstance(options, Mapping) else None
+        folder = Path(root).name if isinstance(root, str) else ""
+        return folder if self.data.name == "folders" and folder else self.data.name
+
+    @property
     def finished(self) -> bool:
         """Whether the run has come to its end."""
         return self.status == "finished"

@@ -24,7 +24,7 @@ from lossmaxpool.runs.config import HardwareConfig, TrainConfig
 from lossmaxpool.runs.folder import CONFIG, Resume, check_same_run, claimed_output, is_unused
 from lossmaxpool.runs.methods import DEFAULT_METHODS
 from lossmaxpool.runs.record import RECORD, RunRecord
-from lossmaxpool.training.building import DataSets, given_data
+from lossmaxpool.training.building import DataSets, given_data, open_splits
 from lossmaxpool.training.loop import train
 
 # The files of options: of a comparison, of a sweep, and what the runs of a sweep share.
@@ -194,6 +194,7 @@ def train_all(runs: Sequence[Planned], *, jobs: int = 1, given: DataSets | None 
 
     Raises:
         TrainingError: A folder holds a run of another configuration, or a run stopped.
+        DataError: The data set of the runs cannot be opened; no run has begun.
         ValueError: Less than one job, or several devices per run.
     """
     if jobs < 1:
@@ -201,6 +202,9 @@ def train_all(runs: Sequence[Planned], *, jobs: int = 1, given: DataSets | None 
     shared = [
         (replace(config, hardware=_share(config.hardware, jobs)), folder) for config, folder in runs
     ]
+    for config in [config for config, folder in shared if not _is_finished(folder)][:1]:
+        # The runs share their data: if it cannot be read, no run begins.
+        open_splits(config, given)
     announced = _announced(shared, jobs)
     if jobs == 1:
         for config, folder in announced:
