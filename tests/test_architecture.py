@@ -26,7 +26,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"losses", "diagnostics", "runs"}),
     frozenset({"inference"}),
     frozenset({"training"}),
-    frozenset({"report"}),
+    frozenset({"report", "explorer"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )
@@ -64,6 +64,7 @@ THIRD_PARTY = {
     "inference": frozenset({"torch", "numpy", "PIL"}),
     "report": frozenset({"torch", "matplotlib", "adjustText", "scipy", "jinja2", "markupsafe"})
     | frozenset({"numpy", "PIL"}),
+    "explorer": frozenset({"torch", "PIL"}),
     "cli": frozenset({"torch", "lightning", "jsonargparse", "yaml"}),
     "__main__": frozenset[str](),
 }

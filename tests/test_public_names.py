@@ -31,6 +31,7 @@ PACKAGES = (
     "lossmaxpool.models",
     "lossmaxpool.training",
     "lossmaxpool.inference",
+    "lossmaxpool.explorer",
     "lossmaxpool.report",
 )
 # Imported by every script that uses a loss.

@@ -198,6 +198,8 @@ class OptimizationConfig:
         crop_size: Height and width of a crop in pixels.
         scale_range: Least and greatest random scale of an image before the crop.
         flip: Mirror every other crop from left to right.
+        color_jitter: Largest relative change of a crop's brightness, contrast and saturation.
+        hue_jitter: Largest change of its hue, as a share of the color circle, in [0, 0.5].
         lr: Learning rate of the encoder.
         head_lr_multiplier: Learning rate of everything but the encoder, as a multiple of ``lr``.
         head_bias_lr_multiplier: Learning rate of the biases among these, which then do not decay;
@@ -214,6 +216,8 @@ class OptimizationConfig:
     crop_size: tuple[_Count, _Count] = (224, 224)
     scale_range: tuple[_Positive, _Positive] = (0.5, 2.0)
     flip: bool = True
+    color_jitter: _Below1 = 0.0
+    hue_jitter: Annotated[float, _within("in [0, 0.5]", lambda value: 0 <= value <= 0.5)] = 0.0
     lr: _Positive = 0.01
     head_lr_multiplier: _Positive = 10.0
     head_bias_lr_multiplier: _Positive | None = None

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from lossmaxpool.data import (
+    DataConfig,
     LabelSet,
     SegmentationDataset,
     check_before_training,
     open_dataset,
 )
+from lossmaxpool.data.sample import check_is
 from lossmaxpool.models import (
     ModelDescription,
     build_model,
@@ -31,10 +33,66 @@ from lossmaxpool.training.counting import count_pixels
 from lossmaxpool.training.loading import CachedDataset
 
 
-def open_split(config: TrainConfig, split: str) -> SegmentationDataset:
-    """Return a split of the run's data, kept in memory if the configuration says so."""
-    dataset = open_dataset(config.data, split)
-    return CachedDataset(dataset) if config.hardware.cache else dataset
+@dataclass(frozen=True)
+class DataSets:
+    """The splits of a run.
+
+    Args:
+        train: To train on.
+        val: To evaluate on, of the same classes.
+    """
+
+    train: SegmentationDataset
+    val: SegmentationDataset
+
+
+def given_data(
+    config: TrainConfig, train_set: object | None, val_set: object | None
+) -> tuple[TrainConfig, DataSets | None]:
+    """Return a configuration that says that its data came from Python, and the data; if there is.
+
+    Raises:
+        TypeError: One of the sets is missing, or is a data set of another library.
+        ValueError: The configuration names a data set as well.
+    """
+    if train_set is None and val_set is None:
+        return config, None
+    if train_set is None or val_set is None:
+        raise TypeError("train_set and val_set go together: one of them is missing")
+    for each in (train_set, val_set):
+        check_is(each, SegmentationDataset)
+    assert isinstance(train_set, SegmentationDataset)
+    assert isinstance(val_set, SegmentationDataset)
+    if config.data not in (DataConfig(), DataConfig(name="python")):
+        raise ValueError(
+            f"the configuration names the data set {config.data.name!r}, and train_set and val_set "
+            "are given as well: leave out one of them"
+        )
+    return replace(config, data=DataConfig(name="python")), DataSets(train_set, val_set)
+
+
+def open_splits(config: TrainConfig, given: DataSets | None) -> DataSets:
+    """Return the run's data, kept in memory if the configuration says so.
+
+    Args:
+        config: The run.
+        given: Data from Python; None opens what the configuration names.
+
+    Raises:
+        TrainingError: The two splits have other classes.
+    """
+    if given is None:
+        splits = (config.data.train_split, config.data.val_split)
+        given = DataSets(*(open_dataset(config.data, split) for split in splits))
+    ours, theirs = given.train.labels.names, given.val.labels.names
+    if ours != theirs:
+        raise TrainingError(
+            f"{given.train.name} has the {len(ours)} classes {', '.join(ours)}, and "
+            f"{given.val.name} the {len(theirs)} classes {', '.join(theirs)}: expected the same"
+        )
+    if config.hardware.cache:
+        return DataSets(CachedDataset(given.train), CachedDataset(given.val))
+    return given
 
 
 def count_split(config: TrainConfig, dataset: SegmentationDataset) -> Tensor:
@@ -188,7 +246,8 @@ def new_record(
         label=config.chosen.label,
         seed=config.seed,
         data=DataSummary(
-            name=str(config.data.name),
+            # Its own name says more than the word for every object from Python.
+            name=train_set.name if config.data.name == "python" else str(config.data.name),
             train_split=config.data.train_split,
             val_split=config.data.val_split,
             train_images=len(train_set),

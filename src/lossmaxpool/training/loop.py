@@ -31,10 +31,11 @@ from lossmaxpool.training.building import (
     check_crops,
     count_split,
     describe_network,
+    given_data,
     new_network,
     new_record,
     new_running_iou,
-    open_split,
+    open_splits,
 )
 from lossmaxpool.training.checkpoints import RunState
 from lossmaxpool.training.criteria import MeanCrossEntropyLoss, mean_over_ranks
@@ -59,7 +60,14 @@ from lossmaxpool.training.progress import ProgressReport
 _PRECISION: dict[str, Precision] = {"32": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16"}
 
 
-def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecord:
+def train(
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: Resume = False,
+    train_set: SegmentationDataset | None = None,
+    val_set: SegmentationDataset | None = None,
+) -> RunRecord:
     """Train one method with one seed and leave a run folder behind.
 
     The folder holds config.yaml, record.json, checkpoints/, evolution/, examples/ and
@@ -71,6 +79,9 @@ def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecor
         out: The run folder; new or empty, unless resuming.
         resume: Go on from the last checkpoint in ``out``, which holds a run; "auto" also begins one
             where there is none.
+        train_set: The training images, such as a :class:`~lossmaxpool.data.WrappedDataset` of any
+            other data set, in place of those of ``config.data``.
+        val_set: The images to evaluate on, of the same classes.
 
     Returns:
         The record, as ``record.json`` holds it.
@@ -79,12 +90,13 @@ def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecor
         TrainingError: The folder cannot be used, the loss became NaN, the disk is full, or
             somebody pressed Ctrl-C; the message says what to do.
         DataError: The data set cannot be read.
+        TypeError: A data set of another library is not wrapped.
         ValueError: An option is out of range.
 
     Example:
         >>> record = train(TrainConfig(method="loss-only"), Path("runs/first"))  # doctest: +SKIP
     """
-    config = config.resolved()
+    config, given = given_data(config.resolved(), train_set, val_set)
     check_workers(config.hardware)
     rank_zero_only(check_folder)(config, out, resume=resume)
     if resume:
@@ -92,8 +104,8 @@ def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecor
     resumed = bool(resume) and find_checkpoint(out) is not None
     if config.hardware.threads:
         torch.set_num_threads(config.hardware.threads)
-    train_set = open_split(config, config.data.train_split)
-    val_set = open_split(config, config.data.val_split)
+    data = open_splits(config, given)
+    train_set, val_set = data.train, data.val
     train_pixels, val_pixels = count_split(config, train_set), count_split(config, val_set)
     # A checkpoint brings the encoder's weights itself.
     model = new_network(config, train_set.labels.num_classes, pretrained=not resumed)
