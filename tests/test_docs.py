@@ -25,7 +25,15 @@ PAGES = (
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in ("index", "operator", "choosing", "rivals", "diagnostics", "coming-from")
+        for name in (
+            "index",
+            "operator",
+            "choosing",
+            "rivals",
+            "diagnostics",
+            "frameworks",
+            "coming-from",
+        )
     ),
 )
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
