@@ -23,10 +23,10 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"scenes"}),
     frozenset({"paper", "metrics", "data", "models", "ops"}),
     frozenset({"functional", "sampling"}),
-    frozenset({"losses", "runs"}),
+    frozenset({"losses", "diagnostics", "runs"}),
     frozenset({"inference"}),
     frozenset({"training"}),
-    frozenset({"report"}),
+    frozenset({"report", "explorer"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )
@@ -53,6 +53,7 @@ THIRD_PARTY = {
     "sampling": frozenset({"torch"}),
     "functional": frozenset({"torch"}),
     "losses": frozenset({"torch"}),
+    "diagnostics": frozenset({"torch"}),
     "metrics": frozenset({"torch"}),
     "paper": frozenset({"numpy"}),
     "scenes": frozenset({"numpy", "PIL"}),
@@ -63,6 +64,7 @@ THIRD_PARTY = {
     "inference": frozenset({"torch", "numpy", "PIL"}),
     "report": frozenset({"torch", "matplotlib", "adjustText", "scipy", "jinja2", "markupsafe"})
     | frozenset({"numpy", "PIL"}),
+    "explorer": frozenset({"torch", "PIL"}),
     "cli": frozenset({"torch", "lightning", "jsonargparse", "yaml"}),
     "__main__": frozenset[str](),
 }

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -355,6 +356,52 @@ def test_evaluate_and_predict_explain_a_wrong_run(
             assert error.startswith("error: ")
             assert message in error
             assert error.count("\n") == 1
+
+
+def test_explore_writes_the_page_of_a_run_or_of_the_example(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "explorer.html"
+    assert status(["explore", "--out", out]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    example = out.read_text(encoding="utf-8")
+    assert status(["explore", trained, "--out", out, "--images", "2"]) == 0
+    page = out.read_text(encoding="utf-8")
+    assert page != example
+    assert page.count("data:image/jpeg") == 2
+    assert "The images are 2 of 3 of street-scenes/val" in page
+    assert '"p":1.7' in page  # of the run
+    rng = np.random.default_rng(0)
+    classes = len(RunRecord.read(trained).classes)
+    Image.fromarray(rng.integers(256, size=(40, 60, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    ids = rng.integers(classes, size=(40, 60), dtype=np.uint8)
+    Image.fromarray(ids).save(tmp_path / "m.png")
+    words = ["explore", trained, "--image", tmp_path / "a.png", "--mask", tmp_path / "m.png"]
+    assert status([*words, "--out", out]) == 0
+    assert "The image is a.png" in out.read_text(encoding="utf-8")
+
+
+def test_explore_refuses_what_it_cannot_show(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.html").write_text("mine")
+    mask = tmp_path / "m.png"
+    for words, message in (
+        (["--image", mask], "--image needs a trained network"),
+        (["--data.val_scenes", "2"], "--data needs a trained network"),
+        (["--device", "cuda"], "--device needs a trained network"),
+        ([trained, "--image", mask], "give --image and --mask together"),
+        ([trained, "--image", mask, "--mask", mask, "--images", "2"], "leave out --images"),
+        ([trained, "--images", "10"], "expected 1 to 9"),
+        ([trained, "--image", mask, "--mask", mask], "does not exist"),
+        (["--out", tmp_path / "notes.html"], "not a page of the explorer"),
+    ):
+        out = [] if "--out" in words else ["--out", tmp_path / "e.html"]
+        assert status(["explore", *words, *out]) == 1
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "e.html").exists()
 
 
 def test_predict_skips_a_damaged_image_and_says_so(

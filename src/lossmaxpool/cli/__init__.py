@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": "train several methods under the same seeds and write a report",
     "sweep": "train a grid of methods, exponents, supports and seeds; a table and a plot",
     "evaluate": "mIoU and per-class IoU of a checkpoint",
+    "explore": "a page with sliders: which weights p and m give to the losses of an image",
     "predict": "masks and overlays of a folder of images",
 }
 # The paper's tables and figures are beside the package: they are no part of an installation.

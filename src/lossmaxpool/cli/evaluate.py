@@ -16,7 +16,7 @@ from lossmaxpool.cli.network import (
     add_network,
     check_checkpoint,
     choose_device,
-    run_options,
+    data_of_the_run,
     show_progress,
 )
 from lossmaxpool.cli.parser import CommandParser
@@ -35,17 +35,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--json", type=Path | None, default=None, help="file for the results")
     parser.add_class_arguments(DataConfig, "data")
     parser.add_class_arguments(InferenceConfig, "inference")
-    parser.add_defaults(_data_of_the_run)
-
-
-def _data_of_the_run(given: Namespace) -> dict[str, dict[str, Any]]:
-    """Return the run's own data set, unless another one is asked for."""
-    saved = run_options(given.run, "data")
-    name, root = given.data.name, given.data.root
-    another = name not in (None, saved.get("name"))
-    # Scenes are drawn: a folder is another data set.
-    another |= name is None and root is not None and saved.get("name") == "street-scenes"
-    return {} if another else {"data": saved}
+    parser.add_defaults(data_of_the_run)
 
 
 def run(options: Namespace) -> None:

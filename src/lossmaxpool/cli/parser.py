@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from lossmaxpool.checks import check_choice
@@ -139,7 +140,9 @@ class CommandParser(ArgumentParser):
         if parsed.get("recipe") is not None:
             self.error("recipe is a flag, no key of a file: write --recipe, then --config")
         if self._methods is not None:
-            losses = {} if parsed.losses is None else read_options(parsed.losses)
+            losses = yaml.safe_load(parsed.losses or "{}")
+            if not isinstance(losses, dict):
+                self.error(f"losses is {losses!r}: expected a file, or methods by their names")
             self._check_methods(parsed[self._methods], losses)
         options: Namespace = self.instantiate(parsed)
         if self._methods is not None:

@@ -37,6 +37,7 @@ class TrainTransform:
         mean: of each channel, in 0..1.
         std: of each channel, in 0..1.
         color_jitter: largest relative change of brightness, contrast and saturation.
+        hue_jitter: largest change of the hue, as a share of the color circle.
 
     Raises:
         ValueError: an attribute is outside its range.
@@ -54,11 +55,14 @@ class TrainTransform:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     color_jitter: float = 0.0
+    hue_jitter: float = 0.0
 
     def __post_init__(self) -> None:
         RandomCrop(self.crop_size, self.scale_range)
         if not 0 <= self.color_jitter < 1:
             raise ValueError(f"color_jitter must lie in [0, 1), got {self.color_jitter}.")
+        if not 0 <= self.hue_jitter <= 0.5:
+            raise ValueError(f"hue_jitter must lie in [0, 0.5], got {self.hue_jitter}.")
 
     def __call__(
         self, sample: Sample, seed: int, pixel: tuple[int, int] | None = None
@@ -77,7 +81,7 @@ class TrainTransform:
         crop = RandomCrop(self.crop_size, self.scale_range, self.flip)
 
         def finish(piece: Tensor) -> Tensor:
-            if self.color_jitter:
+            if self.color_jitter or self.hue_jitter:
                 piece = self._jitter(piece, seed)
             return _normalize(piece, self.mean, self.std)
 
@@ -90,12 +94,16 @@ class TrainTransform:
         from torchvision.transforms.v2 import functional as F  # slow import (a second)
 
         # The first four draws of this seed determine the crop.
-        draws = torch.rand(8, generator=torch.Generator().manual_seed(seed)).tolist()[4:7]
-        factors = [1 + self.color_jitter * (2 * draw - 1) for draw in draws]
-        image = F.adjust_brightness(image, factors[0])
-        image = F.adjust_contrast(image, factors[1])
-        jittered: Tensor = F.adjust_saturation(image, factors[2])
-        return jittered
+        draws = torch.rand(8, generator=torch.Generator().manual_seed(seed)).tolist()[4:]
+        offsets = [2 * draw - 1 for draw in draws]
+        if self.color_jitter:
+            factors = [1 + self.color_jitter * offset for offset in offsets]
+            image = F.adjust_brightness(image, factors[0])
+            image = F.adjust_contrast(image, factors[1])
+            image = F.adjust_saturation(image, factors[2])
+        if self.hue_jitter:
+            image = F.adjust_hue(image, self.hue_jitter * offsets[3])
+        return image
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ _DATA_SET_OF = {
     "classes": "folders",
     "image_range": "folders",
     "sbd": "voc",
+    "train": "python",
+    "val": "python",
     "vistas_version": "mapillary-vistas",
     "scene_size": "street-scenes",
     "train_scenes": "street-scenes",

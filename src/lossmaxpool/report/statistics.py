@@ -284,7 +284,7 @@ def score(values: Sequence[float]) -> Score:
 def paired_gain(baseline: Mapping[int, float], method: Mapping[int, float]) -> Gain:
     r"""Mean difference over common seeds with its paired t-interval.
 
-    .. math:: \bar d \pm t_{0.975,\,n-1}\, s_d / \sqrt n
+    .. math:: \bar d \pm t_{0.975,\,n-1}\, s_d / \sqrt{n}
 
     Args:
         baseline: Score by seed.

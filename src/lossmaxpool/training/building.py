@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from lossmaxpool.data import (
+    DataConfig,
     LabelSet,
     SegmentationDataset,
     check_before_training,
     open_dataset,
 )
+from lossmaxpool.data.sample import check_is
 from lossmaxpool.models import (
     ModelDescription,
     build_model,
@@ -31,10 +34,66 @@ from lossmaxpool.training.counting import count_pixels
 from lossmaxpool.training.loading import CachedDataset
 
 
-def open_split(config: TrainConfig, split: str) -> SegmentationDataset:
-    """Return a split of the run's data, kept in memory if the configuration says so."""
-    dataset = open_dataset(config.data, split)
-    return CachedDataset(dataset) if config.hardware.cache else dataset
+@dataclass(frozen=True)
+class DataSets:
+    """The splits of a run.
+
+    Args:
+        train: To train on.
+        val: To evaluate on, of the same classes.
+    """
+
+    train: SegmentationDataset
+    val: SegmentationDataset
+
+
+def given_data(
+    config: TrainConfig, train_set: object | None, val_set: object | None
+) -> tuple[TrainConfig, DataSets | None]:
+    """Return a configuration that says that its data came from Python, and the data; if there is.
+
+    Raises:
+        TypeError: One of the sets is missing, or is a data set of another library.
+        ValueError: The configuration names a data set as well.
+    """
+    if train_set is None and val_set is None:
+        return config, None
+    if train_set is None or val_set is None:
+        raise TypeError("train_set and val_set go together: one of them is missing")
+    for each in (train_set, val_set):
+        check_is(each, SegmentationDataset)
+    assert isinstance(train_set, SegmentationDataset)
+    assert isinstance(val_set, SegmentationDataset)
+    if config.data not in (DataConfig(), DataConfig(name="python")):
+        raise ValueError(
+            f"the configuration names the data set {config.data.name!r}, and train_set and val_set "
+            "are given as well: leave out one of them"
+        )
+    return replace(config, data=DataConfig(name="python")), DataSets(train_set, val_set)
+
+
+def open_splits(config: TrainConfig, given: DataSets | None) -> DataSets:
+    """Return the run's data, kept in memory if the configuration says so.
+
+    Args:
+        config: The run.
+        given: Data from Python; None opens what the configuration names.
+
+    Raises:
+        TrainingError: The two splits have other classes.
+    """
+    if given is None:
+        splits = (config.data.train_split, config.data.val_split)
+        given = DataSets(*(open_dataset(config.data, split) for split in splits))
+    ours, theirs = given.train.labels.names, given.val.labels.names
+    if ours != theirs:
+        raise TrainingError(
+            f"{given.train.name} has the {len(ours)} classes {', '.join(ours)}, and "
+            f"{given.val.name} the {len(theirs)} classes {', '.join(theirs)}: expected the same"
+        )
+    if config.hardware.cache:
+        return DataSets(CachedDataset(given.train), CachedDataset(given.val))
+    return given
 
 
 def count_split(config: TrainConfig, dataset: SegmentationDataset) -> Tensor:
@@ -80,20 +139,42 @@ def build_criterion(config: TrainConfig, train_pixels: Tensor) -> nn.Module:
 def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
     """Return the descent; each group of parameters remembers its base rate as ``initial_lr``."""
     optimization = config.optimization
-    optimizer = torch.optim.SGD(
-        parameter_groups(
-            model,
-            optimization.lr,
-            optimization.weight_decay,
-            head_multiplier=optimization.head_lr_multiplier,
-            head_bias_multiplier=optimization.head_bias_lr_multiplier,
-        ),
-        lr=optimization.lr,
-        momentum=optimization.momentum,
+    groups = parameter_groups(
+        model,
+        optimization.lr,
+        optimization.weight_decay,
+        head_multiplier=optimization.head_lr_multiplier,
+        head_bias_multiplier=optimization.head_bias_lr_multiplier,
     )
+    optimizer: torch.optim.Optimizer
+    if optimization.optimizer == "adamw":
+        betas = (optimization.momentum, 0.999)
+        optimizer = torch.optim.AdamW(groups, lr=optimization.lr, betas=betas)
+    else:
+        optimizer = torch.optim.SGD(groups, lr=optimization.lr, momentum=optimization.momentum)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return optimizer
+
+
+def new_average(config: TrainConfig, model: nn.Module) -> AveragedModel | None:
+    """Return the moving average of the weights and batch statistics; None where there is none.
+
+    In the first steps it forgets faster, so that random weights are not remembered for long.
+    """
+    decay = config.optimization.ema
+    if not decay:
+        return None
+
+    def average(mean: Tensor, new: Tensor, number: Tensor | int) -> Tensor:
+        if not mean.is_floating_point():
+            return new
+        done = torch.as_tensor(number, dtype=mean.dtype, device=mean.device)
+        return torch.lerp(new, mean, ((1 + done) / (10 + done)).clamp(max=decay))
+
+    averaged = AveragedModel(model, avg_fn=average, use_buffers=True)
+    averaged.requires_grad_(False)
+    return averaged
 
 
 def build_sampler(
@@ -188,7 +269,8 @@ def new_record(
         label=config.chosen.label,
         seed=config.seed,
         data=DataSummary(
-            name=str(config.data.name),
+            # Its own name says more than the word for every object from Python.
+            name=train_set.name if config.data.name == "python" else str(config.data.name),
             train_split=config.data.train_split,
             val_split=config.data.val_split,
             train_images=len(train_set),

@@ -18,12 +18,13 @@ from typing import Any
 import torch
 
 from lossmaxpool.checks import check_norm, check_share
-from lossmaxpool.data import open_dataset
+from lossmaxpool.data import SegmentationDataset
 from lossmaxpool.processes import end_with_parent
 from lossmaxpool.runs.config import HardwareConfig, TrainConfig
 from lossmaxpool.runs.folder import CONFIG, Resume, check_same_run, claimed_output, is_unused
 from lossmaxpool.runs.methods import DEFAULT_METHODS
 from lossmaxpool.runs.record import RECORD, RunRecord
+from lossmaxpool.training.building import DataSets, given_data, open_splits
 from lossmaxpool.training.loop import train
 
 # The files of options: of a comparison, of a sweep, and what the runs of a sweep share.
@@ -110,6 +111,8 @@ def compare(
     *,
     jobs: int = 1,
     resume: Resume = False,
+    train_set: SegmentationDataset | None = None,
+    val_set: SegmentationDataset | None = None,
 ) -> list[Path]:
     """Train every method with every seed, one run folder each.
 
@@ -122,6 +125,9 @@ def compare(
         jobs: Runs at the same time, each in a process with its share of the threads.
         resume: Keep the finished runs in ``out`` and go on with the rest; "auto" also begins where
             there is nothing yet.
+        train_set: As for :func:`~lossmaxpool.training.train`; with several jobs, it must be one
+            that can be pickled.
+        val_set: Likewise.
 
     Returns:
         The run folders, ``<out>/<method>-seed<seed>``.
@@ -131,8 +137,9 @@ def compare(
             it holds runs of another configuration, or a run stopped.
         ValueError: No method, no seed, or one of them twice; several devices per run.
     """
+    config, given = given_data(config, train_set, val_set)
     grid = Grid(methods, None, None, seeds)
-    return sweep(config, grid, out, jobs=jobs, resume=resume, saved=COMPARE)
+    return sweep(config, grid, out, jobs=jobs, resume=resume, saved=COMPARE, given=given)
 
 
 def sweep(
@@ -144,6 +151,7 @@ def sweep(
     resume: Resume = False,
     saved: str = SWEEP,
     dry_run: bool = False,
+    given: DataSets | None = None,
 ) -> list[Path]:
     """Train a grid of runs: those that are not finished, from where they were.
 
@@ -156,6 +164,7 @@ def sweep(
         resume: As for :func:`compare`.
         saved: The name of the file of options in ``out``.
         dry_run: Claim the folder and train nothing.
+        given: Data from Python, which the runs take in place of those of the configuration.
 
     Returns:
         The run folders, in the order of :func:`plan`.
@@ -171,16 +180,17 @@ def sweep(
         files[SHARED] = common
     with claimed_output(out, files, runs, resume=resume):
         if not dry_run:
-            train_all(runs, jobs=jobs)
+            train_all(runs, jobs=jobs, given=given)
     return [folder for _, folder in runs]
 
 
-def train_all(runs: Sequence[Planned], *, jobs: int = 1) -> None:
+def train_all(runs: Sequence[Planned], *, jobs: int = 1, given: DataSets | None = None) -> None:
     """Train the runs that are not finished, resume those that have begun.
 
     Args:
         runs: Configurations and their run folders.
         jobs: Runs at the same time, each in a process with its share of the threads.
+        given: Data from Python.
 
     Raises:
         TrainingError: A folder holds a run of another configuration, or a run stopped.
@@ -194,25 +204,26 @@ def train_all(runs: Sequence[Planned], *, jobs: int = 1) -> None:
     ]
     for config in [config for config, folder in shared if not _is_finished(folder)][:1]:
         # The runs share their data: if it cannot be read, no run begins.
-        for split in (config.data.train_split, config.data.val_split):
-            open_dataset(config.data, split)
+        open_splits(config, given)
     announced = _announced(shared, jobs)
     if jobs == 1:
         for config, folder in announced:
-            train_unless_finished(config, folder)
+            train_unless_finished(config, folder, given)
         return
     # Fresh interpreters: a forked one would inherit the threads' locks.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
         # A run is handed over when a process is free for it: what the pool holds it will begin.
         # After a failure or Ctrl-C, no further one begins.
-        active = {pool.submit(train_unless_finished, *run) for run in islice(announced, jobs)}
+        active = {
+            pool.submit(train_unless_finished, *run, given) for run in islice(announced, jobs)
+        }
         while active:
             done, active = wait(active, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
             further = islice(announced, len(done))
-            active |= {pool.submit(train_unless_finished, *run) for run in further}
+            active |= {pool.submit(train_unless_finished, *run, given) for run in further}
 
 
 def _announced(runs: Sequence[Planned], jobs: int) -> Iterator[Planned]:
@@ -248,9 +259,11 @@ def _is_finished(folder: Path) -> bool:
     return has_run and RunRecord.read(folder).finished
 
 
-def train_unless_finished(config: TrainConfig, folder: Path) -> None:
+def train_unless_finished(config: TrainConfig, folder: Path, given: DataSets | None = None) -> None:
     """Train, resume or keep the run in a folder, whichever is left to do."""
     if _is_finished(folder):
         check_same_run(config, folder)
     else:
-        train(config, folder, resume=(folder / CONFIG).is_file() and not is_unused(folder))
+        begun = (folder / CONFIG).is_file() and not is_unused(folder)
+        sets = {} if given is None else {"train_set": given.train, "val_set": given.val}
+        train(config, folder, resume=begun, **sets)
