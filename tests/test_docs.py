@@ -23,7 +23,10 @@ DOCS = ROOT / "docs"
 # Pages whose snippets need neither a data set nor a checkpoint.
 PAGES = (
     "README.md",
-    *(f"docs/{name}.md" for name in ("index", "operator", "choosing", "rivals", "coming-from")),
+    *(
+        f"docs/{name}.md"
+        for name in ("index", "operator", "choosing", "rivals", "diagnostics", "coming-from")
+    ),
 )
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FORMULA = re.compile(r"^```math\n(.*?)^```$|\$`(.+?)`\$", re.MULTILINE | re.DOTALL)

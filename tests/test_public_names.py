@@ -24,6 +24,7 @@ SOURCE = ROOT / "src"
 PACKAGES = (
     "lossmaxpool",
     "lossmaxpool.losses",
+    "lossmaxpool.diagnostics",
     "lossmaxpool.paper",
     "lossmaxpool.sampling",
     "lossmaxpool.data",

@@ -75,7 +75,12 @@ class BootstrappedCrossEntropyLoss(LabeledLoss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the bootstrapped loss of logits (B, C, ...) and target (B, ...)."""
-        return self._cross_entropy(input, target, WeightingSet.top_k(self.k))
+        return self._cross_entropy(input, target)
+
+    @property
+    def weighting(self) -> WeightingSet:
+        """The weighting set of the k hardest pixels."""
+        return WeightingSet.top_k(self.k)
 
     def _shown(self) -> tuple[str, ...]:
         return ("k",)
@@ -238,6 +243,10 @@ class LogitAdjustedLoss(nn.Module):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the criterion's loss of the adjusted logits (B, C, ...)."""
+        return self.criterion(self.adjusted(input), target)
+
+    def adjusted(self, input: Tensor) -> Tensor:
+        """Return the logits (B, C, ...) that the criterion sees."""
         _check_tau(self.tau)
         check_tensor("input", input)
         classes = self.log_prior.shape[0]
@@ -247,7 +256,7 @@ class LogitAdjustedLoss(nn.Module):
                 "classes: expected (B, C, *spatial) with the same C."
             )
         adjustment = self.tau * self.log_prior.view(-1, *[1] * (input.dim() - 2))
-        return self.criterion(input + adjustment, target)
+        return input + adjustment
 
     def extra_repr(self) -> str:
         return f"tau={self.tau!r}"

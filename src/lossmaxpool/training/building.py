@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from lossmaxpool.data import (
     DataConfig,
@@ -138,20 +139,42 @@ def build_criterion(config: TrainConfig, train_pixels: Tensor) -> nn.Module:
 def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
     """Return the descent; each group of parameters remembers its base rate as ``initial_lr``."""
     optimization = config.optimization
-    optimizer = torch.optim.SGD(
-        parameter_groups(
-            model,
-            optimization.lr,
-            optimization.weight_decay,
-            head_multiplier=optimization.head_lr_multiplier,
-            head_bias_multiplier=optimization.head_bias_lr_multiplier,
-        ),
-        lr=optimization.lr,
-        momentum=optimization.momentum,
+    groups = parameter_groups(
+        model,
+        optimization.lr,
+        optimization.weight_decay,
+        head_multiplier=optimization.head_lr_multiplier,
+        head_bias_multiplier=optimization.head_bias_lr_multiplier,
     )
+    optimizer: torch.optim.Optimizer
+    if optimization.optimizer == "adamw":
+        betas = (optimization.momentum, 0.999)
+        optimizer = torch.optim.AdamW(groups, lr=optimization.lr, betas=betas)
+    else:
+        optimizer = torch.optim.SGD(groups, lr=optimization.lr, momentum=optimization.momentum)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return optimizer
+
+
+def new_average(config: TrainConfig, model: nn.Module) -> AveragedModel | None:
+    """Return the moving average of the weights and batch statistics; None where there is none.
+
+    In the first steps it forgets faster, so that random weights are not remembered for long.
+    """
+    decay = config.optimization.ema
+    if not decay:
+        return None
+
+    def average(mean: Tensor, new: Tensor, number: Tensor | int) -> Tensor:
+        if not mean.is_floating_point():
+            return new
+        done = torch.as_tensor(number, dtype=mean.dtype, device=mean.device)
+        return torch.lerp(new, mean, ((1 + done) / (10 + done)).clamp(max=decay))
+
+    averaged = AveragedModel(model, avg_fn=average, use_buffers=True)
+    averaged.requires_grad_(False)
+    return averaged
 
 
 def build_sampler(

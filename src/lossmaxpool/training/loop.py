@@ -32,6 +32,7 @@ from lossmaxpool.training.building import (
     count_split,
     describe_network,
     given_data,
+    new_average,
     new_network,
     new_record,
     new_running_iou,
@@ -129,6 +130,7 @@ def train(
             record,
             fabric.strategy.precision,
             writes=fabric.is_global_zero,
+            average=new_average(config, model),
         )
         # If a checkpoint could not be loaded, the record on the disk is left as it was.
         known = not resumed
@@ -161,7 +163,8 @@ def train(
             raise
         finally:
             for logger in fabric.loggers:
-                logger.finalize(record.status)
+                # MLflow knows no interrupted runs.
+                logger.finalize({"interrupted": "KILLED"}.get(record.status, record.status))
     return record
 
 
@@ -181,7 +184,7 @@ def _train(
     stride = input_stride(model)
     cross_entropy = MeanCrossEntropyLoss()
     photographer = Photographer(
-        model, state.description, _PRECISION[config.hardware.precision], state.folder
+        state.result, state.description, _PRECISION[config.hardware.precision], state.folder
     )
     console = Console() if fabric.is_global_zero else None
     watch = LoaderWatch(record, config.hardware, console)
@@ -225,8 +228,16 @@ def _train(
                 else:
                     state.sampler.update()
                 if part + 1 == parts:
+                    if optimization.clip_norm is not None:
+                        # Scaled losses may overflow: their steps are skipped, and are no error.
+                        fabric.clip_gradients(
+                            network,
+                            optimizer,
+                            max_norm=optimization.clip_norm,
+                            error_if_nonfinite=False,
+                        )
                     optimizer.step()
-                    state.step += 1
+                    state.stepped()
                     # The values of the step that is done: logged beside its loss.
                     scheduled = schedule.values() if schedule else {}
                     if schedule is not None:
@@ -262,7 +273,7 @@ def _train(
             _evaluate(fabric, state, train_set, val_set, photographer, progress)
             state.keep(LAST)
     if fabric.is_global_zero:
-        model.eval()
+        state.result.eval()
         record.examples = photographer.examples(val_set, reporting.examples, config.loss)
 
 
@@ -276,11 +287,12 @@ def _evaluate(
 ) -> None:
     """Evaluate the network on the validation split, and write record and pictures."""
     config, description = state.config, state.description
-    share_buffers(state.model)
+    result = state.result
+    share_buffers(result)
     # The processes share the images; none is repeated to even the shares out.
     share = range(fabric.global_rank, len(val_set), fabric.world_size)
     confusion = evaluate(
-        state.model,
+        result,
         val_set,
         EvalTransform(description.mean, description.std),
         fabric.device,
@@ -291,7 +303,7 @@ def _evaluate(
         workers=config.hardware.workers,
     ).reduce()
     if fabric.is_global_zero:
-        state.model.eval()
+        result.eval()
         state.record.evolution += photographer.evolution(
             train_set, config.reporting.evolution, state.step
         )
