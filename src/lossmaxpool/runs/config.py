@@ -33,6 +33,7 @@ NEUTRAL = frozenset(
         "hardware.workers", "hardware.threads", "hardware.cache",
         "reporting.eval_every", "reporting.checkpoint_every", "reporting.keep_checkpoints",
         "reporting.log_every", "reporting.examples", "reporting.evolution",
+        "reporting.loggers",
     }
 )  # fmt: skip
 # Groups that had another name in version 0.1.
@@ -188,7 +189,7 @@ class SamplingConfig:
 @_settings("optimization")
 @dataclass(config=_STRICT)
 class OptimizationConfig:
-    """Stochastic gradient descent with poly decay over random crops.
+    """Stochastic gradient descent or AdamW, with poly decay, over random crops.
 
     Args:
         steps: Optimization steps.
@@ -200,14 +201,18 @@ class OptimizationConfig:
         flip: Mirror every other crop from left to right.
         color_jitter: Largest relative change of a crop's brightness, contrast and saturation.
         hue_jitter: Largest change of its hue, as a share of the color circle, in [0, 0.5].
+        optimizer: "sgd", or "adamw" with its decoupled weight decay, as transformers are trained.
         lr: Learning rate of the encoder.
         head_lr_multiplier: Learning rate of everything but the encoder, as a multiple of ``lr``.
         head_bias_lr_multiplier: Learning rate of the biases among these, which then do not decay;
             None: like their weights. DeepLabV2's is 20.
-        momentum: Momentum of the descent.
+        momentum: Momentum of the descent; of AdamW the first beta, whose second is 0.999.
         weight_decay: Weight decay of every other parameter.
         poly_power: The rate falls as (1 - step / steps) ** poly_power.
         warmup: Steps over which the rate rises linearly from 0.
+        clip_norm: Largest norm of the gradient over all parameters; None does not clip.
+        ema: Decay of a moving average of the weights, which is then what is evaluated and used; 0
+            takes the weights themselves. It rises to this value over the first steps.
     """
 
     steps: _Count = 600
@@ -218,6 +223,7 @@ class OptimizationConfig:
     flip: bool = True
     color_jitter: _Below1 = 0.0
     hue_jitter: Annotated[float, _within("in [0, 0.5]", lambda value: 0 <= value <= 0.5)] = 0.0
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: _Positive = 0.01
     head_lr_multiplier: _Positive = 10.0
     head_bias_lr_multiplier: _Positive | None = None
@@ -225,6 +231,8 @@ class OptimizationConfig:
     weight_decay: _NotNegative = 1e-4
     poly_power: _NotNegative = 0.9
     warmup: int = 0
+    clip_norm: _Positive | None = None
+    ema: _Below1 = 0.0
 
     def __post_init__(self) -> None:
         if self.accumulate < 1 or self.batch_size % self.accumulate:
@@ -284,6 +292,8 @@ class ReportingConfig:
         log_every: Steps between the entries of the learning curve.
         examples: Validation images of which the run folder keeps prediction and weights.
         evolution: Training images of which it keeps the prediction at every evaluation.
+        loggers: Where the curves go beside the record: "tensorboard" and "csv", files in the run
+            folder; "wandb" and "mlflow", which must be installed.
     """
 
     eval_every: _CountOrNone = 0
@@ -292,6 +302,9 @@ class ReportingConfig:
     log_every: _Count = 10
     examples: _CountOrNone = 4
     evolution: _CountOrNone = 2
+    loggers: list[Literal["tensorboard", "csv", "wandb", "mlflow"]] = field(
+        default_factory=lambda: ["tensorboard"]
+    )
 
 
 @_settings("")
