@@ -9,7 +9,7 @@ ADAPTERS ?= .venv-adapters
 .PHONY: help demo test test-adapters lint sanitize format bench bench-exactness docs clean
 
 help:
-	@echo "make demo             train two losses on the embedded street scenes, write runs/demo/report.html"
+	@echo "make demo             compare three methods on the embedded street scenes, write runs/demo/report.html"
 	@echo "make test             the whole test suite"
 	@echo "make test-adapters    the adapters inside their frameworks, in an environment of their own"
 	@echo "make lint             ruff, mypy --strict"
