@@ -18,12 +18,15 @@ from lossmaxpool.data import (
 )
 from lossmaxpool.data.sample import check_is
 from lossmaxpool.models import (
+    ModelConfig,
     ModelDescription,
     build_model,
     input_stride,
     normalization,
     parameter_groups,
 )
+from lossmaxpool.models.config import GIVEN
+from lossmaxpool.models.outside import OutsideNetwork
 from lossmaxpool.runs import TrainingError
 from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.runs.record import DataSummary, RunRecord
@@ -35,65 +38,84 @@ from lossmaxpool.training.loading import CachedDataset
 
 
 @dataclass(frozen=True)
-class DataSets:
-    """The splits of a run.
+class Given:
+    """What a run takes from Python in place of what its configuration names.
 
     Args:
-        train: To train on.
-        val: To evaluate on, of the same classes.
+        train_set: The images to train on.
+        val_set: The images to evaluate on, of the same classes.
+        model: The network, (B, 3, H, W) -> (B, C, h, w); each run trains a copy.
     """
 
-    train: SegmentationDataset
-    val: SegmentationDataset
+    train_set: SegmentationDataset | None = None
+    val_set: SegmentationDataset | None = None
+    model: nn.Module | None = None
+
+    def __post_init__(self) -> None:
+        sets = [each for each in (self.train_set, self.val_set) if each is not None]
+        if len(sets) == 1:
+            raise TypeError("train_set and val_set go together: one of them is missing")
+        for each in sets:
+            check_is(each, SegmentationDataset)
+        if not isinstance(self.model, nn.Module | None):
+            raise TypeError(
+                f"expected a torch.nn.Module as the model, got a {type(self.model).__name__}"
+            )
+
+    def named_in(self, config: TrainConfig) -> TrainConfig:
+        """Return a configuration that says which parts came from Python.
+
+        Raises:
+            ValueError: It names a data set or a network as well.
+        """
+        if self.train_set is not None:
+            if config.data not in (DataConfig(), DataConfig(name="python")):
+                raise ValueError(
+                    f"the configuration names the data set {config.data.name!r}, and train_set and "
+                    "val_set are given as well: leave out one of them"
+                )
+            config = replace(config, data=DataConfig(name="python"))
+        if self.model is not None:
+            named = config.model.module or config.model.architecture
+            if named not in (GIVEN, ModelConfig.architecture):
+                raise ValueError(
+                    f"the configuration names the network {named!r}, and a model is given as well: "
+                    "leave out one of them"
+                )
+            if config.model == ModelConfig():
+                config = replace(config, model=ModelConfig(GIVEN))
+            elif config.model.architecture != GIVEN:
+                raise ValueError(
+                    f'options of the network beside a model need model=ModelConfig("{GIVEN}", ...)'
+                )
+        return config
 
 
-def given_data(
-    config: TrainConfig, train_set: object | None, val_set: object | None
-) -> tuple[TrainConfig, DataSets | None]:
-    """Return a configuration that says that its data came from Python, and the data; if there is.
-
-    Raises:
-        TypeError: One of the sets is missing, or is a data set of another library.
-        ValueError: The configuration names a data set as well.
-    """
-    if train_set is None and val_set is None:
-        return config, None
-    if train_set is None or val_set is None:
-        raise TypeError("train_set and val_set go together: one of them is missing")
-    for each in (train_set, val_set):
-        check_is(each, SegmentationDataset)
-    assert isinstance(train_set, SegmentationDataset)
-    assert isinstance(val_set, SegmentationDataset)
-    if config.data not in (DataConfig(), DataConfig(name="python")):
-        raise ValueError(
-            f"the configuration names the data set {config.data.name!r}, and train_set and val_set "
-            "are given as well: leave out one of them"
-        )
-    return replace(config, data=DataConfig(name="python")), DataSets(train_set, val_set)
-
-
-def open_splits(config: TrainConfig, given: DataSets | None) -> DataSets:
-    """Return the run's data, kept in memory if the configuration says so.
+def open_splits(
+    config: TrainConfig, given: Given
+) -> tuple[SegmentationDataset, SegmentationDataset]:
+    """Return the run's training and validation data, kept in memory if it says so.
 
     Args:
         config: The run.
-        given: Data from Python; None opens what the configuration names.
+        given: What it takes from Python.
 
     Raises:
         TrainingError: The two splits have other classes.
     """
-    if given is None:
-        splits = (config.data.train_split, config.data.val_split)
-        given = DataSets(*(open_dataset(config.data, split) for split in splits))
-    ours, theirs = given.train.labels.names, given.val.labels.names
+    train_set, val_set = given.train_set, given.val_set
+    if train_set is None or val_set is None:
+        train_set = open_dataset(config.data, config.data.train_split)
+        val_set = open_dataset(config.data, config.data.val_split)
+    ours, theirs = train_set.labels.names, val_set.labels.names
     if ours != theirs:
         raise TrainingError(
-            f"{given.train.name} has the {len(ours)} classes {', '.join(ours)}, and "
-            f"{given.val.name} the {len(theirs)} classes {', '.join(theirs)}: expected the same"
+            f"{train_set.name} has the {len(ours)} classes {', '.join(ours)}, and "
+            f"{val_set.name} the {len(theirs)} classes {', '.join(theirs)}: expected the same"
         )
     if config.hardware.cache:
-        return DataSets(CachedDataset(given.train), CachedDataset(given.val))
-    return given
+        return CachedDataset(train_set), CachedDataset(val_set)
+    return train_set, val_set
 
 
 def count_split(config: TrainConfig, dataset: SegmentationDataset) -> Tensor:
@@ -109,20 +131,49 @@ def count_split(config: TrainConfig, dataset: SegmentationDataset) -> Tensor:
     return pixels
 
 
-def new_network(config: TrainConfig, num_classes: int, *, pretrained: bool) -> nn.Module:
+def new_network(
+    config: TrainConfig, num_classes: int, *, pretrained: bool, given: nn.Module | None = None
+) -> nn.Module:
     """Return the network of a run, with weights that the seed alone decides.
 
     Args:
         config: The run.
         num_classes: C.
         pretrained: Whether to fetch the encoder's weights.
+        given: A network from Python, whose weights are its own; it is copied.
+
+    Raises:
+        TrainingError: A network from elsewhere returns another number of classes.
     """
     torch.manual_seed(mix(config.seed, 0))
-    network = config.model if pretrained else replace(config.model, weights="none")
-    model = build_model(network, num_classes)
+    if given is None:
+        network = config.model if pretrained else replace(config.model, weights="none")
+        model = build_model(network, num_classes)
+    else:
+        model = OutsideNetwork(deepcopy(given), config.model.stride)
+    if isinstance(model, OutsideNetwork):
+        _check_classes(model, config, num_classes)
     if config.hardware.channels_last:
         model = model.to(memory_format=torch.channels_last)
     return model
+
+
+def _check_classes(model: OutsideNetwork, config: TrainConfig, num_classes: int) -> None:
+    H, W = (size + -size % model.stride for size in config.optimization.crop_size)
+    training = model.training
+    with torch.no_grad():
+        logits = model.eval()(torch.zeros(1, 3, H, W))
+    model.train(training)
+    if logits.shape[1] != num_classes:
+        raise TrainingError(
+            f"{type(model.network).__name__} returns {logits.shape[1]} classes, and the data set "
+            f"has {num_classes}: build it with {num_classes}"
+        )
+    if logits.shape[2] > H or logits.shape[3] > W:
+        raise TrainingError(
+            f"{type(model.network).__name__} returns logits of {tuple(logits.shape[2:])} for a "
+            f"crop of {(H, W)}: expected the same size, or a smaller one"
+        )
 
 
 def describe_network(config: TrainConfig, labels: LabelSet) -> ModelDescription:

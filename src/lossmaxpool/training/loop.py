@@ -25,13 +25,13 @@ from lossmaxpool.runs.folder import LAST, Resume, check_folder, claim_folder, fi
 from lossmaxpool.runs.record import CurvePoint, Evaluation, RunRecord
 from lossmaxpool.sampling.draws import mix
 from lossmaxpool.training.building import (
+    Given,
     build_criterion,
     build_optimizer,
     build_sampler,
     check_crops,
     count_split,
     describe_network,
-    given_data,
     new_average,
     new_network,
     new_record,
@@ -68,6 +68,7 @@ def train(
     resume: Resume = False,
     train_set: SegmentationDataset | None = None,
     val_set: SegmentationDataset | None = None,
+    model: nn.Module | None = None,
 ) -> RunRecord:
     """Train one method with one seed and leave a run folder behind.
 
@@ -83,6 +84,8 @@ def train(
         train_set: The training images, such as a :class:`~lossmaxpool.data.WrappedDataset` of any
             other data set, in place of those of ``config.data``.
         val_set: The images to evaluate on, of the same classes.
+        model: Any network, (B, 3, H, W) -> (B, C, h, w), in place of that of ``config.model``; a
+            copy of it is trained.
 
     Returns:
         The record, as ``record.json`` holds it.
@@ -91,13 +94,14 @@ def train(
         TrainingError: The folder cannot be used, the loss became NaN, the disk is full, or
             somebody pressed Ctrl-C; the message says what to do.
         DataError: The data set cannot be read.
-        TypeError: A data set of another library is not wrapped.
+        TypeError: A data set of another library is not wrapped, or the model is none.
         ValueError: An option is out of range.
 
     Example:
         >>> record = train(TrainConfig(method="loss-only"), Path("runs/first"))  # doctest: +SKIP
     """
-    config, given = given_data(config.resolved(), train_set, val_set)
+    given = Given(train_set, val_set, model)
+    config = given.named_in(config.resolved())
     check_workers(config.hardware)
     rank_zero_only(check_folder)(config, out, resume=resume)
     if resume:
@@ -105,11 +109,12 @@ def train(
     resumed = bool(resume) and find_checkpoint(out) is not None
     if config.hardware.threads:
         torch.set_num_threads(config.hardware.threads)
-    data = open_splits(config, given)
-    train_set, val_set = data.train, data.val
+    train_set, val_set = open_splits(config, given)
     train_pixels, val_pixels = count_split(config, train_set), count_split(config, val_set)
     # A checkpoint brings the encoder's weights itself.
-    model = new_network(config, train_set.labels.num_classes, pretrained=not resumed)
+    model = new_network(
+        config, train_set.labels.num_classes, pretrained=not resumed, given=given.model
+    )
     criterion = build_criterion(config, train_pixels)
     record = new_record(config, train_set, val_set, train_pixels, val_pixels)
     with quiet(), postponed_interrupt() as interrupt:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from lossmaxpool.checks import check_norm, check_share
 from lossmaxpool.data import SegmentationDataset
@@ -24,7 +25,7 @@ from lossmaxpool.runs.config import HardwareConfig, TrainConfig
 from lossmaxpool.runs.folder import CONFIG, Resume, check_same_run, claimed_output, is_unused
 from lossmaxpool.runs.methods import DEFAULT_METHODS
 from lossmaxpool.runs.record import RECORD, RunRecord
-from lossmaxpool.training.building import DataSets, given_data, open_splits
+from lossmaxpool.training.building import Given, open_splits
 from lossmaxpool.training.loop import train
 
 # The files of options: of a comparison, of a sweep, and what the runs of a sweep share.
@@ -33,6 +34,7 @@ SWEEP = "sweep.yaml"
 SHARED = "shared.yaml"
 # A configuration, and the folder for its run.
 Planned = tuple[TrainConfig, Path]
+_NOTHING = Given()
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def compare(
     resume: Resume = False,
     train_set: SegmentationDataset | None = None,
     val_set: SegmentationDataset | None = None,
+    model: nn.Module | None = None,
 ) -> list[Path]:
     """Train every method with every seed, one run folder each.
 
@@ -128,6 +131,7 @@ def compare(
         train_set: As for :func:`~lossmaxpool.training.train`; with several jobs, it must be one
             that can be pickled.
         val_set: Likewise.
+        model: Likewise.
 
     Returns:
         The run folders, ``<out>/<method>-seed<seed>``.
@@ -137,7 +141,8 @@ def compare(
             it holds runs of another configuration, or a run stopped.
         ValueError: No method, no seed, or one of them twice; several devices per run.
     """
-    config, given = given_data(config, train_set, val_set)
+    given = Given(train_set, val_set, model)
+    config = given.named_in(config)
     grid = Grid(methods, None, None, seeds)
     return sweep(config, grid, out, jobs=jobs, resume=resume, saved=COMPARE, given=given)
 
@@ -151,7 +156,7 @@ def sweep(
     resume: Resume = False,
     saved: str = SWEEP,
     dry_run: bool = False,
-    given: DataSets | None = None,
+    given: Given = _NOTHING,
 ) -> list[Path]:
     """Train a grid of runs: those that are not finished, from where they were.
 
@@ -164,7 +169,7 @@ def sweep(
         resume: As for :func:`compare`.
         saved: The name of the file of options in ``out``.
         dry_run: Claim the folder and train nothing.
-        given: Data from Python, which the runs take in place of those of the configuration.
+        given: What the runs take from Python in place of what the configuration names.
 
     Returns:
         The run folders, in the order of :func:`plan`.
@@ -184,13 +189,13 @@ def sweep(
     return [folder for _, folder in runs]
 
 
-def train_all(runs: Sequence[Planned], *, jobs: int = 1, given: DataSets | None = None) -> None:
+def train_all(runs: Sequence[Planned], *, jobs: int = 1, given: Given = _NOTHING) -> None:
     """Train the runs that are not finished, resume those that have begun.
 
     Args:
         runs: Configurations and their run folders.
         jobs: Runs at the same time, each in a process with its share of the threads.
-        given: Data from Python.
+        given: What the runs take from Python.
 
     Raises:
         TrainingError: A folder holds a run of another configuration, or a run stopped.
@@ -259,11 +264,17 @@ def _is_finished(folder: Path) -> bool:
     return has_run and RunRecord.read(folder).finished
 
 
-def train_unless_finished(config: TrainConfig, folder: Path, given: DataSets | None = None) -> None:
+def train_unless_finished(config: TrainConfig, folder: Path, given: Given = _NOTHING) -> None:
     """Train, resume or keep the run in a folder, whichever is left to do."""
     if _is_finished(folder):
         check_same_run(config, folder)
     else:
         begun = (folder / CONFIG).is_file() and not is_unused(folder)
-        sets = {} if given is None else {"train_set": given.train, "val_set": given.val}
-        train(config, folder, resume=begun, **sets)
+        train(
+            config,
+            folder,
+            resume=begun,
+            train_set=given.train_set,
+            val_set=given.val_set,
+            model=given.model,
+        )
