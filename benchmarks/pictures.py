@@ -135,7 +135,8 @@ def cost() -> Figure:
                 assert share is not None
                 axes.barh(k - 0.19, 1, 0.34, color=RIVAL)
                 axes.barh(k + 0.19, share, 0.34, color=OURS)
-                axes.text(share + 0.02, k + 0.19, f"{share:.2f}", va="center", color=OURS)
+                name = "  loss max-pooling" if k == 0 else ""
+                axes.text(share + 0.02, k + 0.19, f"{share:.2f}{name}", va="center", color=OURS)
             axes.set(title=title, xlim=(0, 1.12), yticks=range(2), xticks=(0, 0.5, 1))
             axes.set_yticklabels([name for name, _ in rows])
             axes.text(0.98, -0.19, "F.cross_entropy", va="center", ha="right", color="#fff")

@@ -79,9 +79,9 @@ def on_page_content(html: str, **_: Any) -> str:
 
 
 def _lines(source: str) -> str:
-    lines = [line.strip() for line in source.strip().split(r"\\")]
-    drawn = "".join(f"<div>{_set(line)}</div>" for line in lines if line)
-    return f'<div class="formula">{drawn}</div>'
+    """A displayed formula; where it has wide gaps, it may be broken on a narrow screen."""
+    parts = [_set(part) for part in source.replace(r"\qquad", "\n\n").split("\n\n") if part.strip()]
+    return f'<div class="formula">{"".join(parts)}</div>'
 
 
 def _set(escaped: str) -> str:

@@ -25,7 +25,15 @@ PAGES = (
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in ("index", "operator", "choosing", "rivals", "diagnostics", "coming-from")
+        for name in (
+            "index",
+            "operator",
+            "choosing",
+            "rivals",
+            "diagnostics",
+            "frameworks",
+            "coming-from",
+        )
     ),
 )
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -72,7 +80,7 @@ def test_the_notebook_is_the_tutorial() -> None:
     assert (DOCS / "tutorial.ipynb").read_text(encoding="utf-8") == made, "python docs/notebook.py"
 
 
-@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+@pytest.mark.parametrize("page", sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")))
 def test_formulas_can_be_set(page: str) -> None:
     for block, inline in FORMULA.findall((DOCS / page).read_text(encoding="utf-8")):
         drawn = module("hooks").formula(" ".join((block or inline).split()))
@@ -106,7 +114,7 @@ def test_the_first_screen_says_what_was_measured() -> None:
 
 def test_links_and_pictures_lead_somewhere() -> None:
     """In the README, too, which mkdocs does not read."""
-    for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))):
+    for path in (ROOT / "README.md", *sorted(DOCS.rglob("*.md"))):
         text = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
         for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
             known = (path.parent / target).exists() or target == module("hooks").EXPLORER

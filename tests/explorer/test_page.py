@@ -163,13 +163,31 @@ def test_the_page_shows_the_oracle_s_numbers(p: float, m: float, pool: str, tmp_
 PROBE = """
 const violations = [];
 addEventListener("securitypolicyviolation", event => violations.push(event.violatedDirective));
-addEventListener("load", () => setTimeout(() => parent.postMessage(JSON.stringify({
-  violations,
-  inner: innerWidth,
-  scroll: document.documentElement.scrollWidth,
-  classes: document.querySelectorAll("#classes .row").length,
-  bars: document.querySelectorAll("#histogram rect").length,
-}), "*"), 200));
+const pressed = key => {
+  document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+};
+const moved = (id, value) => {
+  document.getElementById(id).value = value;
+  document.getElementById(id).dispatchEvent(new Event("input"));
+};
+const tell = invalid => location.hash === "" ? setTimeout(tell, 50, invalid) :
+  parent.postMessage(JSON.stringify({
+    violations,
+    invalid,
+    address: location.hash,
+    inner: innerWidth,
+    scroll: document.documentElement.scrollWidth,
+    classes: document.querySelectorAll("#classes .row").length,
+    bars: document.querySelectorAll("#histogram rect").length,
+  }), "*");
+addEventListener("load", () => {
+  ["2", "b"].forEach(pressed);
+  moved("p", 1);
+  moved("m-text", "200 %");  // out of range: refused
+  const invalid = document.getElementById("m-text").getAttribute("aria-invalid");
+  moved("m-text", "10 %");
+  tell(invalid);
+});
 """
 # A browser's window is never narrower than 500 pixels; a frame may be as narrow as a phone.
 HOST = """<!doctype html><body><script>
@@ -179,7 +197,7 @@ addEventListener("message", event => document.body.textContent = event.data);
 
 @needs_chromium
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_fits(width: int, tmp_path: Path) -> None:
+def test_the_page_fits_and_answers_keys_and_sliders(width: int, tmp_path: Path) -> None:
     digest = b64encode(hashlib.sha256(PROBE.encode()).digest()).decode()
     text = example_page().replace("script-src ", f"script-src 'sha256-{digest}' ")
     copy = text.replace("</head>", f"<script>{PROBE}</script></head>")
@@ -190,6 +208,8 @@ def test_the_page_fits(width: int, tmp_path: Path) -> None:
     probe = json.loads(html.unescape(body[1]))
     assert probe["violations"] == []
     assert probe["inner"] == width
+    assert probe["address"] == "#p=inf&m=0.1&pool=batch&image=1"
+    assert probe["invalid"] == "true"
     assert probe["scroll"] <= width
     assert probe["classes"] > 5
     assert probe["bars"] > 20

@@ -76,7 +76,8 @@ function change(part) {
   state = { ...state, ...part };
   if (waiting) return;
   waiting = true;
-  requestAnimationFrame(() => { waiting = false; writeAddress(); draw(); });
+  // No animation frame: a page that is not painted, as in a test, has none.
+  setTimeout(() => { waiting = false; writeAddress(); draw(); });
 }
 
 // --- drawing -------------------------------------------------------------------------------------
