@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results" / "kernels-sm90.json"
 CAPABILITY = 90
 SHAPE = (2, 5, 8, 8)
-ROUNDS, CALLS = 100, 20
+ROUNDS, CALLS = 40, 20
 BASELINE = "F.cross_entropy"
 FORWARD = "finish_kernel"  # the last launch of a forward pass
 
