@@ -24,7 +24,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"paper", "metrics", "data", "models", "ops"}),
     frozenset({"functional", "sampling"}),
     frozenset({"losses", "diagnostics", "runs"}),
-    frozenset({"inference"}),
+    frozenset({"inference", "adapters"}),
     frozenset({"training"}),
     frozenset({"report", "explorer"}),
     frozenset({"cli"}),
@@ -54,6 +54,8 @@ THIRD_PARTY = {
     "functional": frozenset({"torch"}),
     "losses": frozenset({"torch"}),
     "diagnostics": frozenset({"torch"}),
+    # Of these, each file imports the framework that it adapts to.
+    "adapters": frozenset({"torch", "jax", "nnunetv2", "mmseg"}),
     "metrics": frozenset({"torch"}),
     "paper": frozenset({"numpy"}),
     "scenes": frozenset({"numpy", "PIL"}),
@@ -126,6 +128,11 @@ def test_imports_run_downwards(module: str) -> None:
 def test_the_package_itself_shows_losses_and_sampler_and_nothing_above() -> None:
     seen = {room(name) for name in own(PACKAGE / "__init__.py")}
     assert seen == {"_version", "functional", "losses", "ops", "paper", "sampling"}
+
+
+def test_nobody_imports_the_adapters() -> None:
+    users = [name for name, path in MODULES.items() if "adapters" in map(room, own(path))]
+    assert [name for name in users if room(name) != "adapters"] == []
 
 
 def test_no_module_is_imported_in_a_circle() -> None:
