@@ -118,8 +118,8 @@ def explorer_page(
 ) -> str:
     """Return the page of some images as HTML.
 
-    Images of more than half a million pixels are thinned, every k-th row and column, and the page says
-    so; losses are stored in 16-bit floats.
+    Images of more than half a million pixels are thinned, to every k-th row and column, and the
+    page says so; losses are stored in 16-bit floats.
 
     Args:
         maps: the images, from :func:`loss_maps`.
