@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": "mIoU and per-class IoU of a checkpoint",
     "explore": "a page with sliders: which weights p and m give to the losses of an image",
     "predict": "masks and overlays of a folder of images",
+    "export": "a trained network as ONNX, torch.export or safetensors",
 }
 # The paper's tables and figures are beside the package: they are no part of an installation.
 MOVED = {name: f"python -m reproduction {name}" for name in ("tables", "figures")}
