@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+ADAPTERS ?= .venv-adapters
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint sanitize format bench bench-exactness docs clean
+.PHONY: help demo test test-adapters lint sanitize format bench bench-exactness docs clean
 
 help:
 	@echo "make demo             train two losses on the embedded street scenes, write runs/demo/report.html"
 	@echo "make test             the whole test suite"
+	@echo "make test-adapters    the adapters inside their frameworks, in an environment of their own"
 	@echo "make lint             ruff, mypy --strict"
 	@echo "make sanitize         the C++ library under address and undefined-behavior sanitizers"
 	@echo "make bench            timings of the operator on this machine"
@@ -28,6 +30,16 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
+
+# The frameworks want versions of their own: they have an environment beside the other.
+$(ADAPTERS)/.installed: pyproject.toml tests/adapters/requirements.txt
+	$(PYTHON) -m venv $(ADAPTERS)
+	$(ADAPTERS)/bin/python -m pip install --quiet --upgrade pip
+	$(ADAPTERS)/bin/python -m pip install --quiet --editable . --requirement tests/adapters/requirements.txt
+	@touch $@
+
+test-adapters: $(ADAPTERS)/.installed
+	$(ADAPTERS)/bin/python -m pytest tests/adapters
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -52,4 +64,4 @@ docs: $(STAMP)
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) site build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(ADAPTERS) site build dist .pytest_cache .mypy_cache .ruff_cache

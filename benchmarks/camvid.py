@@ -16,7 +16,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from benchmarks.blocks import filled
 from lossmaxpool.data import DataConfig
@@ -32,7 +32,6 @@ from lossmaxpool.report.wording import count
 from lossmaxpool.runs.config import (
     HardwareConfig,
     LossConfig,
-    MethodId,
     OptimizationConfig,
     ReportingConfig,
 )
@@ -70,9 +69,10 @@ class Study:
     bootstrap_k: int | None = None
 
 
-BOTH: tuple[MethodId, ...] = ("base", "loss-only")
+PAPER = ("base", "base+", "loss-only", "lmp", "inverse-median", "bootstrap")
+BOTH = ("base", "loss-only")
 STUDIES = {
-    "methods": Study(Grid(get_args(MethodId), seeds=(0, 1, 2)), 400, 192, evaluations=2),
+    "methods": Study(Grid(PAPER, seeds=(0, 1, 2)), 400, 192, evaluations=2),
     # The number of pixels with which bootstrapping was published, for crops of 512 x 512.
     "bootstrap512": Study(Grid(("bootstrap",)), 400, 192, evaluations=2, bootstrap_k=512),
     "longer": Study(Grid(BOTH, seeds=(0, 1))),

@@ -264,7 +264,7 @@ def pixel_gains(pair: Pair) -> PixelGains | str:
     baseline, method = pair.labels
     seeds = count(len(pair.method), "seed")
     what = f"{method} over {baseline} on {pair.column.name} ({seeds})"
-    return PixelGains(what, f"{run.data.name} {task.split}", tuple(classes))
+    return PixelGains(what, f"{run.data_name} {task.split}", tuple(classes))
 
 
 def pixel_gain_figure(gains: PixelGains) -> Figure:

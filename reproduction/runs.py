@@ -361,9 +361,9 @@ def differing(found: Sequence[Column]) -> list[str]:
 
 
 def _by_task(run: RunRecord) -> dict[Task, list[Evaluation]]:
-    by_task = {Task(run.data.name, run.data.val_split, WHOLE): list(run.evaluations)}
+    by_task = {Task(run.data_name, run.data.val_split, WHOLE): list(run.evaluations)}
     for split, view, evaluation in read_evaluations(run):
-        known = by_task.setdefault(Task(run.data.name, split, view), [])
+        known = by_task.setdefault(Task(run.data_name, split, view), [])
         # Training has evaluated whole images at this step itself.
         if evaluation.step not in {other.step for other in known}:
             known.append(evaluation)

@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Below every floor: single files that know nothing of losses, images or runs.
 GROUND = frozenset({"_version", "atomic", "checks", "environment", "processes"}) | frozenset(
-    {"crops", "rarity"}
+    {"crops", "import_paths", "pixels", "rarity"}
 )
 # The rooms of the house, floor by floor. A room sees the floors below its own, never its
 # neighbours: what two neighbours share belongs to a floor below them.
@@ -23,10 +23,10 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"scenes"}),
     frozenset({"paper", "metrics", "data", "models", "ops"}),
     frozenset({"functional", "sampling"}),
-    frozenset({"losses", "runs"}),
-    frozenset({"inference"}),
+    frozenset({"losses", "diagnostics", "runs"}),
+    frozenset({"inference", "adapters"}),
     frozenset({"training"}),
-    frozenset({"report"}),
+    frozenset({"report", "explorer"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )
@@ -45,12 +45,17 @@ THIRD_PARTY = {
     "checks": frozenset[str](),
     "crops": frozenset({"torch"}),
     "environment": frozenset({"torch"}),
+    "import_paths": frozenset[str](),
+    "pixels": frozenset({"torch"}),
     "processes": frozenset[str](),
     "rarity": frozenset[str](),
     "ops": frozenset({"torch", "triton"}),
     "sampling": frozenset({"torch"}),
     "functional": frozenset({"torch"}),
     "losses": frozenset({"torch"}),
+    "diagnostics": frozenset({"torch"}),
+    # Of these, each file imports the framework that it adapts to.
+    "adapters": frozenset({"torch", "jax", "nnunetv2", "mmseg"}),
     "metrics": frozenset({"torch"}),
     "paper": frozenset({"numpy"}),
     "scenes": frozenset({"numpy", "PIL"}),
@@ -58,9 +63,10 @@ THIRD_PARTY = {
     "models": frozenset({"torch", "timm", "segmentation_models_pytorch", "safetensors"}),
     "runs": frozenset({"torch", "pydantic", "pydantic_core", "yaml"}),
     "training": frozenset({"torch", "lightning", "numpy", "matplotlib", "PIL", "rich", "yaml"}),
-    "inference": frozenset({"torch", "numpy", "PIL"}),
+    "inference": frozenset({"torch", "numpy", "PIL", "safetensors", "onnxruntime"}),
     "report": frozenset({"torch", "matplotlib", "adjustText", "scipy", "jinja2", "markupsafe"})
     | frozenset({"numpy", "PIL"}),
+    "explorer": frozenset({"torch", "PIL"}),
     "cli": frozenset({"torch", "lightning", "jsonargparse", "yaml"}),
     "__main__": frozenset[str](),
 }
@@ -122,6 +128,11 @@ def test_imports_run_downwards(module: str) -> None:
 def test_the_package_itself_shows_losses_and_sampler_and_nothing_above() -> None:
     seen = {room(name) for name in own(PACKAGE / "__init__.py")}
     assert seen == {"_version", "functional", "losses", "ops", "paper", "sampling"}
+
+
+def test_nobody_imports_the_adapters() -> None:
+    users = [name for name, path in MODULES.items() if "adapters" in map(room, own(path))]
+    assert [name for name in users if room(name) != "adapters"] == []
 
 
 def test_no_module_is_imported_in_a_circle() -> None:

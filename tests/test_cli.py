@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -55,14 +59,85 @@ def status(words: Sequence[object]) -> int:
         return int(leaving.code or 0)
 
 
-def test_help_comes_without_the_training_libraries() -> None:
+def test_help_comes_without_torch_and_the_training_libraries() -> None:
     code = "import sys; from lossmaxpool.cli import main; main(['--help']); print(*sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert all(name in result.stdout for name in COMMANDS)
     modules = result.stdout.splitlines()[-1].split()
-    assert not {"lightning", "torchvision", "timm", "jsonargparse", "matplotlib"} & set(modules)
+    heavy = {"torch", "lightning", "torchvision", "timm", "jsonargparse", "matplotlib"}
+    assert not heavy & set(modules)
+
+
+def on_a_terminal(words: Sequence[str]) -> str:
+    """The output of the command where it writes to a terminal."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "lossmaxpool", *words]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs):
+        os.close(theirs)
+        written = b""
+        with suppress(OSError):  # on Linux, the end of a closed terminal
+            while part := os.read(ours, 4096):
+                written += part
+    os.close(ours)
+    return written.decode()
+
+
+def test_a_terminal_shows_that_a_command_has_begun() -> None:
+    written = on_a_terminal(["inspect", "--data.nmae", "x"])
+    begun, clear, rest = written.partition("\r\x1b[K")
+    assert begun == "lossmaxpool inspect: starting ..."
+    assert clear
+    assert rest.startswith("error: ")
+
+
+def test_nothing_but_a_terminal_shows_it(capfd: pytest.CaptureFixture[str]) -> None:
+    assert status(["inspect", "--data.nmae", "x"]) == 2
+    assert capfd.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize("buffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("words", [["--help"], ["inspect", *data_flags()]], ids=["help", "inspect"])
+def test_a_reader_that_leaves_ends_a_command_quietly(words: list[str], buffered: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "lossmaxpool", *words],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": buffered},
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_evaluate_writes_its_file_for_a_reader_that_leaves(trained: Path, tmp_path: Path) -> None:
+    words = ["evaluate", trained, "--json", tmp_path / "scores.json"]
+    command = [sys.executable, "-m", "lossmaxpool", *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert running.stdout.readline().startswith(b"checkpoint")
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 141
+    assert "miou" in json.loads((tmp_path / "scores.json").read_text())
+
+
+@pytest.mark.parametrize("command", ["compare", "sweep"])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_missing_data_are_refused_before_a_run_is_announced(
+    command: str, jobs: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--data.name", "folders", "--data.root", tmp_path / "nowhere"]
+    words = [command, *data, "--out", tmp_path / "out", "--seeds", "0,1", "--jobs", jobs]
+    assert status(words) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "nowhere" in line
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("command", ["train", "compare", "sweep", "inspect"])
@@ -238,6 +313,18 @@ def test_a_checkpoint_of_other_classes_is_refused(
     assert capsys.readouterr().err.startswith("error: ")
 
 
+def test_export_writes_the_weights_beside_the_checkpoints(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", trained, "--format", "safetensors", "--out", tmp_path / "net.safetensors"]
+    assert status(words) == 0
+    assert f"{tmp_path / 'net.safetensors.json'}\n" in capsys.readouterr().out
+    said = json.loads((tmp_path / "net.safetensors.json").read_text())
+    assert said["checkpoint"] == str(trained / "checkpoints" / "last.ckpt")
+    assert status(words) == 1
+    assert "net.safetensors exists" in capsys.readouterr().err
+
+
 def test_predict_writes_one_mask_per_image(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     Image.new("RGB", (70, 50), (90, 90, 90)).save(tmp_path / "images" / "street.png")
@@ -283,6 +370,52 @@ def test_evaluate_and_predict_explain_a_wrong_run(
             assert error.count("\n") == 1
 
 
+def test_explore_writes_the_page_of_a_run_or_of_the_example(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "explorer.html"
+    assert status(["explore", "--out", out]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    example = out.read_text(encoding="utf-8")
+    assert status(["explore", trained, "--out", out, "--images", "2"]) == 0
+    page = out.read_text(encoding="utf-8")
+    assert page != example
+    assert page.count("data:image/jpeg") == 2
+    assert "The images are 2 of 3 of street-scenes/val" in page
+    assert '"p":1.7' in page  # of the run
+    rng = np.random.default_rng(0)
+    classes = len(RunRecord.read(trained).classes)
+    Image.fromarray(rng.integers(256, size=(40, 60, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    ids = rng.integers(classes, size=(40, 60), dtype=np.uint8)
+    Image.fromarray(ids).save(tmp_path / "m.png")
+    words = ["explore", trained, "--image", tmp_path / "a.png", "--mask", tmp_path / "m.png"]
+    assert status([*words, "--out", out]) == 0
+    assert "The image is a.png" in out.read_text(encoding="utf-8")
+
+
+def test_explore_refuses_what_it_cannot_show(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.html").write_text("mine")
+    mask = tmp_path / "m.png"
+    for words, message in (
+        (["--image", mask], "--image needs a trained network"),
+        (["--data.val_scenes", "2"], "--data needs a trained network"),
+        (["--device", "cuda"], "--device needs a trained network"),
+        ([trained, "--image", mask], "give --image and --mask together"),
+        ([trained, "--image", mask, "--mask", mask, "--images", "2"], "leave out --images"),
+        ([trained, "--images", "10"], "expected 1 to 9"),
+        ([trained, "--image", mask, "--mask", mask], "does not exist"),
+        (["--out", tmp_path / "notes.html"], "not a page of the explorer"),
+    ):
+        out = [] if "--out" in words else ["--out", tmp_path / "e.html"]
+        assert status(["explore", *words, *out]) == 1
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "e.html").exists()
+
+
 def test_predict_skips_a_damaged_image_and_says_so(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -319,7 +452,7 @@ def test_compare_writes_a_report(
     (tmp_path / "shared.yaml").write_text(yaml.safe_dump(shared))
     out = tmp_path / "comparison"
     words = ["compare", "--config", tmp_path / "shared.yaml", "--out", out]
-    assert status([*words, "--seeds", "[0]"]) == 0
+    assert status([*words, "--methods", "base,loss-only", "--seeds", "[0]"]) == 0
     assert str(out / "report.html") in capsys.readouterr().out
     assert {path.name for path in out.iterdir()} == {
         "base-seed0",

@@ -43,6 +43,7 @@ def test_import_brings_nothing_beyond_torch() -> None:
 import sys, torch
 before = set(sys.modules)
 import lossmaxpool
+[getattr(lossmaxpool, name) for name in lossmaxpool.__all__ if name != "paper"]
 print(*{name.split(".")[0] for name in set(sys.modules) - before})
 """
     fresh = set(python(code).split()) - set(sys.stdlib_module_names)
@@ -67,6 +68,7 @@ def test_import_costs_little_more_than_torch() -> None:
 import time, torch
 start = time.perf_counter()
 import lossmaxpool
+lossmaxpool.solve
 print(time.perf_counter() - start)
 """
     # The best of a few: the others say how busy the machine is.
@@ -79,6 +81,34 @@ import sys, lossmaxpool
 print("lossmaxpool.paper" in sys.modules, lossmaxpool.paper.algorithm1.__name__)
 """
     assert python(code).split() == ["False", "lossmaxpool.paper.algorithm1"]
+
+
+def test_torch_is_loaded_with_the_first_name_that_is_used() -> None:
+    code = """
+import sys, lossmaxpool
+before = "torch" in sys.modules
+names = set(dir(lossmaxpool))
+print(before, names >= {*lossmaxpool.__all__, "functional"}, "torch" in sys.modules)
+print(lossmaxpool.losses.MaxPoolingLoss is lossmaxpool.MaxPoolingLoss)
+print(hasattr(lossmaxpool, "no_such_name"))
+"""
+    assert python(code).split() == ["False", "True", "False", "True", "False"]
+
+
+def test_a_star_import_brings_every_public_name() -> None:
+    found: dict[str, object] = {}
+    exec("from lossmaxpool import *", found)
+    assert found.keys() >= set(lossmaxpool.__all__)
+    assert found["solve"] is lossmaxpool.functional.solve
+
+
+def test_a_name_that_is_first_used_under_compilation_is_found() -> None:
+    code = """
+import torch, lossmaxpool
+loss = torch.compile(lambda x: lossmaxpool.loss_max_pool(x), fullgraph=True, backend="eager")
+print(loss(torch.ones(1, 4)).item())
+"""
+    assert float(python(code)) == 1.0
 
 
 def test_types_ship() -> None:

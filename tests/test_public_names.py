@@ -24,12 +24,14 @@ SOURCE = ROOT / "src"
 PACKAGES = (
     "lossmaxpool",
     "lossmaxpool.losses",
+    "lossmaxpool.diagnostics",
     "lossmaxpool.paper",
     "lossmaxpool.sampling",
     "lossmaxpool.data",
     "lossmaxpool.models",
     "lossmaxpool.training",
     "lossmaxpool.inference",
+    "lossmaxpool.explorer",
     "lossmaxpool.report",
 )
 # Imported by every script that uses a loss.

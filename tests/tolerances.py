@@ -111,3 +111,10 @@ PIXELS = 2
 
 # Normalized pixel values in float32, up to 3 in size.
 PIXEL_VALUES = 2e-6
+
+# The explorer's JavaScript against the oracle, both in float64: an exponential and a logarithm of
+# another library, a few units in the last place, times q = 10^4.
+IN_JAVASCRIPT = 1e-9
+
+# Logits of a network that another program computes: sums in another order, folded batch norms.
+EXPORTED = {"rtol": 1e-3, "atol": 1e-4}

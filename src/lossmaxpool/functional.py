@@ -242,7 +242,16 @@ def solve(
     References:
         Rota Bulò et al. 2017, Theorems 1 and 2 (value, w*, lambda*), Eq. 6 and 7 (gap).
     """
-    weighting = weighting_set(p, min_support)
+    return solve_losses(losses, valid, weighting_set(p, min_support), backend=backend)
+
+
+# Internal entry points of the modules in lossmaxpool.losses; they accept any weighting set.
+
+
+def solve_losses(
+    losses: Tensor, valid: Tensor | None, weighting: WeightingSet, *, backend: Backend = "auto"
+) -> Solution:
+    """:func:`solve` for any weighting set."""
     check_tensor("losses", losses)
     losses, valid = as_losses(losses.detach(), valid)
     check_backend(backend)
@@ -270,9 +279,6 @@ def solve(
         dual=dual.view(losses.shape),
         duality_gap=_duality_gap(kept, weights, threshold, gamma, weighting.q).to(narrow),
     )
-
-
-# Internal entry points of the modules in lossmaxpool.losses; they accept any weighting set.
 
 
 def weighting_set(p: float, min_support: float) -> WeightingSet:
@@ -333,16 +339,7 @@ def pool_cross_entropy(
     check_logits(input, weight, by_image=pool == "image")
     check_tensor("target", target)
     if holds_probabilities(input, target):
-        check_probabilities(input, target)
-        choose(input, target, backend)  # rejects a backend without a kernel for probabilities
-        wide = input if input.dtype in (torch.float32, torch.float64) else input.float()
-        losses = F.cross_entropy(
-            upsample_to(wide, target.shape[2:]),
-            target.to(wide.dtype),
-            weight=None if weight is None else weight.to(wide.dtype),
-            reduction="none",
-            label_smoothing=label_smoothing,
-        )
+        losses = _cross_entropy_of_probabilities(input, target, weight, label_smoothing, backend)
         return pool_losses(losses, None, weighting, pool=pool, reduction=reduction, backend=backend)
     ignored = NO_LABEL if ignore_index is None else ignore_index
     target = class_ids(input, target, ignored)
@@ -359,6 +356,53 @@ def pool_cross_entropy(
         world=pool == "world",
         backend=backend,
         reduction=reduction,
+    )
+
+
+@torch.no_grad()
+def pixel_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    *,
+    weight: Tensor | None,
+    ignore_index: int | None,
+    label_smoothing: float,
+    backend: Backend,
+) -> tuple[Tensor, Tensor]:
+    """The (B, *spatial) losses that :func:`pool_cross_entropy` pools, and the mask of the valid.
+
+    Not differentiable. (N, C) logits give (N,) losses.
+    """
+    check_logits(input, weight, by_image=False)
+    check_tensor("target", target)
+    if holds_probabilities(input, target):
+        losses = _cross_entropy_of_probabilities(input, target, weight, label_smoothing, backend)
+        return losses, torch.ones_like(losses, dtype=torch.bool)
+    ignored = NO_LABEL if ignore_index is None else ignore_index
+    target = class_ids(input, target, ignored)
+    flat = input.dim() == 2
+    if flat:
+        input, target = input.t().unsqueeze(0), target.unsqueeze(0)
+    run = kernels(choose(input, target, backend))
+    losses = run.pixel_losses(input, target, weight, ignored, float(label_smoothing))
+    if flat:
+        losses = losses.squeeze(0)
+    valid = ~(losses < 0)  # a NaN counts as valid
+    return losses.masked_fill(~valid, 0), valid
+
+
+def _cross_entropy_of_probabilities(
+    input: Tensor, target: Tensor, weight: Tensor | None, label_smoothing: float, backend: Backend
+) -> Tensor:
+    check_probabilities(input, target)
+    choose(input, target, backend)  # rejects a backend without a kernel for probabilities
+    wide = input if input.dtype in (torch.float32, torch.float64) else input.float()
+    return F.cross_entropy(
+        upsample_to(wide, target.shape[2:]),
+        target.to(wide.dtype),
+        weight=None if weight is None else weight.to(wide.dtype),
+        reduction="none",
+        label_smoothing=label_smoothing,
     )
 
 

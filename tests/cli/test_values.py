@@ -87,6 +87,11 @@ def test_files_are_read_alike(tmp_path: Path) -> None:
     assert (options.optimization.crop_size, options.optimization.steps) == ((32, 32), 7)
 
 
+def test_a_schedule_is_a_group_of_its_own() -> None:
+    options = parsed(["--loss.p_schedule", "{kind: cosine, start: 2}", "--method", "lmp"], "train")
+    assert (options.loss.p_schedule.kind, options.loss.p_schedule.start) == ("cosine", 2.0)
+
+
 def test_the_old_spelling_works_and_names_the_new_one() -> None:
     with pytest.warns(UserWarning, match="--optimisation.steps is called --optimization.steps now"):
         options = parsed(["--optimisation.steps", "7"])
@@ -156,7 +161,7 @@ def test_a_sweep_takes_p_of_a_file_where_no_flag_gives_it(
 ) -> None:
     path = tmp_path / "options.yaml"
     path.write_text(yaml.safe_dump({"loss": {"p": 1.7, "min_support": 0.5}}))
-    words = ["sweep", "--config", path, "--dry-run"]
+    words = ["sweep", "--config", path, "--methods", "lmp", "--dry-run"]
     assert status([*words, "--out", tmp_path / "a"]) == 0
     assert status([*words, "--p", "inf", "--out", tmp_path / "b"]) == 0
     first, second = capsys.readouterr().out.splitlines()

@@ -37,3 +37,43 @@ def test_a_root_is_needed(name: str) -> None:
 def test_an_unknown_data_set() -> None:
     with pytest.raises(DataError, match=r"'camvit'\. Did you mean 'camvid'"):
         open_dataset(DataConfig("camvit", Path()), "train")  # type: ignore[arg-type]
+
+
+def scenes() -> StreetScenes:
+    return StreetScenes("train", 3, (40, 60))
+
+
+def no_data_set() -> list[int]:
+    return [1, 2]
+
+
+def test_functions_by_import_path_return_the_splits() -> None:
+    config = DataConfig(train=f"{__name__}:scenes", val=f"{__name__}.scenes")
+    assert config.name == "python"
+    assert [len(open_dataset(config, split)) for split in ("train", "val")] == [3, 3]
+    with pytest.raises(DataError, match="Unknown split 'test'"):
+        open_dataset(config, "test")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nowhere:scenes", "there is no module nowhere"),
+        (f"{__name__}:scene", "has no scene. Did you mean 'scenes'"),
+        (f"{__name__}:no_data_set", "returned a list: .* wrap other data sets, as in Wrapped"),
+        ("torch.pi", "'torch.pi': expected a function"),
+        ("scenes", "expected an import path"),
+    ],
+)
+def test_a_function_that_does_not_fit(path: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        open_dataset(DataConfig(train=path, val=path), "train")
+
+
+def test_import_paths_come_in_pairs_and_alone(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="go together, got a:b alone"):
+        DataConfig(train="a:b")
+    with pytest.raises(ValueError, match=r"leave out data\.name and"):
+        DataConfig("camvid", tmp_path, train="a:b", val="a:b")
+    with pytest.raises(DataError, match="object given from Python"):
+        open_dataset(DataConfig("python"), "train")

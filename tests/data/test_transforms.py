@@ -13,11 +13,9 @@ from lossmaxpool.data import (
     IGNORE_INDEX,
     AugmentedDataset,
     EvalTransform,
-    EvaluationDataset,
     Sample,
     StreetScenes,
     TrainTransform,
-    collate_padded,
 )
 from lossmaxpool.sampling import Draw
 from tests.tolerances import PIXEL_VALUES
@@ -137,6 +135,24 @@ def test_colour_jitter_changes_the_image_alone() -> None:
     assert not torch.equal(plain[0], jittered[0])
 
 
+def test_hue_jitter_alone_keeps_gray_and_turns_colors() -> None:
+    sample = coded(40, 40)
+    gray = Sample(sample.image[:1].expand(3, -1, -1).contiguous(), sample.mask, "gray")
+    plain, turned = TrainTransform((32, 32)), TrainTransform((32, 32), hue_jitter=0.3)
+    torch.testing.assert_close(plain(gray, 5), turned(gray, 5))
+    red = Sample(
+        torch.tensor([200, 30, 30], dtype=torch.uint8).view(3, 1, 1).expand(3, 40, 40),
+        sample.mask,
+        "red",
+    )
+    assert not torch.equal(plain(red, 5)[0], turned(red, 5)[0])
+    # What the brightness is does not depend on whether the hue changes.
+    both = TrainTransform((32, 32), color_jitter=0.3, hue_jitter=0.3)
+    torch.testing.assert_close(
+        both(gray, 5)[0], TrainTransform((32, 32), color_jitter=0.3)(gray, 5)[0]
+    )
+
+
 def test_evaluation_keeps_size_and_normalises() -> None:
     sample = coded(30, 50)
     transform = EvalTransform(mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.2))
@@ -154,6 +170,7 @@ def test_evaluation_keeps_size_and_normalises() -> None:
         ({"crop_size": (5, 5), "scale_range": (0.0, 1.0)}, "0 < low <= high"),
         ({"crop_size": (5, 5), "scale_range": (2.0, 1.0)}, "0 < low <= high"),
         ({"crop_size": (5, 5), "color_jitter": 1.0}, r"lie in \[0, 1\)"),
+        ({"crop_size": (5, 5), "hue_jitter": 0.6}, r"lie in \[0, 0.5\]"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, object], match: str) -> None:
@@ -224,22 +241,3 @@ def test_one_address_gives_one_crop() -> None:
     dataset = AugmentedDataset(SCENES, TrainTransform((32, 40)))
     assert torch.equal(dataset[Draw(4, 7)]["image"], dataset[Draw(4, 7)]["image"])
     assert not torch.equal(dataset[Draw(4, 7)]["image"], dataset[Draw(4, 8)]["image"])
-
-
-def test_evaluation_items_are_whole() -> None:
-    dataset = EvaluationDataset(SCENES, EvalTransform())
-    assert len(dataset) == 6
-    assert dataset[2]["image"].shape == (3, 48, 64)
-    assert torch.equal(dataset[2]["mask"], SCENES[2].mask.long())
-
-
-def test_padding_is_ignored_and_of_the_mean_colour() -> None:
-    items = [
-        {"image": torch.ones(3, h, w), "mask": torch.ones(h, w).long(), "index": torch.tensor(h)}
-        for h, w in ((2, 5), (4, 3))
-    ]
-    batch = collate_padded(items)
-    assert batch["image"].shape == (2, 3, 4, 5)
-    assert batch["index"].tolist() == [2, 4]
-    assert (batch["mask"] == IGNORE_INDEX).sum(dim=(1, 2)).tolist() == [10, 8]
-    assert (batch["image"][:, 0] == (batch["mask"] != IGNORE_INDEX)).all()

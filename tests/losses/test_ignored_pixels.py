@@ -14,6 +14,7 @@ from lossmaxpool import (
     MaxPoolingBCEWithLogitsLoss,
     MaxPoolingCrossEntropyLoss,
     MaxPoolingLoss,
+    OHEMCrossEntropyLoss,
 )
 from tests.cases import IGNORE, binary, labelled, padded
 from tests.reference import Criterion, assert_near, value_and_gradient
@@ -33,6 +34,8 @@ MULTICLASS: dict[str, Criterion] = {
     "smoothed": MaxPoolingCrossEntropyLoss(ignore_index=IGNORE, label_smoothing=0.1),
     "weighted": MaxPoolingCrossEntropyLoss(ignore_index=IGNORE, weight=[1, 0.2, 3, 1, 1]),
     "bootstrapped": BootstrappedCrossEntropyLoss(40, ignore_index=IGNORE),
+    "mined": OHEMCrossEntropyLoss(0.7, 40, ignore_index=IGNORE),
+    "weighted mined": OHEMCrossEntropyLoss(0.2, 40, ignore_index=IGNORE, weight=[1, 0.2, 3, 1, 1]),
 }
 BINARY: dict[str, Criterion] = {
     "binary": MaxPoolingBCEWithLogitsLoss(ignore_index=IGNORE),

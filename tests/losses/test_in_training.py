@@ -163,6 +163,15 @@ def test_it_compiles_without_a_break(criterion: nn.Module, inputs: tuple[Tensor,
 
 
 @pytest.mark.usefixtures("fresh_compiler")
+def test_it_compiles_where_nothing_needs_a_gradient(
+    criterion: nn.Module, inputs: tuple[Tensor, Tensor]
+) -> None:
+    compiled = torch.compile(criterion, fullgraph=True, backend="eager")
+    constant = tuple(part.detach() for part in inputs)
+    torch.testing.assert_close(compiled(*constant), criterion(*constant), rtol=LOSS, atol=LOSS)
+
+
+@pytest.mark.usefixtures("fresh_compiler")
 @pytest.mark.skipif(shutil.which("c++") is None, reason="inductor needs a C++ compiler on the CPU")
 def test_inductor_compiles_upsampling_and_ignored_pixels() -> None:
     logits = labelled(2, 5, 4, 4)[0]

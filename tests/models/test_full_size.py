@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lossmaxpool.models import full_size_ids, full_size_logits
+from lossmaxpool.models import full_size_logits
 from lossmaxpool.models.full_size import STRIP_BYTES, SmallLogits, decide, small_logits
 
 from .largest import Largest
@@ -63,7 +63,8 @@ def test_ids_are_the_largest_of_the_full_size_logits(
     height: int, width: int, stride: int, seed: int
 ) -> None:
     images = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(seed))
-    ids = full_size_ids(pooled(stride), images, stride)
+    small = small_logits(pooled(stride), images, stride)
+    ids = decide([small], range(height), range(width))
     logits = full_size_logits(pooled(stride), images, stride)
     chosen = logits.gather(1, ids.long()[:, None])[:, 0]
     # A tie but for rounding may go either way, and nothing else may.
@@ -144,4 +145,4 @@ def test_the_measure_itself_sees_what_it_should() -> None:
 
 def test_more_classes_than_ids_are_refused() -> None:
     with pytest.raises(ValueError, match="the model gives 257 classes"):
-        full_size_ids(lambda x: torch.zeros(1, 257, 2, 2), torch.zeros(1, 3, 8, 8), 8)
+        decide([SmallLogits(torch.zeros(1, 257, 2, 2), 1 / 4, 1 / 4)], range(8), range(8))

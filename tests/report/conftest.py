@@ -8,14 +8,14 @@ import math
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from lossmaxpool.data import DataConfig
-from lossmaxpool.runs.config import MethodId, TrainConfig
+from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.runs.record import RunRecord
 
 CLASSES = [
@@ -94,9 +94,7 @@ def make_record(method: str = "base", seed: int = 0, steps: int = 200) -> dict[s
         }
         for step in range(1, steps + 1)
     ]
-    config = TrainConfig(
-        method=cast("MethodId", method), seed=seed, data=DataConfig(name="street-scenes")
-    )
+    config = TrainConfig(method=method, seed=seed, data=DataConfig(name="street-scenes"))
     record = RunRecord(
         status="finished",
         method=method,

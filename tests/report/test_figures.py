@@ -30,7 +30,7 @@ from lossmaxpool.report.figures import (
     over_seeds,
 )
 from lossmaxpool.report.statistics import Summary, summarize
-from lossmaxpool.training.methods import METHODS
+from lossmaxpool.runs.methods import METHODS
 from tests.tolerances import DRAWN
 
 from .conftest import CLASSES, many_classes
@@ -126,7 +126,7 @@ def test_every_method_has_its_curve(
 
 def test_each_of_the_six_methods_has_a_color_of_its_own_by_day_and_by_night() -> None:
     for night in (0, 1):
-        assert len({PALETTE[f"m{i}"][night] for i in range(METHOD_COLORS)}) == len(METHODS)
+        assert len({PALETTE[f"m{i}"][night] for i in range(METHOD_COLORS)}) == METHOD_COLORS
     looks = {(PALETTE[f"m{i % METHOD_COLORS}"], MARKERS[i % 4]) for i in range(len(METHODS))}
     assert len(looks) == len(METHODS)
     assert len({light for light, _ in PALETTE.values()}) == len(PALETTE), "dark follows from light"

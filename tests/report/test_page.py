@@ -151,6 +151,16 @@ def signed(value: float) -> str:
     return "0.0" if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
 
 
+def test_every_class_has_f1_precision_and_recall(plain: Path) -> None:
+    page = Page(plain.read_text(encoding="utf-8"))
+    assert "F1, precision, recall of every class" in page.text
+    records = [make_record("base", seed) for seed in (0, 1)]
+    found = [record["confusion"][0][0] / sum(record["confusion"][0]) for record in records]
+    rows = [cells for cells in page.rows if cells[:1] == [CLASSES[0]]]
+    assert [len(cells) for cells in rows[:2]] == [5, 7]  # IoU with gains, three scores of two
+    assert rows[1][5] == f"{100 * sum(found) / 2:.1f}"
+
+
 def test_the_summary_says_what_the_page_says(plain: Path) -> None:
     page = Page(plain.read_text(encoding="utf-8"))
     summary = json.loads((plain.parent / "summary.json").read_text(encoding="utf-8"))

@@ -5,16 +5,18 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from lossmaxpool.report import format_table, markdown_table
 from lossmaxpool.report.comparison import read_runs
 from lossmaxpool.report.statistics import summarize
-from lossmaxpool.report.tables import results_csv, summary_content
+from lossmaxpool.report.tables import results_csv, settled_classes, summary_content
 from tests.tolerances import STORED
 
-from .conftest import CLASSES, make_record, many_classes
+from .conftest import CLASSES, make_record, many_classes, with_classes
 
 MakeRuns = Callable[..., list[Path]]
 
@@ -102,5 +104,39 @@ def test_every_score_of_every_run_is_in_the_csv(make_runs: MakeRuns) -> None:
             assert float(of_run["", "mIoU"]) == pytest.approx(record["miou"], abs=STORED)
             for c, name in enumerate(CLASSES):
                 assert float(of_run[name, "IoU"]) == pytest.approx(record["iou"][c], abs=STORED)
+                f1 = 2 * record["iou"][c] / (1 + record["iou"][c])
+                assert float(of_run[name, "F1"]) == pytest.approx(f1, abs=STORED)
                 row = record["confusion"][c]
                 assert float(of_run[name, "recall"]) == pytest.approx(row[c] / sum(row), abs=STORED)
+
+
+def test_further_scores_of_every_class_are_in_the_summary(make_runs: MakeRuns) -> None:
+    content = summary_content(summarize(read_runs(make_runs("base", seeds=(0,)))))
+    (method,) = content["methods"]
+    counts = np.array(make_record("base", 0)["confusion"])
+    hits = counts.diagonal()
+    truth = {
+        "f1": 2 * hits / (counts.sum(0) + counts.sum(1)),
+        "precision": hits / counts.sum(0),
+        "recall": hits / counts.sum(1),
+    }
+    for name, values in truth.items():
+        assert [s["mean"] for s in method[name]] == pytest.approx(values.tolist(), abs=STORED)
+
+
+def test_of_many_settled_classes_the_table_names_those_that_changed_most(
+    make_runs: MakeRuns,
+) -> None:
+    def edit(record: dict[str, Any]) -> None:
+        better = record["method"] != "base"
+        recall = [0.5 + better * 0.01 * (c % 19) + 0.001 * record["seed"] for c in range(20)]
+        with_classes(
+            record, [f"class {c}" for c in range(20)], [100_000] * 20, [10**5] * 20, recall
+        )
+
+    summary = summarize(read_runs(make_runs("base", "loss-only", edit=edit)))
+    (pair,) = summary.pairs
+    named = settled_classes(summary, pair)
+    assert named.startswith("class 18 +")
+    assert re.search(r" and \d+ more$", named)
+    assert named.count("class") == 8

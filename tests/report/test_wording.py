@@ -180,6 +180,15 @@ def test_methods_are_explained_with_their_parameters(make_runs: MakeRuns) -> Non
     assert "p = 1.3" in lines["LMP (loss only)"]
 
 
+def test_a_schedule_is_told_with_the_method(make_runs: MakeRuns) -> None:
+    def edit(record: dict[str, Any]) -> None:
+        schedule = {"kind": "cosine", "start": 1.0, "steps": 90}
+        record["config"]["loss"]["min_support_schedule"] = schedule
+
+    lines = explanations(summarize(read_runs(make_runs("base", "loss-only", edit=edit))))
+    assert "at least 100.0, then cosine over 90 steps to 25.0 %" in lines["LMP (loss only)"]
+
+
 def test_data_read_from_folders_bear_the_name_of_the_folder(make_runs: MakeRuns) -> None:
     def edit(record: dict[str, Any]) -> None:
         record["data"]["name"] = record["config"]["data"]["name"] = "folders"

@@ -13,13 +13,12 @@ from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.cli.train import add_arguments as add_train
 from lossmaxpool.runs.config import (
     RECIPES,
-    MethodId,
     OptimizationConfig,
     SamplingConfig,
     recipe_file,
 )
+from lossmaxpool.runs.methods import METHODS
 from lossmaxpool.training import TrainConfig
-from lossmaxpool.training.methods import METHODS
 
 
 def content(name: str) -> dict[str, dict[str, Any]]:
@@ -57,7 +56,7 @@ def test_nothing_that_decides_the_result_is_left_to_a_default(name: str) -> None
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_method_takes_it(name: str, method: MethodId) -> None:
+def test_every_method_takes_it(name: str, method: str) -> None:
     config = parsed("--recipe", name, "--method", method, "--data.root", "data")
     assert (config.method, config.data.name) == (method, name)
     saved = config.to_dict()

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lossmaxpool.pixels import count_classes
 from lossmaxpool.sampling import random_pixel
-from lossmaxpool.sampling.class_index import count_classes
 from tests.sampling.scenes import ACCEPTED, count, masks, plausibility
 
 

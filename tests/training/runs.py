@@ -12,7 +12,6 @@ from lossmaxpool.data import DataConfig
 from lossmaxpool.models import ModelConfig
 from lossmaxpool.runs.config import (
     HardwareConfig,
-    MethodId,
     OptimizationConfig,
     ReportingConfig,
     SamplingConfig,
@@ -21,7 +20,7 @@ from lossmaxpool.runs.config import (
 from lossmaxpool.training.checkpoints import LAST
 
 
-def tiny(method: MethodId = "loss-only", **hardware: Any) -> TrainConfig:
+def tiny(method: str = "loss-only", **hardware: Any) -> TrainConfig:
     """Eight steps, evaluations after 3, 6 and 8, checkpoints after 2 and 4 besides.
 
     Where crops are drawn by class, the IoU decides those of the last two steps.

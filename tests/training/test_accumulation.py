@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from lossmaxpool.runs import RunInterruptedError
-from lossmaxpool.runs.config import MethodId
 from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import TrainConfig, TrainingError, train
 from tests.tolerances import FROM_LOGITS
@@ -17,7 +16,7 @@ from tests.training.runs import assert_same_weights, tiny, weights
 from tests.training.test_resume import press_ctrl_c_in_step
 
 
-def in_parts(method: MethodId, accumulate: int, **hardware: int) -> TrainConfig:
+def in_parts(method: str, accumulate: int, **hardware: int) -> TrainConfig:
     """A network that knows nothing of the rest of its batch: no batch statistics, no dropout."""
     base = tiny(method, **hardware)
     model = replace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from lossmaxpool.data import Folders, StreetScenes, class_statistics
+from lossmaxpool.data import DataConfig, DataError, Folders, StreetScenes, class_statistics
 from lossmaxpool.data.files import FileDataset
 from lossmaxpool.sampling import class_index
+from lossmaxpool.training import train
 from lossmaxpool.training.counting import count_pixels
 from lossmaxpool.training.loading import CachedDataset
+from tests.training.runs import tiny
 
 
 @pytest.fixture
@@ -102,3 +105,22 @@ def test_counting_fills_the_memory_before_workers_are_forked(folders: Folders) -
     for pair in folders.pairs:
         pair.image.unlink()
     assert [kept[k].name for k in range(3)] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_a_run_does_not_begin_on_masks_that_were_saved_in_two_ways(
+    tmp_path: Path, cache: bool
+) -> None:
+    root = tmp_path / "mine"
+    for split in ("train", "val"):
+        for kind in ("images", "masks"):
+            (root / split / kind).mkdir(parents=True)
+        for k, foreground in enumerate((1, 255)):
+            Image.new("RGB", (8, 6), (k, 0, 0)).save(root / split / "images" / f"{k}.png")
+            ids = np.array([[0, foreground] * 4] * 6, dtype=np.uint8)
+            Image.fromarray(ids).save(root / split / "masks" / f"{k}.png")
+    (root / "classes.txt").write_text("background\ncrack\n")
+    config = replace(tiny("base", cache=cache), data=DataConfig("folders", root))
+    with pytest.raises(DataError, match=r"saved in two ways.*train/1\)"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -11,11 +11,16 @@ from torch import Tensor, nn
 
 from lossmaxpool.data import IGNORE_INDEX
 from lossmaxpool.runs.config import LossConfig
+from lossmaxpool.runs.methods import METHODS
 from lossmaxpool.training.criteria import ImageMeanLoss, MeanCrossEntropyLoss
-from lossmaxpool.training.methods import METHODS
+from lossmaxpool.training.methods import build_criterion
 from tests.ranks import in_ranks
 
 WEIGHT = torch.tensor([1.0, 2.0, 0.5])
+
+
+def built(method: str, losses: LossConfig) -> nn.Module:
+    return build_criterion(METHODS[method].criterion, losses, torch.ones(1, 3))
 
 
 def batch(seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -38,7 +43,7 @@ def test_mean_cross_entropy_is_the_one_of_torch(weight: torch.Tensor | None) -> 
 
 def test_images_without_a_valid_pixel_do_not_count() -> None:
     logits, target = batch()
-    per_image = METHODS["loss-only"].build(LossConfig(), torch.ones(1, 3))
+    per_image = built("loss-only", LossConfig())
     assert isinstance(per_image, ImageMeanLoss)
     torch.testing.assert_close(per_image(logits, target), per_image(logits[:2], target[:2]))
 
@@ -54,7 +59,7 @@ def shard(rank: int) -> tuple[Tensor, Tensor]:
 
 def criteria() -> list[nn.Module]:
     losses = LossConfig(bootstrap_k=40)
-    methods = [METHODS[name].build(losses, torch.ones(1, 3)) for name in ("loss-only", "bootstrap")]
+    methods = [built(name, losses) for name in ("loss-only", "bootstrap")]
     return [MeanCrossEntropyLoss(), MeanCrossEntropyLoss(WEIGHT), *methods]
 
 

@@ -4,11 +4,13 @@ from typing import get_args
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from lossmaxpool.data import IGNORE_INDEX
-from lossmaxpool.runs.config import LossConfig, MethodId
+from lossmaxpool.runs.config import LossConfig
+from lossmaxpool.runs.methods import METHODS, Method, Weighting, method_named, ready
 from lossmaxpool.training.criteria import MeanCrossEntropyLoss
-from lossmaxpool.training.methods import METHODS
+from lossmaxpool.training.methods import build_criterion
 
 CLASS_PIXELS = torch.tensor([[90, 10, 0], [60, 0, 40]])
 
@@ -21,25 +23,29 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
     return logits, target
 
 
-def test_every_method_of_the_configuration_exists() -> None:
-    assert tuple(METHODS) == get_args(MethodId)
+ALL = [*METHODS.values(), *(method_named(name, {}) for name in ready())]
+of_every_method = pytest.mark.parametrize("method", ALL, ids=[method.id for method in ALL])
+
+
+def test_ids_and_labels_are_distinct() -> None:
     assert all(method.id == key for key, method in METHODS.items())
+    assert len({method.label for method in ALL}) == len({method.id for method in ALL}) == len(ALL)
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
-def test_low_resolution_logits_get_a_gradient(method: object) -> None:
+@of_every_method
+def test_low_resolution_logits_get_a_gradient(method: Method) -> None:
     logits, target = batch()
-    criterion = METHODS[method.id].build(LossConfig(bootstrap_k=16), CLASS_PIXELS)  # type: ignore[attr-defined]
+    criterion = build_criterion(method.criterion, LossConfig(bootstrap_k=16), CLASS_PIXELS)
     criterion(logits, target).backward()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
     assert logits.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
-def test_an_ignored_batch_gives_zero(method: object) -> None:
+@of_every_method
+def test_an_ignored_batch_gives_zero(method: Method) -> None:
     logits, target = batch()
-    criterion = METHODS[method.id].build(LossConfig(bootstrap_k=16), CLASS_PIXELS)  # type: ignore[attr-defined]
+    criterion = build_criterion(method.criterion, LossConfig(bootstrap_k=16), CLASS_PIXELS)
     loss = criterion(logits, torch.full_like(target, IGNORE_INDEX))
     loss.backward()
     assert loss.item() == 0.0
@@ -48,7 +54,50 @@ def test_an_ignored_batch_gives_zero(method: object) -> None:
 
 
 def test_inverse_median_favours_the_rare_class() -> None:
-    criterion = METHODS["inverse-median"].build(LossConfig(), CLASS_PIXELS)
+    criterion = build_criterion(METHODS["inverse-median"].criterion, LossConfig(), CLASS_PIXELS)
     assert isinstance(criterion, MeanCrossEntropyLoss)
     assert criterion.weight is not None
     assert criterion.weight.argmax() == 1
+
+
+def test_ohem_keeps_a_share_of_the_batch() -> None:
+    losses = LossConfig(ohem_threshold=1e-6, ohem_min_kept=0.1)
+    logits, target = batch()
+    loss = build_criterion(METHODS["ohem"].criterion, losses, CLASS_PIXELS)(logits, target)
+    full = F.interpolate(logits, size=(16, 16), mode="bilinear", align_corners=False)
+    pixels = F.cross_entropy(full, target, ignore_index=IGNORE_INDEX, reduction="none")
+    torch.testing.assert_close(
+        loss, pixels.flatten().topk(round(0.1 * target.numel())).values.mean()
+    )
+
+
+def test_top_k_is_max_pooling_at_p_1_over_the_batch() -> None:
+    losses = LossConfig(top_share=0.1, p=1.0, min_support=0.1, pool="batch")
+    found, expected = (
+        build_criterion(METHODS[name].criterion, losses, CLASS_PIXELS)(*batch())
+        for name in ("topk", "loss-only")
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_logit_adjustment_raises_frequent_classes() -> None:
+    logits, target = batch()
+    prior = CLASS_PIXELS.sum(0).clamp(min=1).double()
+    shift = (prior / CLASS_PIXELS.sum()).log().float().view(1, 3, 1, 1)
+    built = [
+        build_criterion(METHODS[name].criterion, LossConfig(), CLASS_PIXELS)
+        for name in ("logit-adjustment", "base")
+    ]
+    torch.testing.assert_close(built[0](logits, target), built[1](logits + shift, target))
+
+
+def test_class_weights_differ_and_combine_with_max_pooling() -> None:
+    logits, target = batch()
+    found = set()
+    for weighting in get_args(Weighting):
+        for method in ("base", "loss-only"):
+            definition = {"method": method, "class_weights": weighting}
+            criterion = method_named("x", {"x": definition}).criterion
+            loss = build_criterion(criterion, LossConfig(), CLASS_PIXELS)(logits, target)
+            found.add(round(loss.item(), 6))
+    assert len(found) == 2 * len(get_args(Weighting))

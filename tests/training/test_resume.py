@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from lossmaxpool.runs import CheckpointError, RunInterruptedError
-from lossmaxpool.runs.config import OptimizationConfig
+from lossmaxpool.runs.config import LossConfig, OptimizationConfig, ScheduleConfig
 from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import TrainingError, loop, train
+from lossmaxpool.training.building import build_criterion
 from lossmaxpool.training.checkpoints import CONFIGURATION, LAST
 from lossmaxpool.training.interrupts import postponed_interrupt
+from lossmaxpool.training.methods import loss_schedule
 from tests.training.runs import assert_same_weights, tiny
 
 
@@ -71,6 +73,18 @@ def test_sigterm_asks_for_a_checkpoint_too(capsys: pytest.CaptureFixture[str]) -
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert "stopping after this step" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_background_job_goes_on_ignoring_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with postponed_interrupt() as interrupt:
+            signal.raise_signal(signal.SIGINT)
+            assert not interrupt.requested
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == ""
 
 
 def test_half_written_files_are_swept_when_a_run_resumes(tmp_path: Path) -> None:
@@ -145,3 +159,37 @@ def test_a_bad_checkpoint_is_refused(kind: str, tmp_path: Path) -> None:
     one_step = replace(tiny(), optimization=replace(tiny().optimization, steps=1))
     with pytest.raises(CheckpointError, match=r"last\.ckpt is (refused|damaged)"):
         train(one_step, folder, resume=True)
+
+
+def test_schedules_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = LossConfig(
+        p=1.1,
+        p_schedule=ScheduleConfig("cosine", 3.0),
+        min_support_schedule=ScheduleConfig("linear", 1.0, steps=5),
+    )
+    config = replace(tiny(), loss=loss)
+    train(config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        press_ctrl_c_in_step(patch, 5)
+        with pytest.raises(RunInterruptedError):
+            train(config, tmp_path / "run")
+    train(config, tmp_path / "run", resume=True)
+    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+    curves = [RunRecord.read(tmp_path / name).curve for name in ("run", "whole")]
+    assert curves[0] == curves[1]
+    other = replace(loss, p_schedule=ScheduleConfig("cosine", 2.0))
+    with pytest.raises(TrainingError, match=r"loss\.p_schedule\.start: 3\.0 -> 2\.0"):
+        train(replace(config, loss=other), tmp_path / "run", resume=True)
+
+
+def test_the_steps_of_a_run_see_the_values_of_its_schedule() -> None:
+    loss = LossConfig(p=1.1, min_support_schedule=ScheduleConfig("linear", 1.0))
+    config = replace(tiny(), loss=loss)
+    criterion = build_criterion(config, torch.ones(1, 3, dtype=torch.int64))
+    schedule = loss_schedule(config, criterion, step=4)
+    assert schedule is not None
+    pooled = next(m for m in criterion.modules() if hasattr(m, "min_support"))
+    assert pooled.min_support == pytest.approx((1.0 + 0.25) / 2)
+    assert pooled.p == 1.1
+    base = replace(config, method="base")
+    assert loss_schedule(base, build_criterion(base, torch.ones(1, 3)), 0) is None

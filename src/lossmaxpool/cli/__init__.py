@@ -9,9 +9,12 @@ typing errors come at once.
 from __future__ import annotations
 
 import importlib
+import os
+import select
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from lossmaxpool._version import __version__
 from lossmaxpool.checks import did_you_mean
@@ -23,11 +26,15 @@ COMMANDS = {
     "compare": "train several methods under the same seeds and write a report",
     "sweep": "train a grid of methods, exponents, supports and seeds; a table and a plot",
     "evaluate": "mIoU and per-class IoU of a checkpoint",
+    "explore": "a page with sliders: which weights p and m give to the losses of an image",
     "predict": "masks and overlays of a folder of images",
+    "export": "a trained network as ONNX, torch.export or safetensors",
 }
 # The paper's tables and figures are beside the package: they are no part of an installation.
 MOVED = {name: f"python -m reproduction {name}" for name in ("tables", "figures")}
 INTERRUPTED = 130
+# The status of a program in a shell that writes to a pipe whose reader has left.
+CLOSED_PIPE = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,14 +44,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after ``lossmaxpool``; those of this process if None.
 
     Returns:
-        The exit status: 0, 1 for an error, 2 for a mistake in the arguments, 130 for Ctrl-C.
+        The exit status: 0, 1 for an error, 2 for a mistake in the arguments, 130 for Ctrl-C, 141
+        where the reader of the output left.
 
     Example:
         >>> main(["--version"])  # doctest: +ELLIPSIS
         lossmaxpool ...
         0
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        try:
+            return _main(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_left():
+            raise
+        return CLOSED_PIPE
+
+
+def _main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_overview())
         return 0
@@ -65,6 +84,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _warn
         return _run(name, rest)
+
+
+def _reader_left() -> bool:
+    """Whether nothing reads the output any more, as after ``| head``; it goes nowhere from then on.
+
+    Python would otherwise try to write the rest at its end, and print a trace.
+    """
+    output = sys.stdout.fileno()
+    poll = select.poll()
+    poll.register(output, select.POLLOUT)
+    left = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    if left:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return left
 
 
 def _warn(message: Warning | str, *where: object, **options: object) -> None:
@@ -89,11 +122,27 @@ def _overview() -> str:
     )
 
 
-def _run(name: str, words: list[str]) -> int:
-    command = importlib.import_module(f"lossmaxpool.cli.{name}")
-    from lossmaxpool.cli.parser import CommandParser
-
+@contextmanager
+def _starting(name: str) -> Iterator[None]:
+    """Show on a terminal that the command has begun, as its libraries take seconds to load."""
+    shown = sys.stderr.isatty()
+    if shown:
+        sys.stderr.write(f"lossmaxpool {name}: starting ...")
+        sys.stderr.flush()
     try:
+        yield
+    finally:
+        if shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def _run(name: str, words: list[str]) -> int:
+    try:
+        with _starting(name):
+            command = importlib.import_module(f"lossmaxpool.cli.{name}")
+            from lossmaxpool.cli.parser import CommandParser
+
         parser = CommandParser(prog=f"lossmaxpool {name}", description=command.__doc__)
         command.add_arguments(parser)
         status: int | None = command.run(parser.parse(words))
@@ -103,6 +152,8 @@ def _run(name: str, words: list[str]) -> int:
     except Exception as error:
         from lossmaxpool.runs import RunInterruptedError
 
+        if isinstance(error, BrokenPipeError):
+            raise
         if isinstance(error, RunInterruptedError):
             sys.stderr.write(f"{error}\n")
             return INTERRUPTED

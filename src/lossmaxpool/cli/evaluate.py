@@ -16,7 +16,7 @@ from lossmaxpool.cli.network import (
     add_network,
     check_checkpoint,
     choose_device,
-    run_options,
+    data_of_the_run,
     show_progress,
 )
 from lossmaxpool.cli.parser import CommandParser
@@ -35,17 +35,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--json", type=Path | None, default=None, help="file for the results")
     parser.add_class_arguments(DataConfig, "data")
     parser.add_class_arguments(InferenceConfig, "inference")
-    parser.add_defaults(_data_of_the_run)
-
-
-def _data_of_the_run(given: Namespace) -> dict[str, dict[str, Any]]:
-    """Return the run's own data set, unless another one is asked for."""
-    saved = run_options(given.run, "data")
-    name, root = given.data.name, given.data.root
-    another = name not in (None, saved.get("name"))
-    # Scenes are drawn: a folder is another data set.
-    another |= name is None and root is not None and saved.get("name") == "street-scenes"
-    return {} if another else {"data": saved}
+    parser.add_defaults(data_of_the_run)
 
 
 def run(options: Namespace) -> None:
@@ -71,7 +61,6 @@ def run(options: Namespace) -> None:
         show_progress,
         options.inference,
     )
-    sys.stdout.write(format_scores(dataset.labels.names, confusion))
     if options.json is not None:
         content: dict[str, Any] = {
             "checkpoint": str(trained.file),
@@ -87,6 +76,7 @@ def run(options: Namespace) -> None:
             "environment": describe_environment(device, 1),
         }
         write_atomically(options.json, json.dumps(content, indent=1).encode())
+    sys.stdout.write(format_scores(dataset.labels.names, confusion))
 
 
 def format_scores(names: tuple[str, ...], confusion: ConfusionMatrix) -> str:

@@ -8,15 +8,21 @@ from typing import Any
 
 import torch
 import yaml
+from jsonargparse import Namespace
 
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.inference import Precision, Which
 from lossmaxpool.inference.checkpoint import run_folder
 
 
-def add_network(parser: CommandParser) -> None:
-    """Add the run, its checkpoint, and where and how exactly it computes."""
-    parser.add_argument("run", type=Path, help="a run folder, or a checkpoint file")
+def add_run(parser: CommandParser, *, optional: bool = False) -> None:
+    """Add the run and its checkpoint."""
+    if optional:
+        parser.add_argument(
+            "run", type=Path | None, nargs="?", default=None, help="a run folder, or a checkpoint"
+        )
+    else:
+        parser.add_argument("run", type=Path, help="a run folder, or a checkpoint file")
     parser.add_argument(
         "--checkpoint",
         type=Which,
@@ -24,6 +30,11 @@ def add_network(parser: CommandParser) -> None:
         help="of a run folder: last is the one that its report scores, best the one with the best "
         "mIoU, chosen on the validation images",
     )
+
+
+def add_network(parser: CommandParser, *, optional: bool = False) -> None:
+    """Add the run, its checkpoint, and where and how exactly it computes."""
+    add_run(parser, optional=optional)
     parser.add_argument(
         "--device", default="auto", help='"auto" (a GPU where there is one), "cpu", "cuda", ...'
     )
@@ -50,6 +61,18 @@ def run_options(run: Path, group: str) -> dict[str, Any]:
     saved = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     found = saved.get(group, {}) if isinstance(saved, dict) else {}
     return dict(found)
+
+
+def data_of_the_run(given: Namespace) -> dict[str, dict[str, Any]]:
+    """Return the run's own data set, unless another one is asked for."""
+    if given.run is None:
+        return {}
+    saved = run_options(given.run, "data")
+    name, root = given.data.name, given.data.root
+    another = name not in (None, saved.get("name"))
+    # Scenes are drawn: a folder is another data set.
+    another |= name is None and root is not None and saved.get("name") == "street-scenes"
+    return {} if another else {"data": saved}
 
 
 def choose_device(name: str) -> torch.device:

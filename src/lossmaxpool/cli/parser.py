@@ -12,8 +12,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+import yaml
 from jsonargparse import ArgumentParser, Namespace
 
+from lossmaxpool.checks import check_choice
 from lossmaxpool.cli.values import (
     OptionError,
     as_flag,
@@ -24,6 +26,7 @@ from lossmaxpool.cli.values import (
 )
 
 _RECIPE = "--recipe"
+_LOSSES = "--losses"
 _FILES = (_RECIPE, "--config")
 # How jsonargparse reports a word that is no option: as a flag, in a file, in a group of a file.
 _UNKNOWN = (
@@ -46,6 +49,7 @@ class CommandParser(ArgumentParser):
         self._saved: str | None = None
         self._more_defaults: Callable[[Namespace], Mapping[str, Mapping[str, Any]]] | None = None
         self._refused: dict[str, str] = {}
+        self._methods: str | None = None
 
     def add_config_file(self) -> None:
         """Let a YAML file hold the options; flags after ``--config`` override it."""
@@ -80,6 +84,21 @@ class CommandParser(ArgumentParser):
             help=f"go on with what is in the folder, under the options of its {saved}; "
             '"auto" begins where there is nothing yet, for the scripts of a cluster',
         )
+
+    def add_losses(self, methods: str) -> None:
+        """Let a YAML file define further methods, and check the names of those that are asked for.
+
+        Args:
+            methods: The option that holds these names.
+        """
+        # Kept as text: jsonargparse would build the criteria that a mapping describes.
+        self.add_argument(
+            _LOSSES,
+            type=str | None,
+            default=None,
+            help="YAML file with further methods: their names, and a class_path and init_args each",
+        )
+        self._methods = methods
 
     def refuse(self, name: str, reason: str) -> None:
         """Refuse a flag that would have no effect.
@@ -120,7 +139,14 @@ class CommandParser(ArgumentParser):
             self.error(str(error))
         if parsed.get("recipe") is not None:
             self.error("recipe is a flag, no key of a file: write --recipe, then --config")
+        if self._methods is not None:
+            losses = yaml.safe_load(parsed.losses or "{}")
+            if not isinstance(losses, dict):
+                self.error(f"losses is {losses!r}: expected a file, or methods by their names")
+            self._check_methods(parsed[self._methods], losses)
         options: Namespace = self.instantiate(parsed)
+        if self._methods is not None:
+            options.losses = losses
         return options
 
     def error(self, message: str, *arguments: Any, **keywords: Any) -> NoReturn:
@@ -129,6 +155,17 @@ class CommandParser(ArgumentParser):
         hint = nearest_option(".".join(unknown[0].groups()), self.keys()) if unknown else ""
         sys.stderr.write(f"error: {message}{hint}\n{self.prog} --help lists the options\n")
         raise SystemExit(2)
+
+    def _check_methods(self, given: str | list[str] | None, losses: dict[str, Any]) -> None:
+        from lossmaxpool.runs.methods import method_named, method_names
+
+        try:
+            for name in [given] if isinstance(given, str) else given or ():
+                check_choice(str(self._methods), name, method_names(losses))
+            for name in losses:
+                method_named(name, losses)
+        except ValueError as error:
+            self.error(str(error))
 
     def keys(self) -> list[str]:
         """Return the dotted names of all options."""
@@ -176,6 +213,10 @@ class CommandParser(ArgumentParser):
                 given = value if equals else _next(rest)
                 path = _recipe(given) if flag == _RECIPE else given
                 translated.append(self._as_config(read_options(path)))
+                continue
+            if flag == _LOSSES:
+                losses = read_options(value if equals else _next(rest))
+                translated.append(self._as_config({"losses": losses}))
                 continue
             if any(name.startswith(f"{key}.") for name in types):
                 group = read_options(value if equals else _next(rest))

@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 
 from lossmaxpool.cli.compare import add_runs, shared_config
 from lossmaxpool.cli.parser import CommandParser
-from lossmaxpool.runs.config import MAX_POOLED, TrainConfig
+from lossmaxpool.runs.config import TrainConfig
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -32,7 +32,7 @@ def add_arguments(parser: CommandParser) -> None:
         action="store_true",
         help="train nothing; print one command per run, for a cluster",
     )
-    add_runs(parser, methods=("lmp",), seeds=(0,))
+    add_runs(parser, seeds=(0,))
     for axis in ("p", "min_support"):
         parser.refuse(f"loss.{axis}", f"a sweep takes --{axis}, one value or several")
 
@@ -64,7 +64,7 @@ def command(config: TrainConfig, folder: object, options: Namespace) -> str:
     """Return the words that train one run by itself; they may be run again."""
     words = ["lossmaxpool", "train", "--config", str(options.out / "shared.yaml")]
     words += ["--method", config.method, "--seed", str(config.seed)]
-    if config.method in MAX_POOLED:
+    if config.chosen.max_pooled:
         words += ["--loss.p", f"{config.loss.p!r}"]
         words += ["--loss.min_support", f"{config.loss.min_support!r}"]
     return shlex.join([*words, "--out", str(folder), "--resume", "auto"])

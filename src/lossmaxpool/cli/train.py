@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import get_args
 
 from jsonargparse import Namespace
 
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.runs import TrainingError
-from lossmaxpool.runs.config import MethodId, TrainConfig
+from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.runs.folder import CONFIG
+from lossmaxpool.runs.methods import method_names
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -19,7 +19,8 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_recipe()
     parser.add_config_file()
     parser.add_output("the run folder", CONFIG)
-    parser.add_class_arguments(TrainConfig, as_group=False)
+    parser.add_class_arguments(TrainConfig, as_group=False, skip={"losses"})
+    parser.add_losses("method")
     # A data set and a method that nobody named would train something that nobody wanted.
     parser.set_defaults({"data.name": None, "method": None})
 
@@ -28,7 +29,7 @@ def run(options: Namespace) -> None:
     """Train, then print the table of the run."""
     if options.method is None:
         raise TrainingError(
-            f"no method: give --method, one of {', '.join(get_args(MethodId))}; "
+            f"no method: give --method, one of {', '.join(method_names(options.losses))}; "
             "lossmaxpool compare trains several"
         )
     # Imported here: help and errors need none of the training libraries.

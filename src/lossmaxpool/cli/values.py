@@ -116,6 +116,8 @@ def typed(key: str, hint: Any, value: Any) -> Any:
     hint = _without_none(hint)
     if value is None:
         return None
+    if hint is str and isinstance(value, Mapping):
+        return as_flag(value)
     if hint is float:
         word = value.strip().lower() if isinstance(value, str) else ""
         return math.inf if word in _INFINITE else value

@@ -21,9 +21,7 @@ from lossmaxpool.data.street_scenes import StreetScenes
 from lossmaxpool.data.transforms import (
     AugmentedDataset,
     EvalTransform,
-    EvaluationDataset,
     TrainTransform,
-    collate_padded,
 )
 from lossmaxpool.data.voc import PascalVOC
 from lossmaxpool.data.wrapped import WrappedDataset
@@ -40,7 +38,6 @@ __all__ = [
     "DataConfig",
     "DataError",
     "EvalTransform",
-    "EvaluationDataset",
     "Folders",
     "Inspection",
     "LabelSet",
@@ -54,7 +51,6 @@ __all__ = [
     "WrappedDataset",
     "check_before_training",
     "class_statistics",
-    "collate_padded",
     "format_report",
     "inspect_data",
     "open_dataset",

@@ -22,6 +22,7 @@ from lossmaxpool.data.sample import (
     SegmentationDataset,
     check_is,
 )
+from lossmaxpool.pixels import count_classes
 from lossmaxpool.rarity import rare_classes
 
 _SHOWN = 5
@@ -111,12 +112,6 @@ class Inspection:
         return all(problem.severity != "error" for problem in self.problems)
 
 
-def count_pixels(mask: Tensor, num_classes: int) -> tuple[Tensor, int]:
-    """Pixels of each class in a (H, W) uint8 mask, (C,) int64, and the number of ignored pixels."""
-    counts = torch.bincount(mask.flatten(), minlength=IGNORE_INDEX + 1)
-    return counts[:num_classes], int(counts[IGNORE_INDEX])
-
-
 def class_statistics(dataset: SegmentationDataset) -> ClassStatistics:
     """Count the pixels of every class; decodes only the masks.
 
@@ -136,11 +131,13 @@ def class_statistics(dataset: SegmentationDataset) -> ClassStatistics:
     """
     check_is(dataset, SegmentationDataset)
     numbers = range(len(dataset))
-    return _statistics(
-        dataset,
-        numbers,
-        [count_pixels(dataset.mask(i), dataset.labels.num_classes) for i in numbers],
-    )
+    return _statistics(dataset, numbers, [_count(dataset, dataset.mask(i)) for i in numbers])
+
+
+def _count(dataset: SegmentationDataset, mask: Tensor) -> tuple[Tensor, int]:
+    """The pixels of each class, (C,) int64, and the number of unlabelled ones."""
+    counts = count_classes(mask, dataset.labels.num_classes, IGNORE_INDEX)
+    return counts, mask.numel() - int(counts.sum())
 
 
 def _statistics(
@@ -200,7 +197,7 @@ def _inspect_split(
             problems.append(Problem("error", str(error), (label,)))
             continue
         indices.append(i)
-        counts.append(count_pixels(sample.mask, dataset.labels.num_classes))
+        counts.append(_count(dataset, sample.mask))
         if int(counts[-1][0].sum()) == 0:
             empty.append(label)
         first = seen.setdefault(_digest(sample), label)

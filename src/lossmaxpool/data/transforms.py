@@ -1,8 +1,7 @@
-"""Samples to tensors and batches: augmented for training, whole for evaluation."""
+"""Samples to tensors: augmented crops for training, whole images for evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,6 +37,7 @@ class TrainTransform:
         mean: of each channel, in 0..1.
         std: of each channel, in 0..1.
         color_jitter: largest relative change of brightness, contrast and saturation.
+        hue_jitter: largest change of the hue, as a share of the color circle.
 
     Raises:
         ValueError: an attribute is outside its range.
@@ -55,11 +55,14 @@ class TrainTransform:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     color_jitter: float = 0.0
+    hue_jitter: float = 0.0
 
     def __post_init__(self) -> None:
         RandomCrop(self.crop_size, self.scale_range)
         if not 0 <= self.color_jitter < 1:
             raise ValueError(f"color_jitter must lie in [0, 1), got {self.color_jitter}.")
+        if not 0 <= self.hue_jitter <= 0.5:
+            raise ValueError(f"hue_jitter must lie in [0, 0.5], got {self.hue_jitter}.")
 
     def __call__(
         self, sample: Sample, seed: int, pixel: tuple[int, int] | None = None
@@ -78,7 +81,7 @@ class TrainTransform:
         crop = RandomCrop(self.crop_size, self.scale_range, self.flip)
 
         def finish(piece: Tensor) -> Tensor:
-            if self.color_jitter:
+            if self.color_jitter or self.hue_jitter:
                 piece = self._jitter(piece, seed)
             return _normalize(piece, self.mean, self.std)
 
@@ -91,12 +94,16 @@ class TrainTransform:
         from torchvision.transforms.v2 import functional as F  # slow import (a second)
 
         # The first four draws of this seed determine the crop.
-        draws = torch.rand(8, generator=torch.Generator().manual_seed(seed)).tolist()[4:7]
-        factors = [1 + self.color_jitter * (2 * draw - 1) for draw in draws]
-        image = F.adjust_brightness(image, factors[0])
-        image = F.adjust_contrast(image, factors[1])
-        jittered: Tensor = F.adjust_saturation(image, factors[2])
-        return jittered
+        draws = torch.rand(8, generator=torch.Generator().manual_seed(seed)).tolist()[4:]
+        offsets = [2 * draw - 1 for draw in draws]
+        if self.color_jitter:
+            factors = [1 + self.color_jitter * offset for offset in offsets]
+            image = F.adjust_brightness(image, factors[0])
+            image = F.adjust_contrast(image, factors[1])
+            image = F.adjust_saturation(image, factors[2])
+        if self.hue_jitter:
+            image = F.adjust_hue(image, self.hue_jitter * offsets[3])
+        return image
 
 
 @dataclass(frozen=True)
@@ -161,47 +168,3 @@ class AugmentedDataset(Dataset[Item]):
         sample = self.dataset[address.image]
         image, mask = self.transform(sample, address.seed, address.pixel(sample.mask))
         return {"image": image, "mask": mask, "index": torch.tensor(address.image)}
-
-
-class EvaluationDataset(Dataset[Item]):
-    """Whole images, addressed by their index.
-
-    Args:
-        dataset: the labelled images.
-        transform: the normalisation.
-    """
-
-    def __init__(self, dataset: SegmentationDataset, transform: EvalTransform) -> None:
-        check_is(dataset, SegmentationDataset)
-        self.dataset = dataset
-        self.transform = transform
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Item:
-        """``image`` (3, H, W) float32, ``mask`` (H, W) int64 and ``index`` () int64."""
-        image, mask = self.transform(self.dataset[index])
-        return {"image": image, "mask": mask, "index": torch.tensor(index)}
-
-
-def collate_padded(items: Sequence[Item]) -> Item:
-    """A batch of images of several sizes, padded below and to the right.
-
-    Padding is 0 in images (the mean color after normalization) and ignored in masks.
-
-    Args:
-        items: images (3, H_b, W_b), masks (H_b, W_b) and indices ().
-
-    Returns:
-        ``image`` (B, 3, H, W), ``mask`` (B, H, W) and ``index`` (B,), with H and W the largest.
-    """
-    height = max(item["mask"].shape[0] for item in items)
-    width = max(item["mask"].shape[1] for item in items)
-    image = torch.zeros(len(items), 3, height, width)
-    mask = torch.full((len(items), height, width), IGNORE_INDEX, dtype=torch.int64)
-    for b, item in enumerate(items):
-        h, w = item["mask"].shape
-        image[b, :, :h, :w] = item["image"]
-        mask[b, :h, :w] = item["mask"]
-    return {"image": image, "mask": mask, "index": torch.stack([item["index"] for item in items])}

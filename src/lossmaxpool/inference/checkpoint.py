@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lossmaxpool.models import ModelDescription, build_model
+from lossmaxpool.models.config import GIVEN
+from lossmaxpool.models.outside import OutsideNetwork
 from lossmaxpool.models.weights import load_plain
 
 Which = Literal["last", "best"]
@@ -41,6 +43,7 @@ def load_checkpoint(
     device: torch.device | str = "cpu",
     *,
     which: Which = "last",
+    model: nn.Module | None = None,
 ) -> TrainedModel:
     """Rebuild the network of a checkpoint, which may hold only tensors and plain values.
 
@@ -50,6 +53,7 @@ def load_checkpoint(
         device: device of the network.
         which: "last" for the checkpoint whose scores the report shows, "best" for the one with the
             best mIoU on the validation images.
+        model: the network, where training was given one as an object; its weights are replaced.
 
     Returns:
         The network in evaluation mode, and its description.
@@ -73,9 +77,15 @@ def load_checkpoint(
         check_classes(path, description.classes, classes)
     # The encoder's weights come from the checkpoint: do not download pretrained ones.
     config = replace(description.config, weights="none")
-    model = build_model(config, len(description.classes))
-    _fill(model, content.get("state_dict"), path)
-    return TrainedModel(model.to(device).eval(), description, _step(content, path), path)
+    if model is not None and config.architecture != GIVEN:
+        raise ValueError(f"{path} describes its network itself: leave out model")
+    network = (
+        build_model(config, len(description.classes))
+        if model is None
+        else OutsideNetwork(model, config.stride)
+    )
+    _fill(network, content.get("state_dict"), path)
+    return TrainedModel(network.to(device).eval(), description, _step(content, path), path)
 
 
 def checkpoint_file(path: Path, which: Which) -> Path:

@@ -85,6 +85,23 @@ class MaxPoolingBCEWithLogitsLoss(LabeledLoss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the pooled binary cross-entropy of logits and 0/1 targets."""
+        losses, valid = self._losses(input, target)
+        return loss_max_pool(
+            losses,
+            p=self.p,
+            min_support=self.min_support,
+            valid=valid,
+            pool=self.pool,
+            reduction=self.reduction,
+            backend=self.backend,
+        )
+
+    def pixel_losses(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the losses (B, ...) that :meth:`forward` pools, detached, and their mask."""
+        with torch.no_grad():
+            return self._losses(input, target)
+
+    def _losses(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
         check_tensor("input", input)
         check_tensor("target", target)
         if not input.is_floating_point():
@@ -108,15 +125,7 @@ class MaxPoolingBCEWithLogitsLoss(LabeledLoss):
             pos_weight=pos_weight,
             reduction="none",
         )
-        return loss_max_pool(
-            losses,
-            p=self.p,
-            min_support=self.min_support,
-            valid=valid,
-            pool=self.pool,
-            reduction=self.reduction,
-            backend=self.backend,
-        )
+        return losses, valid
 
     def _matched(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Scores in at least float32, smoothed labels of the same shape and dtype, and the mask."""
@@ -167,7 +176,7 @@ class MaxPoolingBCEWithLogitsLoss(LabeledLoss):
                 "binary targets, and all others are 0: this batch has no positive. If "
                 f"{self.ignore_index} means foreground in these masks, divide them by "
                 f"{self.ignore_index} and pass ignore_index=None.",
-                stacklevel=4,
+                stacklevel=5,
             )
 
 

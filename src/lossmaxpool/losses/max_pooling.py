@@ -99,6 +99,27 @@ class MaxPoolingLoss(PooledLoss):
         Returns:
             A scalar, or one value per pool for reduction "none".
         """
+        losses, mask = self._losses(input, target, valid)
+        return loss_max_pool(
+            losses,
+            p=self.p,
+            min_support=self.min_support,
+            valid=mask,
+            pool=self.pool,
+            reduction=self.reduction,
+            backend=self.backend,
+        )
+
+    def pixel_losses(
+        self, input: Tensor, target: Tensor, valid: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the losses (B, ...) that :meth:`forward` pools, detached, and their mask."""
+        with torch.no_grad():
+            return self._losses(input, target, valid)
+
+    def _losses(
+        self, input: Tensor, target: Tensor, valid: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         mask = valid
         if self.ignore_index is not None:
             check_tensor("target", target)
@@ -113,15 +134,7 @@ class MaxPoolingLoss(PooledLoss):
                 "pixel_loss returned a scalar: it has to return one loss per pixel, (B, ...). "
                 'Build it with reduction="none".'
             )
-        return loss_max_pool(
-            losses,
-            p=self.p,
-            min_support=self.min_support,
-            valid=None if mask is None else _aligned(mask, losses.shape),
-            pool=self.pool,
-            reduction=self.reduction,
-            backend=self.backend,
-        )
+        return losses, None if mask is None else _aligned(mask, losses.shape)
 
 
 class MaxPoolingCrossEntropyLoss(LabeledLoss):
@@ -189,7 +202,7 @@ class MaxPoolingCrossEntropyLoss(LabeledLoss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the pooled cross-entropy of logits (B, C, ...) and target (B, ...)."""
-        return self._cross_entropy(input, target, weighting_set(self.p, self.min_support))
+        return self._cross_entropy(input, target)
 
 
 def _is_number(value: object) -> bool:

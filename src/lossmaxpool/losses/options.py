@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from lossmaxpool.checks import check_choice
-from lossmaxpool.functional import Pool, Reduction, check_cross_entropy, pool_cross_entropy
+from lossmaxpool.functional import (
+    Pool,
+    Reduction,
+    check_cross_entropy,
+    pixel_cross_entropy,
+    pool_cross_entropy,
+    weighting_set,
+)
 from lossmaxpool.ops.dispatch import Backend, check_backend
 from lossmaxpool.ops.weighting_set import WeightingSet
 
@@ -19,6 +26,9 @@ Weight = Tensor | Sequence[float] | None
 class PooledLoss(nn.Module):
     """Base class of pooled pixel losses: the pool and the reduction over pools."""
 
+    p: float
+    min_support: float
+
     def __init__(self, pool: Pool, reduction: Reduction, backend: Backend) -> None:
         super().__init__()
         check_choice("pool", pool, get_args(Pool))
@@ -27,6 +37,11 @@ class PooledLoss(nn.Module):
         self.pool: Pool = pool
         self.reduction: Reduction = reduction
         self.backend: Backend = backend
+
+    @property
+    def weighting(self) -> WeightingSet:
+        """The weighting set of the current parameters."""
+        return weighting_set(self.p, self.min_support)
 
     def extra_repr(self) -> str:
         shown = [f"{name}={getattr(self, name)!r}" for name in self._shown()]
@@ -57,11 +72,22 @@ class LabeledLoss(PooledLoss):
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
 
-    def _cross_entropy(self, input: Tensor, target: Tensor, weighting: WeightingSet) -> Tensor:
+    def pixel_losses(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the losses (B, *spatial) that :meth:`forward` pools, detached, and their mask."""
+        return pixel_cross_entropy(
+            input,
+            target,
+            weight=self.weight,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            backend=self.backend,
+        )
+
+    def _cross_entropy(self, input: Tensor, target: Tensor) -> Tensor:
         return pool_cross_entropy(
             input,
             target,
-            weighting,
+            self.weighting,
             weight=self.weight,
             ignore_index=self.ignore_index,
             label_smoothing=self.label_smoothing,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lossmaxpool.models.build import build_model, input_stride, normalization, parameter_groups
 from lossmaxpool.models.config import ModelConfig, ModelDescription
 from lossmaxpool.models.deeplabv2 import DeepLabV2
-from lossmaxpool.models.full_size import full_size_ids, full_size_logits
+from lossmaxpool.models.full_size import full_size_logits
 from lossmaxpool.models.weights import load_caffe_weights, load_encoder_weights
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "ModelConfig",
     "ModelDescription",
     "build_model",
-    "full_size_ids",
     "full_size_logits",
     "input_stride",
     "load_caffe_weights",

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from lossmaxpool.checks import did_you_mean
-from lossmaxpool.models.config import ModelConfig
+from lossmaxpool.models.config import GIVEN, ModelConfig
 from lossmaxpool.models.deeplabv2 import (
     CAFFE_MEAN,
     CAFFE_PREFIX,
@@ -17,6 +17,7 @@ from lossmaxpool.models.deeplabv2 import (
     TIMM_PREFIX,
     DeepLabV2,
 )
+from lossmaxpool.models.outside import OutsideNetwork, build_outside
 from lossmaxpool.models.weights import load_caffe_weights, load_encoder_weights, resolve_weights
 
 # timm and segmentation_models_pytorch take seconds to import: import them only to build a network.
@@ -35,6 +36,8 @@ ARCHITECTURES = (
     "Unet",
     "UnetPlusPlus",
 )
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 # Set by build_model; all other arguments of an architecture are decoder options.
 _OWN_ARGUMENTS = {
     "self",
@@ -76,6 +79,13 @@ def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
     """
     if num_classes < 1:
         raise ValueError(f"num_classes is {num_classes}; a segmentation network needs at least 1")
+    if config.architecture == GIVEN:
+        raise ValueError(
+            "the network was an object given from Python: give it again, as in "
+            "load_checkpoint(run, model=network)"
+        )
+    if config.module is not None:
+        return build_outside(config, num_classes)
     architecture = _architecture(config.architecture)
     _check_encoder(config.encoder)
     _check_caffe(config)
@@ -111,6 +121,8 @@ def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
 
 def input_stride(model: nn.Module) -> int:
     """The number of which input height and width must be multiples; 1 if any size works."""
+    if isinstance(model, OutsideNetwork):
+        return model.stride
     if not getattr(model, "requires_divisible_input_shape", False):
         return 1
     return int(model.encoder.output_stride)  # type: ignore[union-attr, arg-type]
@@ -135,6 +147,10 @@ def normalization(
         >>> normalization(ModelConfig(encoder="tu-tf_efficientnet_lite0"))
         ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     """
+    if config.module is not None or config.architecture == GIVEN:
+        red, green, blue = config.mean or IMAGENET_MEAN
+        red_std, green_std, blue_std = config.std or IMAGENET_STD
+        return (red, green, blue), (red_std, green_std, blue_std)
     _check_encoder(config.encoder)
     if _is_caffe(config):
         return CAFFE_MEAN, CAFFE_STD
@@ -255,7 +271,8 @@ def parameter_groups(
     factors 1, 10 and 20 (Chen et al. 2018) are ``head_multiplier=10, head_bias_multiplier=20``.
 
     Args:
-        model: a network whose pretrained part is the attribute ``encoder``.
+        model: a network whose pretrained part is the attribute ``encoder``; of one by import path
+            or from Python also ``backbone``, and without either all of it is trained with ``lr``.
         lr: learning rate of the encoder.
         weight_decay: of every group but the separate biases.
         head_multiplier: rate of the head, as a multiple of ``lr``.
@@ -275,13 +292,19 @@ def parameter_groups(
         >>> [(group["name"], group["lr"], group["weight_decay"]) for group in groups]
         [('encoder', 1.0, 0.0005), ('head', 10.0, 0.0005), ('head biases', 20.0, 0.0)]
     """
+    prefixes = getattr(model, "encoder_prefixes", ("encoder.",))
+    if isinstance(model, OutsideNetwork) and not any(
+        name.startswith(prefixes) for name, _ in model.named_parameters()
+    ):
+        # Nothing says which part is pretrained: all of it has the plain rate.
+        head_multiplier, head_bias_multiplier = 1.0, None
     encoder: list[nn.Parameter] = []
     head: list[nn.Parameter] = []
     biases: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if name.startswith("encoder."):
+        if name.startswith(prefixes):
             encoder.append(parameter)
         elif head_bias_multiplier is not None and name.endswith("bias"):
             biases.append(parameter)

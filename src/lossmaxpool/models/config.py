@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+# The architecture of a network that was an object, given from Python.
+GIVEN = "python"
+_CONTAINERS = ("decoder_options", "module_args")
+# What changes nothing for networks of the other kind.
+_OF_ARCHITECTURE = (
+    "encoder", "weights", "encoder_output_stride", "decoder_options", "frozen_batch_norm",
+    "pretrained_head",
+)  # fmt: skip
+_OF_MODULE = ("module_args", "stride", "mean", "std")
 
 
 @dataclass
@@ -24,6 +34,16 @@ class ModelConfig:
             the values of its weights, in training too.
         pretrained_head: take the classifier from a converted Caffe file as well; its classes must
             be those of the data set.
+        module: import path of a class of torch modules, in place of architecture and encoder; it
+            builds its own weights.
+        module_args: its arguments by name; the number of classes is added where its constructor
+            takes one.
+        stride: the number of which height and width of its input must be multiples.
+        mean: of each channel in [0, 1] that it expects; None: ImageNet's.
+        std: likewise.
+
+    Raises:
+        ValueError: options of an architecture beside a module, or those of a module without one.
     """
 
     architecture: str = "DeepLabV3Plus"
@@ -33,6 +53,35 @@ class ModelConfig:
     decoder_options: dict[str, Any] = field(default_factory=dict)
     frozen_batch_norm: bool = False
     pretrained_head: bool = False
+    module: str | None = None
+    module_args: dict[str, Any] = field(default_factory=dict)
+    stride: int = 1
+    mean: list[float] | None = None
+    std: list[float] | None = None
+
+    def __post_init__(self) -> None:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and len(values) != 3:
+                raise ValueError(f"model.{name} is {values}: expected three numbers, R, G and B")
+        if self.stride < 1:
+            raise ValueError(f"model.stride is {self.stride}: expected at least 1")
+        plain = {one.name: one.default for one in fields(self) if one.name not in _CONTAINERS}
+        plain |= {name: {} for name in _CONTAINERS}
+        outside = self.module is not None or self.architecture == GIVEN
+        unused = _OF_ARCHITECTURE if outside else _OF_MODULE
+        wrong = [name for name in unused if getattr(self, name) != plain[name]]
+        if outside and self.weights == "none":
+            wrong = [name for name in wrong if name != "weights"]
+        if wrong:
+            raise ValueError(
+                f"model.{wrong[0]} has no effect "
+                + (
+                    f"on {self.module or 'a network from Python'}"
+                    if outside
+                    else "without a module"
+                )
+                + ": leave it out"
+            )
 
 
 @dataclass(frozen=True)

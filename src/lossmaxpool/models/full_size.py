@@ -145,28 +145,6 @@ def decide(versions: Sequence[SmallLogits], rows: range, columns: range) -> Tens
     return ids
 
 
-def full_size_ids(network: Callable[[Tensor], Tensor], images: Tensor, stride: int) -> Tensor:
-    """The class of every pixel, ``full_size_logits(...).argmax(1)`` without the full-size logits.
-
-    Equal up to rounding of the logits: if two classes tie up to rounding, either may be returned.
-
-    Args:
-        network: (B, 3, H', W') -> (B, C, h, w), for H' and W' multiples of ``stride``.
-        images: (B, 3, H, W), normalised.
-        stride: from :func:`lossmaxpool.models.input_stride`.
-
-    Returns:
-        (B, H, W) uint8.
-
-    Example:
-        >>> import torch
-        >>> full_size_ids(torch.nn.AvgPool2d(16), torch.zeros(1, 3, 30, 50), 16).shape
-        torch.Size([1, 30, 50])
-    """
-    H, W = images.shape[-2:]
-    return decide([small_logits(network, images, stride)], range(H), range(W))
-
-
 def _scores(versions: Sequence[SmallLogits], rows: range, columns: range) -> Tensor:
     first, *others = versions
     if not others:

@@ -208,9 +208,31 @@ cross_entropy_backward.register_autograd(_refuse)
 class _PooledCrossEntropy(torch.autograd.Function):
     generate_vmap_rule = True
 
+    # Explicit arguments: torch.compile passes a context to a variadic forward when no input
+    # requires a gradient.
     @staticmethod
-    def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-        value, packed, losses = cross_entropy(*arguments)
+    def forward(
+        logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        ignore_index: int,
+        label_smoothing: float,
+        weighting: Sequence[float],
+        pools: int,
+        world: bool,
+        backend: str,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        value, packed, losses = cross_entropy(
+            logits,
+            target,
+            weight,
+            ignore_index,
+            label_smoothing,
+            weighting,
+            pools,
+            world,
+            backend,
+        )
         return value, packed, losses
 
     setup_context = staticmethod(_keep)

@@ -236,9 +236,13 @@ class _Pool(torch.autograd.Function):
 
     generate_vmap_rule = True
 
+    # Explicit arguments: torch.compile passes a context to a variadic forward when no input
+    # requires a gradient.
     @staticmethod
-    def forward(*arguments: Any) -> tuple[Tensor, Tensor]:
-        value, packed = pool(*arguments)
+    def forward(
+        losses: Tensor, valid: Tensor | None, weighting: list[float], world: bool, backend: str
+    ) -> tuple[Tensor, Tensor]:
+        value, packed = pool(losses, valid, weighting, world, backend)
         return value, packed
 
     @staticmethod

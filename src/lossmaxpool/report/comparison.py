@@ -11,7 +11,6 @@ from lossmaxpool.runs import RecordError
 from lossmaxpool.runs.record import DataSummary, RunRecord
 
 BASELINE = "base"
-MAX_POOLING = ("loss-only", "lmp")
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def method_setting(run: RunRecord) -> MethodSetting:
     Raises:
         RecordError: A run of max-pooling whose configuration lacks p or m.
     """
-    if run.method not in MAX_POOLING:
+    if not run.max_pooled:
         return MethodSetting(run.method)
     loss = run.config.get("loss")
     options = loss if isinstance(loss, Mapping) else {}

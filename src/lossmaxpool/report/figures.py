@@ -301,15 +301,12 @@ def _curves(
     return drawn[0]
 
 
-def confusion_figure(summary: Summary, method: MethodSummary) -> Drawing | None:
+def confusion_figure(summary: Summary, method: MethodSummary) -> Drawing:
     """Where the pixels of each class went, in percent of the class, summed over the seeds.
 
-    Returns:
-        A row per true class and a column per predicted one; None where no run has its matrix.
+    A row per true class and a column per predicted one.
     """
-    matrices = [run.confusion for run in method.method.runs if run.confusion]
-    if not matrices:
-        return None
+    matrices = [run.confusion for run in method.method.runs]
     names = summary.comparison.classes
     counts = [
         [sum(m[t][p] for m in matrices) for p in range(len(names))] for t in range(len(names))

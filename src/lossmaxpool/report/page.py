@@ -32,6 +32,8 @@ _DATA_SET_OF = {
     "classes": "folders",
     "image_range": "folders",
     "sbd": "voc",
+    "train": "python",
+    "val": "python",
     "vistas_version": "mapillary-vistas",
     "scene_size": "street-scenes",
     "train_scenes": "street-scenes",
@@ -122,8 +124,7 @@ def _drawings(summary: Summary) -> dict[str, Drawing]:
         drawn["miou"] = figures.miou_figure(summary)
     drawn["cross-entropy"] = figures.cross_entropy_figure(summary)
     for m in summary.methods:
-        if matrix := figures.confusion_figure(summary, m):
-            drawn[f"confusion-{m.method.id}"] = matrix
+        drawn[f"confusion-{m.method.id}"] = figures.confusion_figure(summary, m)
     return drawn
 
 

@@ -6,16 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from statistics import fmean, stdev
 
+import torch
 from scipy.special import stdtrit  # type: ignore[import-untyped]
 
+from lossmaxpool.metrics import ConfusionMatrix
 from lossmaxpool.rarity import rare_classes
 from lossmaxpool.report.comparison import Comparison, Method
 from lossmaxpool.runs.record import RunRecord
 
 CONFIDENCE = 0.95
+CLASS_SCORES = ("IoU", "F1", "precision", "recall")
 # Names that a mask's first class bears where the second one is what a binary task looks for.
 BACKGROUND = frozenset({"background", "bg", "other", "others", "rest", "none", "negative", "void"})
 # Fewer unchanged classes than this are shown like all others.
@@ -76,18 +78,17 @@ class Gains:
     def lead(self) -> Gain:
         return next(iter(self.measures.values()))
 
-    @property
-    def pixel_accuracy(self) -> Gain:
-        return self.measures["pixel accuracy"]
-
 
 @dataclass(frozen=True)
 class MethodSummary:
-    """One method: scores over its seeds, and gains where there is a baseline to compare with."""
+    """One method: scores over its seeds, and gains where there is a baseline to compare with.
+
+    `measures` are over all classes, `classes` has the scores of each class by the score's name.
+    """
 
     method: Method
     measures: Mapping[str, Score]
-    iou: tuple[Score, ...]
+    classes: Mapping[str, tuple[Score, ...]]
     gains: Gains | None
 
     @property
@@ -95,13 +96,13 @@ class MethodSummary:
         return self.method.label
 
     @property
+    def iou(self) -> tuple[Score, ...]:
+        return self.classes["IoU"]
+
+    @property
     def lead(self) -> Score:
         """The score by which methods are ranked."""
         return next(iter(self.measures.values()))
-
-    @property
-    def pixel_accuracy(self) -> Score:
-        return self.measures["pixel accuracy"]
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,7 @@ class Summary:
     @property
     def data_name(self) -> str:
         """The name of the data set; that of its folder where it is read from folders."""
-        run = self.comparison.runs[0]
-        options = run.config.get("data")
-        root = options.get("root") if isinstance(options, Mapping) else None
-        folder = Path(root).name if isinstance(root, str) else ""
-        return folder if run.data.name == "folders" and folder else run.data.name
+        return self.comparison.runs[0].data_name
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -200,19 +197,21 @@ class Summary:
 def summarize(comparison: Comparison) -> Summary:
     """Aggregates the finished runs of a comparison over seeds."""
     baseline = comparison.baseline
-    runs = [measures(run) for method in comparison.methods for run in method.runs]
-    # Precision and recall need the confusion matrix of every run.
-    names = tuple(name for name in runs[0] if all(name in one for one in runs))
+    scores = {run.folder: class_scores(run) for m in comparison.methods for run in m.runs}
+    names = tuple(measures(comparison.methods[0].runs[0]))
     return Summary(
         comparison=comparison,
         methods=tuple(
             MethodSummary(
                 method,
                 {name: score(list(_by_seed(method, name).values())) for name in names},
-                tuple(
-                    score([run.results.iou[c] for run in method.runs])
-                    for c in range(len(comparison.classes))
-                ),
+                {
+                    name: tuple(
+                        score([scores[run.folder][name][c] for run in method.runs])
+                        for c in range(len(comparison.classes))
+                    )
+                    for name in CLASS_SCORES
+                },
                 gains_over(baseline, method, names)
                 if baseline and baseline is not method
                 else None,
@@ -227,22 +226,29 @@ def summarize(comparison: Comparison) -> Summary:
 def measures(run: RunRecord) -> dict[str, float]:
     """The measures of a finished run over all classes, the leading one first.
 
-    Of two classes the foreground leads: its IoU, its F1 (the Dice coefficient) and, where the run
-    has a confusion matrix, its precision and recall.
+    Of two classes the foreground leads: its IoU, F1, precision and recall.
     """
     result = run.results
     overall = {"mIoU": result.miou, "pixel accuracy": result.pixel_accuracy}
     if len(run.classes) != 2:
         return overall
     c = 0 if run.classes[1].lower() in BACKGROUND else 1
-    name, iou = run.classes[c], result.iou[c]
-    own = {f"{name} IoU": iou, f"{name} F1": 2 * iou / (1 + iou)}
-    if run.confusion:
-        hits, missed = run.confusion[c][c], run.confusion[c][1 - c]
-        wrong = run.confusion[1 - c][c]
-        own[f"{name} precision"] = hits / (hits + wrong) if hits + wrong else math.nan
-        own[f"{name} recall"] = hits / (hits + missed) if hits + missed else math.nan
+    own = {f"{run.classes[c]} {name}": values[c] for name, values in class_scores(run).items()}
     return own | overall
+
+
+def class_scores(run: RunRecord) -> dict[str, list[float]]:
+    """The scores of every class in a finished run by their name, NaN where one is undefined.
+
+    They are those of its confusion matrix; F1 is the Dice coefficient.
+    """
+    matrix = ConfusionMatrix.from_counts(torch.tensor(run.confusion))
+    return {
+        "IoU": list(run.results.iou),
+        "F1": matrix.dice().tolist(),
+        "precision": matrix.precision().tolist(),
+        "recall": matrix.recall().tolist(),
+    }
 
 
 def gains_over(baseline: Method, method: Method, names: Sequence[str]) -> Gains:
@@ -278,7 +284,7 @@ def score(values: Sequence[float]) -> Score:
 def paired_gain(baseline: Mapping[int, float], method: Mapping[int, float]) -> Gain:
     r"""Mean difference over common seeds with its paired t-interval.
 
-    .. math:: \bar d \pm t_{0.975,\,n-1}\, s_d / \sqrt n
+    .. math:: \bar d \pm t_{0.975,\,n-1}\, s_d / \sqrt{n}
 
     Args:
         baseline: Score by seed.

@@ -12,9 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from lossmaxpool.report.comparison import read_runs
-from lossmaxpool.report.statistics import Gain, Gains, Pair, Score, Summary, measures, summarize
+from lossmaxpool.report.statistics import (
+    Gain,
+    Gains,
+    Pair,
+    Score,
+    Summary,
+    class_scores,
+    measures,
+    summarize,
+)
 from lossmaxpool.report.wording import (
     MISSING,
+    NAMED,
     caveats,
     findings,
     headline,
@@ -124,10 +134,16 @@ def markdown_pairs(run_folders: Sequence[Path], method: str) -> str:
 
 
 def settled_classes(summary: Summary, pair: Pair) -> str:
-    """The classes whose interval excludes zero, with their gains, from the highest on."""
+    """The classes whose interval excludes zero, with their gains: of many, those that changed most.
+
+    They stand from the highest gain on.
+    """
     named = zip(pair.gains.iou, summary.comparison.classes, strict=True)
-    beyond = sorted((e for e in named if e[0].settled), key=lambda e: -e[0].mean)
-    return ", ".join(f"{name} {points(gain.mean)}" for gain, name in beyond) or MISSING
+    beyond = sorted((e for e in named if e[0].settled), key=lambda e: -abs(e[0].mean))
+    shown = beyond if len(beyond) <= NAMED + 1 else beyond[:NAMED]
+    shown.sort(key=lambda e: -e[0].mean)
+    text = ", ".join(f"{name} {points(gain.mean)}" for gain, name in shown) or MISSING
+    return text if len(shown) == len(beyond) else f"{text} and {len(beyond) - len(shown)} more"
 
 
 def summary_content(summary: Summary) -> dict[str, Any]:
@@ -160,7 +176,10 @@ def summary_content(summary: Summary) -> dict[str, Any]:
                 "label": m.label,
                 "seeds": [run.seed for run in m.method.runs],
                 **{_key(name): _score(score) for name, score in m.measures.items()},
-                "iou": [_score(score) for score in m.iou],
+                **{
+                    name.lower(): [_score(score) for score in scores]
+                    for name, scores in m.classes.items()
+                },
                 "findings": [str(finding) for finding in findings(summary, m)],
                 "gains": _gains(m.gains) if m.gains else None,
             }
@@ -177,8 +196,7 @@ def summary_content(summary: Summary) -> dict[str, Any]:
 def results_csv(summary: Summary) -> str:
     """The content of ``results.csv``: a line per finished run and class, or measure of all classes.
 
-    Scores are fractions. The measures of all classes have no shares; precision and recall are those
-    of the run's confusion matrix, empty where it has none.
+    Scores are fractions, empty where undefined. The measures of all classes have no shares.
     """
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
@@ -188,16 +206,11 @@ def results_csv(summary: Summary) -> str:
         head = [run.method, run.label, run.seed, run.results.step]
         for name, value in measures(run).items():
             out.writerow([*head, "", "", "", name, _csv(value)])
+        scores = class_scores(run)
         for c, name in enumerate(summary.comparison.classes):
-            scores = {"IoU": run.results.iou[c]}
-            if run.confusion:
-                hits = run.confusion[c][c]
-                true, predicted = sum(run.confusion[c]), sum(row[c] for row in run.confusion)
-                scores["precision"] = hits / predicted if predicted else math.nan
-                scores["recall"] = hits / true if true else math.nan
             place = [name, _csv(summary.train_share[c]), _csv(summary.val_share[c])]
-            for which, value in scores.items():
-                out.writerow([*head, *place, which, _csv(value)])
+            for which, values in scores.items():
+                out.writerow([*head, *place, which, _csv(values[c])])
     return text.getvalue()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -21,15 +21,6 @@ MISSING = "–"
 MINUS = "\N{MINUS SIGN}"
 # So many classes are named in a sentence; further ones are counted.
 NAMED = 8
-METHODS = {
-    "base": "cross-entropy: every pixel has the same weight, crops are drawn uniformly",
-    "base+": "cross-entropy, with more crops of the classes on which the network is still poor",
-    "loss-only": "loss max-pooling: pixels of high loss get more weight, up to a cap; "
-    "crops are drawn uniformly",
-    "lmp": "loss max-pooling, with more crops of the classes on which the network is still poor",
-    "inverse-median": "cross-entropy weighted per class by the inverse of its median frequency",
-    "bootstrap": "cross-entropy of the pixels of highest loss alone",
-}
 
 
 def percent(fraction: float) -> str:
@@ -140,15 +131,27 @@ def explanations(summary: Summary) -> dict[str, str]:
     """Each method in a line, by its label."""
     lines = {}
     for m in summary.methods:
-        line = METHODS.get(m.method.id, "")
-        loss = m.method.runs[0].config.get("loss")
-        if m.method.id in ("loss-only", "lmp") and isinstance(loss, Mapping):
+        run = m.method.runs[0]
+        line = run.known_method.text if run.known_method else ""
+        loss = run.config.get("loss")
+        if run.max_pooled and isinstance(loss, Mapping):
             p, least = loss.get("p"), loss.get("min_support")
             if isinstance(p, int | float | str) and isinstance(least, int | float):
-                line += f" (p = {number(float(p))}, on at least {share(least)} % of the pixels)"
+                p_text = _scheduled(loss.get("p_schedule"), number) + number(float(p))
+                m_text = _scheduled(loss.get("min_support_schedule"), share) + share(least)
+                line += f" (p = {p_text}, on at least {m_text} % of the pixels)"
         if line:
             lines[m.label] = line
     return lines
+
+
+def _scheduled(schedule: object, shown: Callable[[float], str]) -> str:
+    """From where a parameter comes during training; empty for one that is constant."""
+    if not isinstance(schedule, Mapping):
+        return ""
+    steps = schedule.get("steps")
+    over = f" over {steps} steps" if steps else ""
+    return f"{shown(float(schedule['start']))}, then {schedule['kind']}{over} to "
 
 
 def findings(summary: Summary, method: MethodSummary) -> list[Finding]:

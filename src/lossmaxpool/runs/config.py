@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, field
+from dataclasses import asdict, field, replace
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
@@ -20,13 +20,9 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from lossmaxpool.checks import check_norm, check_share, did_you_mean
 from lossmaxpool.data import DataConfig
 from lossmaxpool.models import ModelConfig
+from lossmaxpool.runs.methods import Method, definition, method_named
 from lossmaxpool.sampling.draws import Weighting, check_weighting
 
-MethodId = Literal["base", "base+", "loss-only", "lmp", "inverse-median", "bootstrap"]
-# The methods with the paper's sampler; the others draw uniformly.
-SAMPLED: tuple[MethodId, ...] = ("base+", "lmp")
-# The methods with a weighting set; p and min_support change nothing for the others.
-MAX_POOLED: tuple[MethodId, ...] = ("loss-only", "lmp")
 # Options that do not decide the result of a run: where the data lies, where it computes, how often
 # it reports. A run may be resumed under other ones, and runs that differ in nothing else are
 # compared with each other. The precision is not among them.
@@ -37,6 +33,7 @@ NEUTRAL = frozenset(
         "hardware.workers", "hardware.threads", "hardware.cache",
         "reporting.eval_every", "reporting.checkpoint_every", "reporting.keep_checkpoints",
         "reporting.log_every", "reporting.examples", "reporting.evolution",
+        "reporting.loggers",
     }
 )  # fmt: skip
 # Groups that had another name in version 0.1.
@@ -104,6 +101,22 @@ _Below1 = Annotated[float, _within("in [0, 1)", lambda value: 0 <= value < 1)]
 _Share = Annotated[float, _within("in [0, 1]", lambda value: 0 <= value <= 1)]
 
 
+@_settings("loss.schedule")
+@dataclass(config=_STRICT)
+class ScheduleConfig:
+    """How a parameter of the loss reaches its value.
+
+    Args:
+        kind: "linear" or "cosine"; p moves evenly in 1 / p.
+        start: The value at step 0; the end is the parameter itself.
+        steps: Steps from start to end; 0 takes those of the run.
+    """
+
+    kind: Literal["linear", "cosine"]
+    start: float
+    steps: _CountOrNone = 0
+
+
 @_settings("loss")
 @dataclass(config=_STRICT)
 class LossConfig:
@@ -116,6 +129,12 @@ class LossConfig:
         pool: Pixels that share one weighting set: of an image, of the batch, or of all devices.
         bootstrap_k: Highest pixel losses that the bootstrapped loss keeps per image.
         label_smoothing: Probability mass moved from the true class to all classes, in [0, 1).
+        ohem_threshold: Probability of the true class from which OHEM takes a pixel as easy.
+        ohem_min_kept: Least share of the pixels of a batch that OHEM keeps.
+        top_share: Share of the valid pixels of the batch that top-k keeps.
+        tau: Strength of the logit adjustment.
+        p_schedule: How p reaches its value during training; None: it is constant.
+        min_support_schedule: The same for min_support.
     """
 
     p: float = 1.3
@@ -123,10 +142,21 @@ class LossConfig:
     pool: Literal["image", "batch", "world"] = "image"
     bootstrap_k: _Count = 512
     label_smoothing: _Below1 = 0.0
+    ohem_threshold: float = 0.7
+    ohem_min_kept: float = 0.2
+    top_share: float = 0.25
+    tau: _NotNegative = 1.0
+    p_schedule: ScheduleConfig | None = None
+    min_support_schedule: ScheduleConfig | None = None
 
     def __post_init__(self) -> None:
         check_norm(self.p)
-        check_share("loss.min_support", self.min_support)
+        for name in ("min_support", "ohem_threshold", "ohem_min_kept", "top_share"):
+            check_share(f"loss.{name}", getattr(self, name))
+        if self.p_schedule is not None:
+            check_norm(self.p_schedule.start)
+        if self.min_support_schedule is not None:
+            check_share("loss.min_support_schedule.start", self.min_support_schedule.start)
 
 
 @_settings("sampling")
@@ -159,7 +189,7 @@ class SamplingConfig:
 @_settings("optimization")
 @dataclass(config=_STRICT)
 class OptimizationConfig:
-    """Stochastic gradient descent with poly decay over random crops.
+    """Stochastic gradient descent or AdamW, with poly decay, over random crops.
 
     Args:
         steps: Optimization steps.
@@ -169,14 +199,20 @@ class OptimizationConfig:
         crop_size: Height and width of a crop in pixels.
         scale_range: Least and greatest random scale of an image before the crop.
         flip: Mirror every other crop from left to right.
+        color_jitter: Largest relative change of a crop's brightness, contrast and saturation.
+        hue_jitter: Largest change of its hue, as a share of the color circle, in [0, 0.5].
+        optimizer: "sgd", or "adamw" with its decoupled weight decay, as transformers are trained.
         lr: Learning rate of the encoder.
         head_lr_multiplier: Learning rate of everything but the encoder, as a multiple of ``lr``.
         head_bias_lr_multiplier: Learning rate of the biases among these, which then do not decay;
             None: like their weights. DeepLabV2's is 20.
-        momentum: Momentum of the descent.
+        momentum: Momentum of the descent; of AdamW the first beta, whose second is 0.999.
         weight_decay: Weight decay of every other parameter.
         poly_power: The rate falls as (1 - step / steps) ** poly_power.
         warmup: Steps over which the rate rises linearly from 0.
+        clip_norm: Largest norm of the gradient over all parameters; None does not clip.
+        ema: Decay of a moving average of the weights, which is then what is evaluated and used; 0
+            takes the weights themselves. It rises to this value over the first steps.
     """
 
     steps: _Count = 600
@@ -185,6 +221,9 @@ class OptimizationConfig:
     crop_size: tuple[_Count, _Count] = (224, 224)
     scale_range: tuple[_Positive, _Positive] = (0.5, 2.0)
     flip: bool = True
+    color_jitter: _Below1 = 0.0
+    hue_jitter: Annotated[float, _within("in [0, 0.5]", lambda value: 0 <= value <= 0.5)] = 0.0
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: _Positive = 0.01
     head_lr_multiplier: _Positive = 10.0
     head_bias_lr_multiplier: _Positive | None = None
@@ -192,6 +231,8 @@ class OptimizationConfig:
     weight_decay: _NotNegative = 1e-4
     poly_power: _NotNegative = 0.9
     warmup: int = 0
+    clip_norm: _Positive | None = None
+    ema: _Below1 = 0.0
 
     def __post_init__(self) -> None:
         if self.accumulate < 1 or self.batch_size % self.accumulate:
@@ -251,6 +292,8 @@ class ReportingConfig:
         log_every: Steps between the entries of the learning curve.
         examples: Validation images of which the run folder keeps prediction and weights.
         evolution: Training images of which it keeps the prediction at every evaluation.
+        loggers: Where the curves go beside the record: "tensorboard" and "csv", files in the run
+            folder; "wandb" and "mlflow", which must be installed.
     """
 
     eval_every: _CountOrNone = 0
@@ -259,6 +302,9 @@ class ReportingConfig:
     log_every: _Count = 10
     examples: _CountOrNone = 4
     evolution: _CountOrNone = 2
+    loggers: list[Literal["tensorboard", "csv", "wandb", "mlflow"]] = field(
+        default_factory=lambda: ["tensorboard"]
+    )
 
 
 @_settings("")
@@ -268,8 +314,8 @@ class TrainConfig:
 
     Args:
         method: "base" is the mean cross-entropy and "loss-only" loss max-pooling, both with uniform
-            sampling; "base+" and "lmp" are the same with the sampler; "inverse-median" and
-            "bootstrap" are their rivals.
+            sampling; "base+" and "lmp" are the same with the sampler; the others are their rivals,
+            or are defined in ``losses``.
         seed: Decides the initial weights, the batches, their augmentation and the dropout.
         data: The data set.
         model: The network.
@@ -278,12 +324,14 @@ class TrainConfig:
         sampling: The options of the sampler.
         hardware: Devices, precision, workers.
         reporting: Evaluations, checkpoints, curves.
+        losses: Definitions of further methods by their names, as docs/training.md describes them.
 
     Raises:
-        ValueError: The workers draw further ahead than the sampler's interval allows.
+        ValueError: There is no such method, its definition is wrong, or the workers draw further
+            ahead than the sampler's interval allows.
     """
 
-    method: MethodId = "base"
+    method: str = "base"
     seed: int = 0
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -292,8 +340,11 @@ class TrainConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     reporting: ReportingConfig = field(default_factory=ReportingConfig)
+    losses: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in (self.method, *self.losses):
+            method_named(name, self.losses)
         # The loader draws two batches per worker ahead, and Lightning one more: the IoU that
         # decides them must be known by then.
         ahead = math.ceil((2 * self.hardware.workers + 1) / self.optimization.accumulate)
@@ -307,13 +358,34 @@ class TrainConfig:
             )
 
     @property
+    def chosen(self) -> Method:
+        """The method of the run."""
+        return method_named(self.method, self.losses)
+
+    def resolved(self) -> TrainConfig:
+        """Return the configuration of this run alone, as its folder holds it.
+
+        ``losses`` then defines the method of the run, and nothing where the package does; a rate of
+        its own is the one of ``optimization``.
+
+        Example:
+            >>> config = TrainConfig("focal", losses={"focal": {"lr": 0.1}, "lmp": {"lr": 0.02}})
+            >>> config.resolved().optimization.lr, list(config.resolved().losses)
+            (0.1, ['focal'])
+        """
+        chosen = self.chosen
+        lr = self.optimization.lr if chosen.lr is None else chosen.lr
+        own = definition(replace(chosen, lr=None))
+        return replace(
+            self,
+            losses={self.method: own} if own else {},
+            optimization=replace(self.optimization, lr=lr),
+        )
+
+    @property
     def draws_by_class(self) -> bool:
         """Whether the crops follow the IoU of the classes."""
-        return self.method in SAMPLED and self.sampling.blend > 0
-
-    def ends_step(self, part: int) -> bool:
-        """Return whether a part of a batch, counted from 0 over the run, is its last."""
-        return (part + 1) % self.optimization.accumulate == 0
+        return self.chosen.sampler and self.sampling.blend > 0
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> TrainConfig:

@@ -28,6 +28,7 @@ from lossmaxpool.atomic import write_atomically
 from lossmaxpool.metrics import ConfusionMatrix
 from lossmaxpool.runs import RecordError
 from lossmaxpool.runs.config import with_new_names
+from lossmaxpool.runs.methods import Method, method_named
 
 SCHEMA = 1
 RECORD = "record.json"
@@ -174,6 +175,14 @@ class RunRecord:
     folder: Path = field(default=Path(), compare=False)
 
     @property
+    def data_name(self) -> str:
+        """The name of the data set; that of its folder where it is read from plain folders."""
+        options = self.config.get("data")
+        root = options.get("root") if isinstance(options, Mapping) else None
+        folder = Path(root).name if isinstance(root, str) else ""
+        return folder if self.data.name == "folders" and folder else self.data.name
+
+    @property
     def finished(self) -> bool:
         """Whether the run has come to its end."""
         return self.status == "finished"
@@ -208,6 +217,19 @@ class RunRecord:
     def pixel_accuracy(self) -> float:
         """The share of right pixels in the last evaluation."""
         return self.final.pixel_accuracy if self.final else math.nan
+
+    @property
+    def known_method(self) -> Method | None:
+        """The method as the configuration defines it; None for one that this version lacks."""
+        try:
+            return method_named(self.method, self.config.get("losses") or {})
+        except ValueError:
+            return None
+
+    @property
+    def max_pooled(self) -> bool:
+        """Whether p and min_support of the configuration change its criterion."""
+        return self.known_method is not None and self.known_method.max_pooled
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON holds it, with the results of its last evaluation."""

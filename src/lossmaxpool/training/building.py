@@ -3,54 +3,177 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
-from lossmaxpool.data import LabelSet, SegmentationDataset, open_dataset
+from lossmaxpool.data import (
+    DataConfig,
+    LabelSet,
+    SegmentationDataset,
+    check_before_training,
+    open_dataset,
+)
+from lossmaxpool.data.sample import check_is
 from lossmaxpool.models import (
+    ModelConfig,
     ModelDescription,
     build_model,
     input_stride,
     normalization,
     parameter_groups,
 )
+from lossmaxpool.models.config import GIVEN
+from lossmaxpool.models.outside import OutsideNetwork
 from lossmaxpool.runs import TrainingError
 from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.runs.record import DataSummary, RunRecord
 from lossmaxpool.sampling import ClassIndex, PerformanceSampler, RunningIoU
 from lossmaxpool.sampling.draws import mix
+from lossmaxpool.training import methods
 from lossmaxpool.training.counting import count_pixels
 from lossmaxpool.training.loading import CachedDataset
-from lossmaxpool.training.methods import METHODS
 
 
-def open_split(config: TrainConfig, split: str) -> SegmentationDataset:
-    """Return a split of the run's data, kept in memory if the configuration says so."""
-    dataset = open_dataset(config.data, split)
-    return CachedDataset(dataset) if config.hardware.cache else dataset
+@dataclass(frozen=True)
+class Given:
+    """What a run takes from Python in place of what its configuration names.
+
+    Args:
+        train_set: The images to train on.
+        val_set: The images to evaluate on, of the same classes.
+        model: The network, (B, 3, H, W) -> (B, C, h, w); each run trains a copy.
+    """
+
+    train_set: SegmentationDataset | None = None
+    val_set: SegmentationDataset | None = None
+    model: nn.Module | None = None
+
+    def __post_init__(self) -> None:
+        sets = [each for each in (self.train_set, self.val_set) if each is not None]
+        if len(sets) == 1:
+            raise TypeError("train_set and val_set go together: one of them is missing")
+        for each in sets:
+            check_is(each, SegmentationDataset)
+        if not isinstance(self.model, nn.Module | None):
+            raise TypeError(
+                f"expected a torch.nn.Module as the model, got a {type(self.model).__name__}"
+            )
+
+    def named_in(self, config: TrainConfig) -> TrainConfig:
+        """Return a configuration that says which parts came from Python.
+
+        Raises:
+            ValueError: It names a data set or a network as well.
+        """
+        if self.train_set is not None:
+            if config.data not in (DataConfig(), DataConfig(name="python")):
+                raise ValueError(
+                    f"the configuration names the data set {config.data.name!r}, and train_set and "
+                    "val_set are given as well: leave out one of them"
+                )
+            config = replace(config, data=DataConfig(name="python"))
+        if self.model is not None:
+            named = config.model.module or config.model.architecture
+            if named not in (GIVEN, ModelConfig.architecture):
+                raise ValueError(
+                    f"the configuration names the network {named!r}, and a model is given as well: "
+                    "leave out one of them"
+                )
+            if config.model == ModelConfig():
+                config = replace(config, model=ModelConfig(GIVEN))
+            elif config.model.architecture != GIVEN:
+                raise ValueError(
+                    f'options of the network beside a model need model=ModelConfig("{GIVEN}", ...)'
+                )
+        return config
+
+
+def open_splits(
+    config: TrainConfig, given: Given
+) -> tuple[SegmentationDataset, SegmentationDataset]:
+    """Return the run's training and validation data, kept in memory if it says so.
+
+    Args:
+        config: The run.
+        given: What it takes from Python.
+
+    Raises:
+        TrainingError: The two splits have other classes.
+    """
+    train_set, val_set = given.train_set, given.val_set
+    if train_set is None or val_set is None:
+        train_set = open_dataset(config.data, config.data.train_split)
+        val_set = open_dataset(config.data, config.data.val_split)
+    ours, theirs = train_set.labels.names, val_set.labels.names
+    if ours != theirs:
+        raise TrainingError(
+            f"{train_set.name} has the {len(ours)} classes {', '.join(ours)}, and "
+            f"{val_set.name} the {len(theirs)} classes {', '.join(theirs)}: expected the same"
+        )
+    if config.hardware.cache:
+        return CachedDataset(train_set), CachedDataset(val_set)
+    return train_set, val_set
 
 
 def count_split(config: TrainConfig, dataset: SegmentationDataset) -> Tensor:
-    """Return the labeled pixels of a split per image and class, (num_images, C) int64."""
-    return count_pixels(dataset, beside=config.data.root, workers=config.hardware.workers)
+    """Return the labeled pixels of a split per image and class, (num_images, C) int64.
+
+    Raises:
+        DataError: The counts show masks that were saved in two ways, which would spoil the run.
+    """
+    pixels = count_pixels(dataset, beside=config.data.root, workers=config.hardware.workers)
+    check_before_training(
+        dataset.dataset if isinstance(dataset, CachedDataset) else dataset, pixels
+    )
+    return pixels
 
 
-def new_network(config: TrainConfig, num_classes: int, *, pretrained: bool) -> nn.Module:
+def new_network(
+    config: TrainConfig, num_classes: int, *, pretrained: bool, given: nn.Module | None = None
+) -> nn.Module:
     """Return the network of a run, with weights that the seed alone decides.
 
     Args:
         config: The run.
         num_classes: C.
         pretrained: Whether to fetch the encoder's weights.
+        given: A network from Python, whose weights are its own; it is copied.
+
+    Raises:
+        TrainingError: A network from elsewhere returns another number of classes.
     """
     torch.manual_seed(mix(config.seed, 0))
-    network = config.model if pretrained else replace(config.model, weights="none")
-    model = build_model(network, num_classes)
+    if given is None:
+        network = config.model if pretrained else replace(config.model, weights="none")
+        model = build_model(network, num_classes)
+    else:
+        model = OutsideNetwork(deepcopy(given), config.model.stride)
+    if isinstance(model, OutsideNetwork):
+        _check_classes(model, config, num_classes)
     if config.hardware.channels_last:
         model = model.to(memory_format=torch.channels_last)
     return model
+
+
+def _check_classes(model: OutsideNetwork, config: TrainConfig, num_classes: int) -> None:
+    H, W = (size + -size % model.stride for size in config.optimization.crop_size)
+    training = model.training
+    with torch.no_grad():
+        logits = model.eval()(torch.zeros(1, 3, H, W))
+    model.train(training)
+    if logits.shape[1] != num_classes:
+        raise TrainingError(
+            f"{type(model.network).__name__} returns {logits.shape[1]} classes, and the data set "
+            f"has {num_classes}: build it with {num_classes}"
+        )
+    if logits.shape[2] > H or logits.shape[3] > W:
+        raise TrainingError(
+            f"{type(model.network).__name__} returns logits of {tuple(logits.shape[2:])} for a "
+            f"crop of {(H, W)}: expected the same size, or a smaller one"
+        )
 
 
 def describe_network(config: TrainConfig, labels: LabelSet) -> ModelDescription:
@@ -61,26 +184,48 @@ def describe_network(config: TrainConfig, labels: LabelSet) -> ModelDescription:
 
 def build_criterion(config: TrainConfig, train_pixels: Tensor) -> nn.Module:
     """Return the criterion of the run's method: logits and target (B, H, W) to a scalar."""
-    return METHODS[config.method].build(config.loss, train_pixels)
+    return methods.build_criterion(config.chosen.criterion, config.loss, train_pixels)
 
 
 def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
     """Return the descent; each group of parameters remembers its base rate as ``initial_lr``."""
     optimization = config.optimization
-    optimizer = torch.optim.SGD(
-        parameter_groups(
-            model,
-            optimization.lr,
-            optimization.weight_decay,
-            head_multiplier=optimization.head_lr_multiplier,
-            head_bias_multiplier=optimization.head_bias_lr_multiplier,
-        ),
-        lr=optimization.lr,
-        momentum=optimization.momentum,
+    groups = parameter_groups(
+        model,
+        optimization.lr,
+        optimization.weight_decay,
+        head_multiplier=optimization.head_lr_multiplier,
+        head_bias_multiplier=optimization.head_bias_lr_multiplier,
     )
+    optimizer: torch.optim.Optimizer
+    if optimization.optimizer == "adamw":
+        betas = (optimization.momentum, 0.999)
+        optimizer = torch.optim.AdamW(groups, lr=optimization.lr, betas=betas)
+    else:
+        optimizer = torch.optim.SGD(groups, lr=optimization.lr, momentum=optimization.momentum)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return optimizer
+
+
+def new_average(config: TrainConfig, model: nn.Module) -> AveragedModel | None:
+    """Return the moving average of the weights and batch statistics; None where there is none.
+
+    In the first steps it forgets faster, so that random weights are not remembered for long.
+    """
+    decay = config.optimization.ema
+    if not decay:
+        return None
+
+    def average(mean: Tensor, new: Tensor, number: Tensor | int) -> Tensor:
+        if not mean.is_floating_point():
+            return new
+        done = torch.as_tensor(number, dtype=mean.dtype, device=mean.device)
+        return torch.lerp(new, mean, ((1 + done) / (10 + done)).clamp(max=decay))
+
+    averaged = AveragedModel(model, avg_fn=average, use_buffers=True)
+    averaged.requires_grad_(False)
+    return averaged
 
 
 def build_sampler(
@@ -172,10 +317,11 @@ def new_record(
         # Until it has finished, a run counts as interrupted: a kill leaves no time to say so.
         status="interrupted",
         method=config.method,
-        label=METHODS[config.method].label,
+        label=config.chosen.label,
         seed=config.seed,
         data=DataSummary(
-            name=str(config.data.name),
+            # Its own name says more than the word for every object from Python.
+            name=train_set.name if config.data.name == "python" else str(config.data.name),
             train_split=config.data.train_split,
             val_split=config.data.val_split,
             train_images=len(train_set),

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.models import ModelDescription
@@ -52,6 +53,7 @@ class RunState:
         precision: Lightning's precision plugin, which may scale the loss.
         step: Optimization steps done.
         writes: Whether this process writes files: the first of several does.
+        average: The moving average of the weights, if there is one.
     """
 
     config: TrainConfig
@@ -65,8 +67,20 @@ class RunState:
     precision: Any
     step: int = 0
     writes: bool = True
+    average: AveragedModel | None = None
     _earlier_seconds: float = 0.0
     _started: float = field(default_factory=time.monotonic)
+
+    @property
+    def result(self) -> nn.Module:
+        """The network that is evaluated and used: the average of the weights, if there is one."""
+        return self.model if self.average is None else self.average.module
+
+    def stepped(self) -> None:
+        """Count a step of the optimizer."""
+        self.step += 1
+        if self.average is not None:
+            self.average.update_parameters(self.model)
 
     def restore(self) -> None:
         """Go on from the last checkpoint of the folder.
@@ -82,9 +96,13 @@ class RunState:
         self.step = content["global_step"]
         self.sampler.load_state_dict(content["sampler"])
         self.running_iou.load_state_dict(content["running_iou"])
-        self.model.load_state_dict(
-            {name.removeprefix(NETWORK): value for name, value in content["state_dict"].items()}
-        )
+        weights = {
+            name.removeprefix(NETWORK): value for name, value in content["state_dict"].items()
+        }
+        self.result.load_state_dict(weights)
+        if self.average is not None:
+            self.model.load_state_dict(content["trained"])
+            self.average.n_averaged.fill_(content["averaged"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.precision.load_state_dict(content["precision"])
         self.record.take(content["record"])
@@ -99,8 +117,11 @@ class RunState:
         """
         # A finite loss may still leave a weight that is not: such a state must not replace a good
         # checkpoint.
-        weights = {f"{NETWORK}{key}": value for key, value in self.model.state_dict().items()}
-        broken = [key for key, value in weights.items() if not torch.isfinite(value).all()]
+        weights = {f"{NETWORK}{key}": value for key, value in self.result.state_dict().items()}
+        trained = self.model.state_dict() if self.average is not None else {}
+        broken = [
+            key for key, value in [*weights.items(), *trained.items()] if not value.isfinite().all()
+        ]
         if broken:
             raise NonFiniteLossError(
                 f"{len(broken)} weights are NaN or infinite after step {self.step}, {broken[0]} "
@@ -121,6 +142,9 @@ class RunState:
             "running_iou": self.running_iou.state_dict(),
             "record": self.record.gathered(),
         }
+        if self.average is not None:
+            # The state_dict is what is used; these are what training goes on with.
+            content |= {"trained": trained, "averaged": int(self.average.n_averaged)}
         write_checkpoint(self.folder / name, content)
 
     def save_evaluated(self) -> None:

@@ -7,6 +7,9 @@ number over the processes, it is, and so is the mean of the gradients, which DDP
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch import distributed as dist
@@ -68,6 +71,26 @@ class ImageMeanLoss(nn.Module):
         losses: Tensor = self.per_image(logits, target)
         valid = (target != IGNORE_INDEX).flatten(1).any(dim=1).sum()
         return losses.sum() / mean_over_ranks(valid.to(losses.dtype)).clamp(min=_NONE)
+
+
+class WeightedSum(nn.Module):
+    """A weighted sum of criteria on the same logits.
+
+    Args:
+        parts: Each takes logits (B, C, h, w) and target (B, H, W) to a scalar.
+        weights: One number for each.
+    """
+
+    def __init__(self, parts: Sequence[nn.Module], weights: Sequence[float]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        self.weights = tuple(weights)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the sum, a scalar."""
+        losses = [part(logits, target) for part in self.parts]
+        pairs = zip(losses, self.weights, strict=True)
+        return torch.stack([weight * loss for loss, weight in pairs]).sum()
 
 
 def mean_over_ranks(value: Tensor) -> Tensor:

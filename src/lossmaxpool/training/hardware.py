@@ -16,7 +16,11 @@ from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.loggers import TensorBoardLogger  # type: ignore[attr-defined]
+from lightning.fabric.loggers import (  # type: ignore[attr-defined]
+    CSVLogger,
+    Logger,
+    TensorBoardLogger,
+)
 from lightning.fabric.plugins.environments import (  # type: ignore[attr-defined]
     ClusterEnvironment,
     SLURMEnvironment,
@@ -40,7 +44,7 @@ def make_fabric(config: TrainConfig, out: Path, val_images: int) -> Fabric:
 
     Args:
         config: The run.
-        out: Its folder, for TensorBoard.
+        out: Its folder, for the files of loggers.
         val_images: Size of the validation split.
 
     Raises:
@@ -48,15 +52,16 @@ def make_fabric(config: TrainConfig, out: Path, val_images: int) -> Fabric:
             number of processes, or there are more of them than validation images.
     """
     hardware = config.hardware
+    loggers = [_logger(name, out) for name in config.reporting.loggers]
     try:
-        name, launcher = _launcher()
+        launched_by, launcher = _launcher()
         fabric = Fabric(
             accelerator=hardware.accelerator,
             devices=hardware.devices,
             num_nodes=hardware.num_nodes,
             strategy=hardware.strategy,
             precision="32-true" if hardware.precision == "32" else hardware.precision,
-            loggers=TensorBoardLogger(out, name="", version="tensorboard"),
+            loggers=loggers,
             plugins=[] if launcher is None else [launcher],
         )
     # RuntimeError: among others for a SLURM task layout that Lightning does not support.
@@ -65,7 +70,7 @@ def make_fabric(config: TrainConfig, out: Path, val_images: int) -> Fabric:
     if launcher is not None and launcher.world_size() != fabric.world_size:
         # Each process would train by itself, and all of them would write into one folder.
         raise TrainingError(
-            f"{name} has started {launcher.world_size()} processes, and hardware.devices "
+            f"{launched_by} has started {launcher.world_size()} processes, and hardware.devices "
             f"{hardware.devices} on hardware.num_nodes {hardware.num_nodes} with "
             f"hardware.strategy {hardware.strategy} makes {fabric.world_size}: give the "
             "processes of one machine as hardware.devices, the machines as "
@@ -76,10 +81,40 @@ def make_fabric(config: TrainConfig, out: Path, val_images: int) -> Fabric:
             f"{val_images} validation images for {fabric.world_size} processes: each needs one of "
             "its own; train on fewer devices, or validate on more images"
         )
-    if fabric.world_size > 1 and (name == "torchrun" or (not name and fabric.local_rank > 0)):
+    if fabric.world_size > 1 and (
+        launched_by == "torchrun" or (not launched_by and fabric.local_rank > 0)
+    ):
         # Not under SLURM, which ends the tasks of a step itself.
         end_with_parent()
     return fabric
+
+
+def _logger(name: str, out: Path) -> Logger:
+    """Return a logger by its name.
+
+    Raises:
+        TrainingError: Its package is not installed.
+    """
+    if name == "tensorboard":
+        return TensorBoardLogger(out, name="", version="tensorboard")
+    if name == "csv":
+        # Each session has a file of its own: the logger would delete an earlier one.
+        return CSVLogger(out, name="csv")
+    try:
+        # Slow to import, and only these need it.
+        from lightning.pytorch.loggers import MLFlowLogger, WandbLogger
+
+        found: Logger
+        if name == "wandb":
+            found = WandbLogger(name=out.name, save_dir=out, project="lossmaxpool")
+        else:
+            found = MLFlowLogger("lossmaxpool", run_name=out.name, save_dir=str(out / "mlruns"))
+    except ModuleNotFoundError as error:
+        raise TrainingError(
+            f"reporting.loggers has {name}, which is not installed: pip install {name}, or leave "
+            "it out"
+        ) from error
+    return found
 
 
 def check_workers(hardware: HardwareConfig) -> None:

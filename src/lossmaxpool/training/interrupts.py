@@ -23,8 +23,9 @@ def postponed_interrupt() -> Iterator[Interrupt]:
 
     An exception in the middle of a step would leave weights half updated. The second Ctrl-C says
     what is lost and raises KeyboardInterrupt. SIGTERM, which a cluster sends before it takes a
-    machine back, is a request, too; the second one ends the process. Outside the main thread, where
-    Python delivers no signal, nothing changes.
+    machine back, is a request, too; the second one ends the process. A signal that the process was
+    started to ignore, as a shell does for Ctrl-C in its background jobs, stays ignored. Outside the
+    main thread, where Python delivers no signal, nothing changes.
     """
     interrupt = Interrupt()
 
@@ -46,7 +47,11 @@ def postponed_interrupt() -> Iterator[Interrupt]:
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    earlier = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    earlier = {
+        number: signal.signal(number, request)
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield interrupt
     finally:

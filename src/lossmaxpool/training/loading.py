@@ -81,6 +81,8 @@ def training_batches(
         crop_size=optimization.crop_size,
         scale_range=optimization.scale_range,
         flip=optimization.flip,
+        color_jitter=optimization.color_jitter,
+        hue_jitter=optimization.hue_jitter,
         mean=mean,
         std=std,
     )

@@ -25,16 +25,18 @@ from lossmaxpool.runs.folder import LAST, Resume, check_folder, claim_folder, fi
 from lossmaxpool.runs.record import CurvePoint, Evaluation, RunRecord
 from lossmaxpool.sampling.draws import mix
 from lossmaxpool.training.building import (
+    Given,
     build_criterion,
     build_optimizer,
     build_sampler,
     check_crops,
     count_split,
     describe_network,
+    new_average,
     new_network,
     new_record,
     new_running_iou,
-    open_split,
+    open_splits,
 )
 from lossmaxpool.training.checkpoints import RunState
 from lossmaxpool.training.criteria import MeanCrossEntropyLoss, mean_over_ranks
@@ -48,8 +50,10 @@ from lossmaxpool.training.hardware import (
     quiet,
     share_buffers,
 )
+from lossmaxpool.training.imported import packages
 from lossmaxpool.training.interrupts import Interrupt, postponed_interrupt
 from lossmaxpool.training.loading import Batch, LoaderWatch, training_batches
+from lossmaxpool.training.methods import loss_schedule
 from lossmaxpool.training.pictures import Photographer
 from lossmaxpool.training.progress import ProgressReport
 
@@ -57,7 +61,15 @@ from lossmaxpool.training.progress import ProgressReport
 _PRECISION: dict[str, Precision] = {"32": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16"}
 
 
-def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecord:
+def train(
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: Resume = False,
+    train_set: SegmentationDataset | None = None,
+    val_set: SegmentationDataset | None = None,
+    model: nn.Module | None = None,
+) -> RunRecord:
     """Train one method with one seed and leave a run folder behind.
 
     The folder holds config.yaml, record.json, checkpoints/, evolution/, examples/ and
@@ -69,6 +81,11 @@ def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecor
         out: The run folder; new or empty, unless resuming.
         resume: Go on from the last checkpoint in ``out``, which holds a run; "auto" also begins one
             where there is none.
+        train_set: The training images, such as a :class:`~lossmaxpool.data.WrappedDataset` of any
+            other data set, in place of those of ``config.data``.
+        val_set: The images to evaluate on, of the same classes.
+        model: Any network, (B, 3, H, W) -> (B, C, h, w), in place of that of ``config.model``; a
+            copy of it is trained.
 
     Returns:
         The record, as ``record.json`` holds it.
@@ -77,11 +94,14 @@ def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecor
         TrainingError: The folder cannot be used, the loss became NaN, the disk is full, or
             somebody pressed Ctrl-C; the message says what to do.
         DataError: The data set cannot be read.
+        TypeError: A data set of another library is not wrapped, or the model is none.
         ValueError: An option is out of range.
 
     Example:
         >>> record = train(TrainConfig(method="loss-only"), Path("runs/first"))  # doctest: +SKIP
     """
+    given = Given(train_set, val_set, model)
+    config = given.named_in(config.resolved())
     check_workers(config.hardware)
     rank_zero_only(check_folder)(config, out, resume=resume)
     if resume:
@@ -89,11 +109,12 @@ def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecor
     resumed = bool(resume) and find_checkpoint(out) is not None
     if config.hardware.threads:
         torch.set_num_threads(config.hardware.threads)
-    train_set = open_split(config, config.data.train_split)
-    val_set = open_split(config, config.data.val_split)
+    train_set, val_set = open_splits(config, given)
     train_pixels, val_pixels = count_split(config, train_set), count_split(config, val_set)
     # A checkpoint brings the encoder's weights itself.
-    model = new_network(config, train_set.labels.num_classes, pretrained=not resumed)
+    model = new_network(
+        config, train_set.labels.num_classes, pretrained=not resumed, given=given.model
+    )
     criterion = build_criterion(config, train_pixels)
     record = new_record(config, train_set, val_set, train_pixels, val_pixels)
     with quiet(), postponed_interrupt() as interrupt:
@@ -101,6 +122,7 @@ def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecor
         check_crops(model, config, fabric.world_size)
         rank_zero_only(claim_folder)(config, out)
         record.environment = describe_environment(fabric.device, fabric.world_size)
+        record.environment |= packages(config.chosen.criterion)
         model.to(fabric.device)
         state = RunState(
             config,
@@ -113,6 +135,7 @@ def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecor
             record,
             fabric.strategy.precision,
             writes=fabric.is_global_zero,
+            average=new_average(config, model),
         )
         # If a checkpoint could not be loaded, the record on the disk is left as it was.
         known = not resumed
@@ -145,7 +168,8 @@ def train(config: TrainConfig, out: Path, *, resume: Resume = False) -> RunRecor
             raise
         finally:
             for logger in fabric.loggers:
-                logger.finalize(record.status)
+                # MLflow knows no interrupted runs.
+                logger.finalize({"interrupted": "KILLED"}.get(record.status, record.status))
     return record
 
 
@@ -165,13 +189,14 @@ def _train(
     stride = input_stride(model)
     cross_entropy = MeanCrossEntropyLoss()
     photographer = Photographer(
-        model, state.description, _PRECISION[config.hardware.precision], state.folder
+        state.result, state.description, _PRECISION[config.hardware.precision], state.folder
     )
     console = Console() if fabric.is_global_zero else None
     watch = LoaderWatch(record, config.hardware, console)
 
     network, optimizer = fabric.setup(model.train(), state.optimizer)
     criterion.to(fabric.device)
+    schedule = loss_schedule(config, criterion, state.step)
     batches = training_batches(config, train_set, state.sampler, mean, std)
     with ProgressReport(record, steps, console) as progress:
         progress.begin(state.step)
@@ -208,8 +233,20 @@ def _train(
                 else:
                     state.sampler.update()
                 if part + 1 == parts:
+                    if optimization.clip_norm is not None:
+                        # Scaled losses may overflow: their steps are skipped, and are no error.
+                        fabric.clip_gradients(
+                            network,
+                            optimizer,
+                            max_norm=optimization.clip_norm,
+                            error_if_nonfinite=False,
+                        )
                     optimizer.step()
-                    state.step += 1
+                    state.stepped()
+                    # The values of the step that is done: logged beside its loss.
+                    scheduled = schedule.values() if schedule else {}
+                    if schedule is not None:
+                        schedule.step()
                 watch.computed(fabric.device)
 
             if logs:
@@ -219,7 +256,7 @@ def _train(
                     "learning_rate": optimization.lr * rate,
                 }
                 record.curve.append(CurvePoint(state.step, **scalars))
-                fabric.log_dict(scalars, step=state.step)
+                fabric.log_dict(scalars | scheduled, step=state.step)
             progress.stepped(state.step)
 
             stop = any_rank(interrupt.requested, fabric.device)
@@ -241,7 +278,7 @@ def _train(
             _evaluate(fabric, state, train_set, val_set, photographer, progress)
             state.keep(LAST)
     if fabric.is_global_zero:
-        model.eval()
+        state.result.eval()
         record.examples = photographer.examples(val_set, reporting.examples, config.loss)
 
 
@@ -255,11 +292,12 @@ def _evaluate(
 ) -> None:
     """Evaluate the network on the validation split, and write record and pictures."""
     config, description = state.config, state.description
-    share_buffers(state.model)
+    result = state.result
+    share_buffers(result)
     # The processes share the images; none is repeated to even the shares out.
     share = range(fabric.global_rank, len(val_set), fabric.world_size)
     confusion = evaluate(
-        state.model,
+        result,
         val_set,
         EvalTransform(description.mean, description.std),
         fabric.device,
@@ -270,7 +308,7 @@ def _evaluate(
         workers=config.hardware.workers,
     ).reduce()
     if fabric.is_global_zero:
-        state.model.eval()
+        result.eval()
         state.record.evolution += photographer.evolution(
             train_set, config.reporting.evolution, state.step
         )

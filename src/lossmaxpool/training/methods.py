@@ -1,50 +1,62 @@
-"""The methods that can be compared, as data: an id, a label, and how the criterion is built.
-
-Those of :data:`lossmaxpool.runs.config.SAMPLED` differ from others in their crops alone.
-"""
+"""From a method to its criterion: those of the package from the options of the losses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from lossmaxpool.data import IGNORE_INDEX
 from lossmaxpool.losses import (
     BootstrappedCrossEntropyLoss,
+    LogitAdjustedLoss,
+    LossSchedule,
     MaxPoolingCrossEntropyLoss,
+    OHEMCrossEntropyLoss,
+    Schedule,
+    effective_number_weights,
+    enet_weights,
+    inverse_sqrt_frequency_weights,
     median_frequency_weights,
 )
-from lossmaxpool.runs.config import LossConfig
-from lossmaxpool.training.criteria import ImageMeanLoss, MeanCrossEntropyLoss
+from lossmaxpool.runs.config import LossConfig, ScheduleConfig, TrainConfig
+from lossmaxpool.runs.methods import Criterion, Imported, Own, Sum
+from lossmaxpool.training.criteria import ImageMeanLoss, MeanCrossEntropyLoss, WeightedSum
+from lossmaxpool.training.imported import build_imported
 
 
-@dataclass(frozen=True)
-class Method:
-    """One way to train.
+def build_criterion(criterion: Criterion, loss: LossConfig, class_pixels: Tensor) -> nn.Module:
+    """Return a criterion: logits (B, C, h, w) and target (B, H, W) to a scalar.
 
     Args:
-        id: The name in configurations and run folders.
-        label: The name in tables.
-        build: Makes the criterion from the options of the losses and from the pixels per training
-            image and class, (num_images, C) int64. The criterion takes logits (B, C, h, w) and a
-            target (B, H, W).
+        criterion: How it is built.
+        loss: The options of the losses.
+        class_pixels: Pixels per training image and class, (num_images, C) int64.
+
+    Raises:
+        ValueError: A criterion by import path cannot be imported, built or used.
     """
+    if isinstance(criterion, Sum):
+        parts = [build_criterion(part, loss, class_pixels) for part in criterion.parts]
+        return WeightedSum(parts, criterion.weights)
+    name = criterion.class_weights
+    if isinstance(criterion, Own) and criterion.name == "logit-adjustment":
+        return LogitAdjustedLoss(_cross_entropy(loss, None), class_pixels, tau=loss.tau)
+    weight = None if name is None else WEIGHTINGS[name](class_pixels).float()
+    if isinstance(criterion, Imported):
+        return build_imported(criterion, class_pixels.shape[1], weight)
+    return _OWN[criterion.name](loss, weight)
 
-    id: str
-    label: str
-    build: Callable[[LossConfig, Tensor], nn.Module]
+
+def _cross_entropy(loss: LossConfig, weight: Tensor | None) -> nn.Module:
+    return MeanCrossEntropyLoss(weight, label_smoothing=loss.label_smoothing)
 
 
-def _mean(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
-    return MeanCrossEntropyLoss(label_smoothing=loss.label_smoothing)
-
-
-def _max_pooling(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
+def _max_pooling(loss: LossConfig, weight: Tensor | None) -> nn.Module:
     pooled = MaxPoolingCrossEntropyLoss(
         p=loss.p,
         min_support=loss.min_support,
+        weight=weight,
         ignore_index=IGNORE_INDEX,
         label_smoothing=loss.label_smoothing,
         pool=loss.pool,
@@ -53,15 +65,11 @@ def _max_pooling(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
     return ImageMeanLoss(pooled) if loss.pool == "image" else pooled
 
 
-def _inverse_median(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
-    weight = median_frequency_weights(class_pixels).float()
-    return MeanCrossEntropyLoss(weight, label_smoothing=loss.label_smoothing)
-
-
-def _bootstrap(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
+def _bootstrap(loss: LossConfig, weight: Tensor | None) -> nn.Module:
     return ImageMeanLoss(
         BootstrappedCrossEntropyLoss(
             loss.bootstrap_k,
+            weight=weight,
             ignore_index=IGNORE_INDEX,
             label_smoothing=loss.label_smoothing,
             reduction="none",
@@ -69,14 +77,70 @@ def _bootstrap(loss: LossConfig, class_pixels: Tensor) -> nn.Module:
     )
 
 
-METHODS = {
-    method.id: method
-    for method in (
-        Method("base", "BASE", _mean),
-        Method("base+", "BASE+", _mean),
-        Method("loss-only", "LMP (loss only)", _max_pooling),
-        Method("lmp", "LMP", _max_pooling),
-        Method("inverse-median", "Inverse median frequency", _inverse_median),
-        Method("bootstrap", "Bootstrapped", _bootstrap),
+def _top_k(loss: LossConfig, weight: Tensor | None) -> nn.Module:
+    return MaxPoolingCrossEntropyLoss(
+        p=1.0,
+        min_support=loss.top_share,
+        weight=weight,
+        ignore_index=IGNORE_INDEX,
+        label_smoothing=loss.label_smoothing,
+        pool="batch",
     )
+
+
+class _OHEM(nn.Module):
+    """Hard example mining that keeps at least a share of the batch, whatever its size."""
+
+    def __init__(self, loss: LossConfig, weight: Tensor | None) -> None:
+        super().__init__()
+        self.share = loss.ohem_min_kept
+        self.criterion = OHEMCrossEntropyLoss(
+            loss.ohem_threshold,
+            weight=weight,
+            ignore_index=IGNORE_INDEX,
+            label_smoothing=loss.label_smoothing,
+        )
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        self.criterion.min_kept = max(1, round(self.share * target.numel()))
+        loss: Tensor = self.criterion(logits, target)
+        return loss
+
+
+def loss_schedule(config: TrainConfig, criterion: nn.Module, step: int) -> LossSchedule | None:
+    """Return what moves p and min_support of a run's criterion, set to a step; or None.
+
+    Args:
+        config: The run.
+        criterion: Its criterion, whose parts with p and min_support are moved.
+        step: The step that comes next.
+    """
+    loss, steps = config.loss, config.optimization.steps
+    p = _schedule(loss.p_schedule, loss.p, steps)
+    min_support = _schedule(loss.min_support_schedule, loss.min_support, steps)
+    if (p is None and min_support is None) or not config.chosen.max_pooled:
+        return None
+    found = LossSchedule(criterion, p=p, min_support=min_support)
+    found.load_state_dict({"steps_done": step})
+    return found
+
+
+def _schedule(schedule: ScheduleConfig | None, end: float, steps: int) -> Schedule | None:
+    if schedule is None:
+        return None
+    return Schedule(schedule.kind, schedule.start, end, schedule.steps or steps)
+
+
+_OWN: dict[str, Callable[[LossConfig, Tensor | None], nn.Module]] = {
+    "cross-entropy": _cross_entropy,
+    "max-pooling": _max_pooling,
+    "bootstrap": _bootstrap,
+    "ohem": _OHEM,
+    "top-k": _top_k,
+}
+WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {
+    "median-frequency": median_frequency_weights,
+    "effective-number": effective_number_weights,
+    "enet": enet_weights,
+    "inverse-sqrt": inverse_sqrt_frequency_weights,
 }

@@ -16,13 +16,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from lossmaxpool.checks import check_norm, check_share
+from lossmaxpool.data import SegmentationDataset
 from lossmaxpool.processes import end_with_parent
-from lossmaxpool.runs.config import MAX_POOLED, HardwareConfig, MethodId, TrainConfig
-from lossmaxpool.runs.folder import CONFIG, Resume, check_same_run, claimed_output, is_unused
+from lossmaxpool.runs import TrainingError
+from lossmaxpool.runs.config import HardwareConfig, TrainConfig
+from lossmaxpool.runs.folder import (
+    CONFIG,
+    Resume,
+    check_same_run,
+    claimed_output,
+    is_unused,
+    nothing_to_resume,
+)
+from lossmaxpool.runs.methods import DEFAULT_METHODS
 from lossmaxpool.runs.record import RECORD, RunRecord
+from lossmaxpool.training.building import Given, open_splits
 from lossmaxpool.training.loop import train
+from lossmaxpool.training.tuning import with_tuned_rates
 
 # The files of options: of a comparison, of a sweep, and what the runs of a sweep share.
 COMPARE = "compare.yaml"
@@ -30,6 +43,7 @@ SWEEP = "sweep.yaml"
 SHARED = "shared.yaml"
 # A configuration, and the folder for its run.
 Planned = tuple[TrainConfig, Path]
+_NOTHING = Given()
 
 
 @dataclass(frozen=True)
@@ -46,7 +60,7 @@ class Grid:
         ValueError: An axis is empty or holds a value twice, or a value is out of its range.
     """
 
-    methods: Sequence[MethodId] = ("lmp",)
+    methods: Sequence[str] = DEFAULT_METHODS
     p: Sequence[float] | None = (1.3,)
     min_support: Sequence[float] | None = (0.25,)
     seeds: Sequence[int] = (0,)
@@ -88,8 +102,8 @@ def plan(config: TrainConfig, grid: Grid, out: Path) -> list[Planned]:
     """
     runs = []
     for seed, method in product(grid.seeds, grid.methods):
-        own = replace(config, method=method, seed=seed)
-        if method not in MAX_POOLED or grid.p is grid.min_support is None:
+        own = replace(config, method=method, seed=seed).resolved()
+        if not own.chosen.max_pooled or grid.p is grid.min_support is None:
             runs.append((own, out / f"{method}-seed{seed}"))
             continue
         shares = grid.min_support or (config.loss.min_support,)
@@ -102,12 +116,17 @@ def plan(config: TrainConfig, grid: Grid, out: Path) -> list[Planned]:
 
 def compare(
     config: TrainConfig,
-    methods: Sequence[MethodId],
+    methods: Sequence[str],
     seeds: Sequence[int],
     out: Path,
     *,
     jobs: int = 1,
     resume: Resume = False,
+    train_set: SegmentationDataset | None = None,
+    val_set: SegmentationDataset | None = None,
+    model: nn.Module | None = None,
+    tune_lr: bool = False,
+    tune_steps: int | None = None,
 ) -> list[Path]:
     """Train every method with every seed, one run folder each.
 
@@ -120,6 +139,12 @@ def compare(
         jobs: Runs at the same time, each in a process with its share of the threads.
         resume: Keep the finished runs in ``out`` and go on with the rest; "auto" also begins where
             there is nothing yet.
+        train_set: As for :func:`~lossmaxpool.training.train`; with several jobs, it must be one
+            that can be pickled.
+        val_set: Likewise.
+        model: Likewise.
+        tune_lr: Let every method find its own learning rate first, on a part of the training split.
+        tune_steps: Steps at each rate; None takes a quarter of those of a run.
 
     Returns:
         The run folders, ``<out>/<method>-seed<seed>``.
@@ -129,8 +154,20 @@ def compare(
             it holds runs of another configuration, or a run stopped.
         ValueError: No method, no seed, or one of them twice; several devices per run.
     """
+    given = Given(train_set, val_set, model)
+    config = given.named_in(config)
     grid = Grid(methods, None, None, seeds)
-    return sweep(config, grid, out, jobs=jobs, resume=resume, saved=COMPARE)
+    if tune_lr:
+        unused = is_unused(out, (COMPARE,))
+        if not resume and not unused:
+            raise TrainingError(f"{out} is not empty: choose a new folder, or add --resume")
+        if resume is True and unused:
+            raise nothing_to_resume(out)
+        shared = replace(config, hardware=_share(config.hardware, 1))
+        tuned = with_tuned_rates(shared, methods, seeds[0], out, steps=tune_steps, given=given)
+        config = replace(config, losses=tuned.losses)
+        resume = "auto"
+    return sweep(config, grid, out, jobs=jobs, resume=resume, saved=COMPARE, given=given)
 
 
 def sweep(
@@ -142,6 +179,7 @@ def sweep(
     resume: Resume = False,
     saved: str = SWEEP,
     dry_run: bool = False,
+    given: Given = _NOTHING,
 ) -> list[Path]:
     """Train a grid of runs: those that are not finished, from where they were.
 
@@ -154,6 +192,7 @@ def sweep(
         resume: As for :func:`compare`.
         saved: The name of the file of options in ``out``.
         dry_run: Claim the folder and train nothing.
+        given: What the runs take from Python in place of what the configuration names.
 
     Returns:
         The run folders, in the order of :func:`plan`.
@@ -169,19 +208,21 @@ def sweep(
         files[SHARED] = common
     with claimed_output(out, files, runs, resume=resume):
         if not dry_run:
-            train_all(runs, jobs=jobs)
+            train_all(runs, jobs=jobs, given=given)
     return [folder for _, folder in runs]
 
 
-def train_all(runs: Sequence[Planned], *, jobs: int = 1) -> None:
+def train_all(runs: Sequence[Planned], *, jobs: int = 1, given: Given = _NOTHING) -> None:
     """Train the runs that are not finished, resume those that have begun.
 
     Args:
         runs: Configurations and their run folders.
         jobs: Runs at the same time, each in a process with its share of the threads.
+        given: What the runs take from Python.
 
     Raises:
         TrainingError: A folder holds a run of another configuration, or a run stopped.
+        DataError: The data set of the runs cannot be opened; no run has begun.
         ValueError: Less than one job, or several devices per run.
     """
     if jobs < 1:
@@ -189,23 +230,28 @@ def train_all(runs: Sequence[Planned], *, jobs: int = 1) -> None:
     shared = [
         (replace(config, hardware=_share(config.hardware, jobs)), folder) for config, folder in runs
     ]
+    for config in [config for config, folder in shared if not _is_finished(folder)][:1]:
+        # The runs share their data: if it cannot be read, no run begins.
+        open_splits(config, given)
     announced = _announced(shared, jobs)
     if jobs == 1:
         for config, folder in announced:
-            train_unless_finished(config, folder)
+            train_unless_finished(config, folder, given)
         return
     # Fresh interpreters: a forked one would inherit the threads' locks.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
         # A run is handed over when a process is free for it: what the pool holds it will begin.
         # After a failure or Ctrl-C, no further one begins.
-        active = {pool.submit(train_unless_finished, *run) for run in islice(announced, jobs)}
+        active = {
+            pool.submit(train_unless_finished, *run, given) for run in islice(announced, jobs)
+        }
         while active:
             done, active = wait(active, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
             further = islice(announced, len(done))
-            active |= {pool.submit(train_unless_finished, *run) for run in further}
+            active |= {pool.submit(train_unless_finished, *run, given) for run in further}
 
 
 def _announced(runs: Sequence[Planned], jobs: int) -> Iterator[Planned]:
@@ -241,9 +287,17 @@ def _is_finished(folder: Path) -> bool:
     return has_run and RunRecord.read(folder).finished
 
 
-def train_unless_finished(config: TrainConfig, folder: Path) -> None:
+def train_unless_finished(config: TrainConfig, folder: Path, given: Given = _NOTHING) -> None:
     """Train, resume or keep the run in a folder, whichever is left to do."""
     if _is_finished(folder):
         check_same_run(config, folder)
     else:
-        train(config, folder, resume=(folder / CONFIG).is_file() and not is_unused(folder))
+        begun = (folder / CONFIG).is_file() and not is_unused(folder)
+        train(
+            config,
+            folder,
+            resume=begun,
+            train_set=given.train_set,
+            val_set=given.val_set,
+            model=given.model,
+        )

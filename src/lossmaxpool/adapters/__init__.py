@@ -1,0 +1,1 @@
+"""Thin adapters, one file per framework that needs one; nothing else imports them."""

@@ -1,0 +1,202 @@
+"""A criterion of another library, or of the user's own, as a criterion of a run.
+
+What such a criterion expects differs: the wrapper gives it what all of them take, and tries it once
+before anything is trained, so that one that does not fit is an error in one line.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lossmaxpool.checks import did_you_mean
+from lossmaxpool.data import IGNORE_INDEX
+from lossmaxpool.import_paths import import_path
+from lossmaxpool.ops.upsampling import upsample_to
+from lossmaxpool.runs.methods import Criterion, Imported, leaves
+
+# The criterion is tried on images of this size.
+_SIDE = 32
+
+
+class ImportedCriterion(nn.Module):
+    """Any criterion on full-size float32 logits; 0 for a batch without a valid pixel.
+
+    Each process of a run has the mean of its own crops: unlike the criteria of the package, this
+    one is not told how many valid pixels the others have.
+
+    Args:
+        criterion: Logits (B, C, H, W) float32 and target (B, H, W) int64 to a scalar.
+        name: What it is called in messages.
+        ignore_index: The id of ignored pixels that it knows; None if it knows none.
+        valid_only: Give it the valid pixels alone, as (1, C, n, 1) and (1, n, 1).
+    """
+
+    def __init__(
+        self,
+        criterion: Callable[[Tensor, Tensor], Any],
+        name: str,
+        *,
+        ignore_index: int | None,
+        valid_only: bool = False,
+    ) -> None:
+        super().__init__()
+        self.criterion = criterion
+        self.name = name
+        self.ignore_index = ignore_index
+        self.valid_only = valid_only
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of logits (B, C, h, w), upsampled to the target (B, H, W).
+
+        Raises:
+            ValueError: The criterion returns anything but a scalar, or it knows no ignored pixels
+                and there are some.
+        """
+        logits = upsample_to(logits, target.shape[-2:]).float()
+        valid = target != IGNORE_INDEX
+        if not bool(valid.any()):
+            return logits.sum() * 0
+        if self.valid_only:
+            logits = logits.movedim(1, -1)[valid].T[None, :, :, None]
+            target = target[valid][None, :, None]
+        elif self.ignore_index is None:
+            if not bool(valid.all()):
+                raise ValueError(
+                    f"{self.name} takes no ignore_index, and the batch has ignored pixels: add "
+                    "'valid_only: true' if it sees each pixel by itself, or take a criterion with "
+                    "ignore_index"
+                )
+        elif self.ignore_index != IGNORE_INDEX:
+            target = target.masked_fill(~valid, self.ignore_index)
+        # Mixed precision is for the network: a library's loss is written for float32.
+        with torch.autocast(logits.device.type, enabled=False):
+            loss = self.criterion(logits, target)
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            came = (
+                f"a tensor of shape {tuple(loss.shape)}"
+                if isinstance(loss, Tensor)
+                else f"a {type(loss).__name__}"
+            )
+            raise ValueError(
+                f"{self.name} returns {came}: expected a scalar tensor; most criteria have an "
+                "argument such as reduction: mean"
+            )
+        return loss.reshape(())
+
+
+def build_imported(
+    imported: Imported, num_classes: int, weight: Tensor | None
+) -> ImportedCriterion:
+    """Return a criterion by import path, tried on a small batch.
+
+    Args:
+        imported: Its path and arguments.
+        num_classes: C.
+        weight: Class weights (C,), which become its argument ``weight``.
+
+    Raises:
+        ValueError: It cannot be imported, built or called, or it does not return a finite scalar
+            with a gradient.
+    """
+    name = imported.class_path
+    factory = import_path(name, "class_path")
+    if not callable(factory):
+        raise ValueError(
+            f"class_path is {name!r}, a {type(factory).__name__}: expected a class of criteria"
+        )
+    takes = _parameters(factory)
+    arguments = dict(imported.init_args)
+    if weight is not None:
+        arguments["weight"] = weight
+    if "ignore_index" in takes:
+        arguments.setdefault("ignore_index", IGNORE_INDEX)
+    for key in arguments:
+        if takes and key not in takes and "**" not in takes:
+            known = sorted(takes)
+            raise ValueError(
+                f"{name} takes no {key}. {did_you_mean(key, known)} There are: {', '.join(known)}."
+            )
+    try:
+        criterion = factory(**arguments)
+    except Exception as error:  # whatever the library raises
+        raise ValueError(f"{name} refuses its init_args: {_reason(error)}") from error
+    if isinstance(criterion, nn.Module) and any(p.requires_grad for p in criterion.parameters()):
+        raise ValueError(
+            f"{name} has parameters to train, and a run trains those of the network alone"
+        )
+    found = ImportedCriterion(
+        criterion,
+        name,
+        ignore_index=arguments.get("ignore_index"),
+        valid_only=imported.valid_only,
+    )
+    _try(found, num_classes)
+    return found
+
+
+def packages(criterion: Criterion) -> dict[str, str]:
+    """Return the versions of the packages that the criteria by import path come from.
+
+    Example:
+        >>> packages(Imported("torch.nn.CrossEntropyLoss", {})).keys()
+        dict_keys(['torch'])
+    """
+    roots = {
+        each.class_path.partition(".")[0]
+        for each in leaves(criterion)
+        if isinstance(each, Imported)
+    }
+    distributions = packages_distributions() if roots else {}
+    found = {}
+    for root in sorted(roots):
+        for name in distributions.get(root, []):
+            try:
+                found[name] = version(name)
+            except PackageNotFoundError:
+                continue
+    return found
+
+
+def _parameters(factory: Callable[..., Any]) -> set[str]:
+    """Return the names of a factory's arguments, "**" among them if it takes any; or nothing."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return set()
+    return {"**" if p.kind is p.VAR_KEYWORD else p.name for p in parameters}
+
+
+def _try(criterion: ImportedCriterion, num_classes: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, num_classes, _SIDE, _SIDE, generator=generator).requires_grad_()
+    target = torch.randint(num_classes, (2, _SIDE, _SIDE), generator=generator)
+    if criterion.ignore_index is not None or criterion.valid_only:
+        target[0, :4] = IGNORE_INDEX
+    name = criterion.name
+    try:
+        loss = criterion(logits, target)
+    except Exception as error:  # whatever the library raises
+        if type(error) is ValueError and str(error).startswith(f"{name} "):
+            raise
+        raise ValueError(
+            f"{name} cannot be called with logits (B, C, H, W) and class ids (B, H, W): "
+            f"{_reason(error)}"
+        ) from error
+    if not bool(torch.isfinite(loss)):
+        raise ValueError(f"{name} returns {loss.item()} on random logits: expected a finite loss")
+    gradient = (
+        torch.autograd.grad(loss, logits, allow_unused=True)[0] if loss.requires_grad else None
+    )
+    if gradient is None or not bool(torch.isfinite(gradient).all()):
+        raise ValueError(f"{name} has no finite gradient with respect to the logits")
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

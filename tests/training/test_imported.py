@@ -1,0 +1,188 @@
+"""Criteria by import path, built and used as training does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+import yaml
+from torch import Tensor, nn
+
+from lossmaxpool.data import IGNORE_INDEX
+from lossmaxpool.report import format_table
+from lossmaxpool.runs.config import LossConfig, TrainConfig
+from lossmaxpool.runs.methods import Imported, method_named
+from lossmaxpool.runs.record import RunRecord
+from lossmaxpool.training import train
+from lossmaxpool.training.imported import build_imported
+from lossmaxpool.training.methods import build_criterion
+from tests.cli.test_values import status
+from tests.training.runs import tiny
+
+CLASS_PIXELS = torch.tensor([[90, 10, 0], [60, 0, 40]])
+TORCH = "torch.nn.CrossEntropyLoss"
+
+
+class Mean(nn.Module):
+    """A criterion that knows no ignored pixels."""
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(logits, target)
+
+
+class Trained(Mean):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+
+class Three(nn.Module):
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        raise AssertionError
+
+
+class Never(Mean):
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        return super().forward(logits, target) * torch.nan
+
+
+class Constant(Mean):
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        return torch.ones(())
+
+
+class Number(nn.Module):
+    def forward(self, logits: Tensor, target: Tensor) -> float:
+        return 1.0
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 4, 4, generator=generator).requires_grad_()
+    target = torch.randint(3, (2, 16, 16), generator=generator)
+    target[:, :3] = IGNORE_INDEX
+    return logits, target
+
+
+def reference(logits: Tensor, target: Tensor, **options: Any) -> Tensor:
+    full = F.interpolate(logits, size=(16, 16), mode="bilinear", align_corners=False)
+    return F.cross_entropy(full, target, ignore_index=IGNORE_INDEX, **options)
+
+
+@pytest.mark.parametrize(
+    "imported",
+    [
+        Imported(TORCH, {}),
+        Imported(TORCH, {"ignore_index": -1}),
+        Imported(f"{__name__}.Mean", {}, valid_only=True),
+        Imported(f"{__name__}:Mean", {}, valid_only=True),
+    ],
+)
+def test_ignored_pixels_are_ignored_whatever_the_criterion_calls_them(imported: Imported) -> None:
+    logits, target = batch()
+    criterion = build_imported(imported, 3, None)
+    torch.testing.assert_close(criterion(logits, target), reference(logits, target))
+    half = criterion(logits.half(), target)
+    assert half.dtype == torch.float32
+
+
+def test_a_criterion_without_ignore_index_is_not_given_ignored_pixels() -> None:
+    criterion = build_imported(Imported(f"{__name__}.Mean", {}), 3, None)
+    logits, target = batch()
+    assert criterion(logits, target.clamp(max=2)).isfinite()
+    with pytest.raises(ValueError, match=r"Mean takes no ignore_index.* 'valid_only: true'"):
+        criterion(logits, target)
+
+
+def test_class_weights_of_the_training_split_reach_any_criterion() -> None:
+    definition = {"class_path": TORCH, "class_weights": "median-frequency"}
+    outside = method_named("x", {"x": definition}).criterion
+    own = method_named("inverse-median", {}).criterion
+    logits, target = batch()
+    found, expected = (
+        build_criterion(each, LossConfig(), CLASS_PIXELS)(logits, target) for each in (outside, own)
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_sum_has_the_weighted_value_and_gradient_of_its_parts() -> None:
+    parts = [{"method": "base"}, {"class_path": TORCH, "init_args": {"label_smoothing": 0.2}}]
+    both = method_named("x", {"x": {"sum": parts, "weights": [2, 0.5]}}).criterion
+    logits, target = batch()
+    loss = build_criterion(both, LossConfig(), CLASS_PIXELS)(logits, target)
+    smooth = reference(logits, target, label_smoothing=0.2)
+    expected = 2 * reference(logits, target) + 0.5 * smooth
+    torch.testing.assert_close(loss, expected)
+    gradients = [torch.autograd.grad(each, logits)[0] for each in (loss, expected)]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments", "message"),
+    [
+        ("nowhere.at.all.Loss", {}, "there is no module nowhere; install nowhere"),
+        ("torch.nn.CrossEntropy", {}, "torch.nn has no CrossEntropy. Did you mean 'CrossEntropyL"),
+        ("CrossEntropyLoss", {}, "expected an import path such as package.module.Name"),
+        ("torch.pi", {}, "a float: expected a class of criteria"),
+        (TORCH, {"smoothing": 1}, "takes no smoothing. .*There are: .*label_smoothing"),
+        (TORCH, {"weight": 3, "ignore_index": "x"}, "refuses its init_args: TypeError"),
+        (TORCH, {"reduction": "none"}, r"returns a tensor of shape \(2, 32, 32\): expected a scal"),
+        (f"{__name__}.Three", {}, "cannot be called with logits .*'weight'"),
+        (f"{__name__}.Number", {}, "returns a float: expected a scalar tensor"),
+        (f"{__name__}.Never", {}, "returns nan on random logits: expected a finite loss"),
+        (f"{__name__}.Constant", {}, "has no finite gradient"),
+        (f"{__name__}.Trained", {}, "has parameters to train"),
+        ("torch.nn.functional.cross_entropy", {}, "refuses its init_args: TypeError"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(path: str, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        build_imported(Imported(path, arguments), 3, None)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_says_what_it_was_trained_with_and_resumes(tmp_path: Path) -> None:
+    losses = {"both": {"sum": [{"method": "loss-only"}, {"class_path": TORCH}], "lr": 0.02}}
+    config = replace(tiny(), method="both", losses=losses | {"other": {"method": "base"}})
+    record = train(config, tmp_path / "run")
+    assert record.config["optimization"]["lr"] == 0.02
+    assert record.config["losses"]["both"]["sum"][1]["class_path"] == TORCH
+    assert record.environment["torch"] == version("torch")
+    assert RunRecord.read(tmp_path / "run").max_pooled
+    assert "both reaches" in format_table([tmp_path / "run"])
+    saved = TrainConfig.from_dict(yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()))
+    assert saved == config.resolved()
+    assert train(saved, tmp_path / "run", resume=True).finished
+
+
+def test_the_command_takes_a_file_of_losses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared = tiny().to_dict()
+    del shared["method"], shared["seed"]
+    shared["optimization"]["steps"] = 1
+    (tmp_path / "shared.yaml").write_text(yaml.safe_dump(shared))
+    losses = tmp_path / "losses.yaml"
+    losses.write_text(f"smooth: {{class_path: {TORCH}, init_args: {{label_smoothing: 0.1}}}}\n")
+    out = tmp_path / "out"
+    words = ["compare", "--config", tmp_path / "shared.yaml", "--losses", losses, "--seeds", "0"]
+    assert status([*words, "--methods", "smooth,dice-lmp", "--out", out]) == 0
+    page = (out / "report.html").read_text("utf-8")
+    assert f"{TORCH} (label_smoothing: 0.1)" in page
+    assert "Dice + LMP" in page
+    # Without the file: its definitions are among the options of the folder.
+    assert status(["compare", "--out", out, "--resume"]) == 0
+    capsys.readouterr()
+    new = tmp_path / "new"
+    assert status([*words, "--methods=smoth", "--out", new]) == 2
+    assert "Did you mean 'smooth'?" in capsys.readouterr().err
+    losses.write_text("smooth: {class_path: torch.nn.CrossEntropyLos}\n")
+    assert status([*words, "--methods=smooth", "--out", new]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("error: class_path is 'torch.nn.CrossEntropyLos'")
+    assert not new.exists()
