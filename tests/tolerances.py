@@ -119,3 +119,6 @@ PIXEL_VALUES = 2e-6
 # The explorer's JavaScript against the oracle, both in float64: an exponential and a logarithm of
 # another library, a few units in the last place, times q = 10^4.
 IN_JAVASCRIPT = 1e-9
+
+# Logits of a network that another program computes: sums in another order, folded batch norms.
+EXPORTED = {"rtol": 1e-3, "atol": 1e-4}
