@@ -169,7 +169,7 @@ def train(
             raise
         finally:
             for logger in fabric.loggers:
-                # MLflow knows no interrupted runs.
+                # MLflow has no status for an interrupted run.
                 logger.finalize({"interrupted": "KILLED"}.get(record.status, record.status))
     return record
 
