@@ -221,6 +221,7 @@ class _PooledCrossEntropy(torch.autograd.Function):
         pools: int,
         world: bool,
         backend: str,
+        reduction: str,
     ) -> tuple[Tensor, Tensor, Tensor]:
         value, packed, losses = cross_entropy(
             logits,
@@ -232,6 +233,7 @@ class _PooledCrossEntropy(torch.autograd.Function):
             pools,
             world,
             backend,
+            reduction,
         )
         return value, packed, losses
 
