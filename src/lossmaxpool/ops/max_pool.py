@@ -240,9 +240,14 @@ class _Pool(torch.autograd.Function):
     # requires a gradient.
     @staticmethod
     def forward(
-        losses: Tensor, valid: Tensor | None, weighting: list[float], world: bool, backend: str
+        losses: Tensor,
+        valid: Tensor | None,
+        weighting: list[float],
+        world: bool,
+        backend: str,
+        reduction: str,
     ) -> tuple[Tensor, Tensor]:
-        value, packed = pool(losses, valid, weighting, world, backend)
+        value, packed = pool(losses, valid, weighting, world, backend, reduction)
         return value, packed
 
     @staticmethod
