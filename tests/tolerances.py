@@ -10,6 +10,10 @@ import torch
 # power (l/alpha)^(q-1) a few units in the last place.
 SOLVER = {torch.float64: 1e-9, torch.float32: 2e-6}
 
+# The function for JAX against the oracle, value relative and weights relative to their cap: its
+# powers are computed in logarithms, whose rounding q = 10^4 multiplies. In float32, for q <= 100.
+JAX = {"float64": 1e-8, "float32": 2e-5}
+
 # float32 on another SIMD lane: a vectorised power differs from its scalar tail in its last places.
 LAST_PLACES = 1e-6
 
