@@ -1,6 +1,8 @@
-"""What the host does is counted in turns."""
+"""What the host does is counted in turns, and the committed file says that no GPU ran."""
 
 from __future__ import annotations
+
+import json
 
 import pytest
 
@@ -14,3 +16,13 @@ def test_every_loss_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(counted) == {kernels.BASELINE, "MaxPoolingCrossEntropyLoss", "loss_max_pool"}
     assert counted[kernels.BASELINE]["of_cross_entropy"] == 1
     assert all(row["forward_and_backward_us"] > 0 for row in counted.values())
+
+
+def test_the_committed_counts_are_complete() -> None:
+    content = json.loads(kernels.RESULTS.read_text())
+    assert "nothing ran on a GPU" in content["how"]
+    assert {"native", "torch"} < set(content["host"])
+    launched = content["launches"]["MaxPoolingCrossEntropyLoss"]
+    assert launched.index("(backward)") < len(launched) - 1
+    used = {kernel for row in content["kernels"].values() for kernel in row}
+    assert {"dense_losses_kernel", "dense_gradient_kernel", "finish_kernel"} <= used

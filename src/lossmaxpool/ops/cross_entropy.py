@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossmaxpool.ops.backends import as_pools, wide_float
+from lossmaxpool.ops.backends import Kernels, as_pools, wide_float
 from lossmaxpool.ops.backends.threshold import packed_like
 from lossmaxpool.ops.dispatch import choose, kernels
 from lossmaxpool.ops.inputs import refuse_unknown_labels
@@ -88,6 +88,7 @@ def max_pooling_cross_entropy(
 
 
 def _solve(
+    run: Kernels,
     logits: Tensor,
     target: Tensor,
     weight: Tensor | None,
@@ -96,11 +97,9 @@ def _solve(
     weighting: Sequence[float],
     pools: int,
     world: bool,
-    backend: str,
     reduction: str,
 ) -> tuple[Tensor, Divisor, Tensor, Tensor]:
     """The reduced value, its divisor, (6, R) thresholds, (B, *spatial) losses."""
-    run = kernels(choose(logits, target, backend))
     losses = run.pixel_losses(logits, target, weight, ignore_index, label_smoothing)
     pixels = as_pools(losses, pools)
     packed = solve_pools(run, pixels, None, WeightingSet(*weighting), world=world, marked=True)
@@ -125,9 +124,9 @@ def _forward(
     reduction: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The reduced value, thresholds and losses; only the value is differentiable."""
-    options = (weighting, pools, world, backend, reduction)
+    run, options = kernels(choose(logits, target, backend)), (weighting, pools, world, reduction)
     value, _, packed, losses = _solve(
-        logits, target, weight, ignore_index, label_smoothing, *options
+        run, logits, target, weight, ignore_index, label_smoothing, *options
     )
     return value, packed, losses
 
@@ -246,7 +245,10 @@ class _Direct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
-        value, ctx.divisor, packed, losses = _solve(*inputs)
+        logits, target, *options, backend, reduction = inputs
+        ctx.run = kernels(choose(logits, target, backend))
+        solved = _solve(ctx.run, logits, target, *(*options, reduction))
+        value, ctx.divisor, packed, losses = solved
         _save(ctx, inputs, packed, losses)
         return value
 
@@ -254,9 +256,11 @@ class _Direct(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
         outer = spread(grad, ctx.divisor, saved[-1].shape[1], ctx.scale)
-        # With create_graph=True, the operator raises in the next backward pass.
-        run = _Gradient.apply if torch.is_grad_enabled() else _backward
-        return run(outer, *saved, *ctx.options), *[None] * 9
+        if torch.is_grad_enabled():  # create_graph=True: the operator raises in the next backward
+            gradient = _Gradient.apply(outer, *saved, *ctx.options)
+        else:
+            gradient = ctx.run.gradient(outer, *saved, *ctx.options[:-1])
+        return gradient, *[None] * 9
 
 
 class _Gradient(torch.autograd.Function):
