@@ -63,7 +63,7 @@ THIRD_PARTY = {
     "models": frozenset({"torch", "timm", "segmentation_models_pytorch", "safetensors"}),
     "runs": frozenset({"torch", "pydantic", "pydantic_core", "yaml"}),
     "training": frozenset({"torch", "lightning", "numpy", "matplotlib", "PIL", "rich", "yaml"}),
-    "inference": frozenset({"torch", "numpy", "PIL"}),
+    "inference": frozenset({"torch", "numpy", "PIL", "safetensors", "onnxruntime"}),
     "report": frozenset({"torch", "matplotlib", "adjustText", "scipy", "jinja2", "markupsafe"})
     | frozenset({"numpy", "PIL"}),
     "explorer": frozenset({"torch", "PIL"}),

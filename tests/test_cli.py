@@ -313,6 +313,18 @@ def test_a_checkpoint_of_other_classes_is_refused(
     assert capsys.readouterr().err.startswith("error: ")
 
 
+def test_export_writes_the_weights_beside_the_checkpoints(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", trained, "--format", "safetensors", "--out", tmp_path / "net.safetensors"]
+    assert status(words) == 0
+    assert f"{tmp_path / 'net.safetensors.json'}\n" in capsys.readouterr().out
+    said = json.loads((tmp_path / "net.safetensors.json").read_text())
+    assert said["checkpoint"] == str(trained / "checkpoints" / "last.ckpt")
+    assert status(words) == 1
+    assert "net.safetensors exists" in capsys.readouterr().err
+
+
 def test_predict_writes_one_mask_per_image(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     Image.new("RGB", (70, 50), (90, 90, 90)).save(tmp_path / "images" / "street.png")

@@ -200,4 +200,5 @@ def test_the_page_on_speed_has_every_section() -> None:
     assert block_names(shown, "speed") == {
         *(f"{section}-cpu" for section in page.SECTIONS if section != "all"),
         "all-cuda",
+        "host-sm90",
     }

@@ -10,6 +10,10 @@ import torch
 # power (l/alpha)^(q-1) a few units in the last place.
 SOLVER = {torch.float64: 1e-9, torch.float32: 2e-6}
 
+# The function for JAX against the oracle, value relative and weights relative to their cap: its
+# powers are computed in logarithms, whose rounding q = 10^4 multiplies. In float32, for q <= 100.
+JAX = {"float64": 1e-8, "float32": 2e-5}
+
 # float32 on another SIMD lane: a vectorised power differs from its scalar tail in its last places.
 LAST_PLACES = 1e-6
 
@@ -115,3 +119,6 @@ PIXEL_VALUES = 2e-6
 # The explorer's JavaScript against the oracle, both in float64: an exponential and a logarithm of
 # another library, a few units in the last place, times q = 10^4.
 IN_JAVASCRIPT = 1e-9
+
+# Logits of a network that another program computes: sums in another order, folded batch norms.
+EXPORTED = {"rtol": 1e-3, "atol": 1e-4}

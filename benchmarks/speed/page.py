@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.blocks import filled
 from benchmarks.drawing import write
 from benchmarks.speed.pictures import COST, SCALING, cost_picture, scaling_picture
-from benchmarks.speed.results import Measured, Results, read
+from benchmarks.speed.results import RESULTS, Measured, Results, read
 from benchmarks.speed.tables import (
     bar_table,
     left_out,
@@ -17,6 +18,7 @@ from benchmarks.speed.tables import (
     number,
     scaling_table,
     solver_table,
+    table,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +44,8 @@ def rendered(page: str) -> str:
 
     def block(name: str) -> str:
         section, _, device = name.rpartition("-")
+        if section == "host":
+            return _host(device)
         results = read(device)
         return UNKNOWN if results is None else SECTIONS[section](results)
 
@@ -122,6 +126,29 @@ def _all(results: Results) -> str:
             _scaling(results),
         ]
     )
+
+
+def _host(target: str) -> str:
+    """What benchmarks.kernels counted for a compile target."""
+    path = RESULTS / f"kernels-{target}.json"
+    if not path.exists():
+        return UNKNOWN
+    content = json.loads(path.read_text())
+    rows = [
+        (backend, f"`{name}`", row["forward_us"], row["forward_and_backward_us"],
+         number(row["of_cross_entropy"]))
+        for backend, losses in content["host"].items()
+        for name, row in losses.items()
+    ]  # fmt: skip
+    setting = content["environment"]
+    shape = "×".join(map(str, content["shape"]))
+    head = (
+        f"`{content['command']}` on {setting['date'][:10]}: {setting['device']}, one thread, "
+        f"lossmaxpool {setting['lossmaxpool']}, torch {setting['torch']}, logits of {shape}; "
+        f"{content['how']}."
+    )
+    columns = ("backend", "loss", "µs forward", "µs with backward", "× CE")
+    return f"{head}\n\n{table(columns, [tuple(map(str, row)) for row in rows], left=2)}"
 
 
 SECTIONS: dict[str, Callable[[Results], str]] = {

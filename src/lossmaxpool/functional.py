@@ -12,13 +12,7 @@ from torch import Tensor
 
 from lossmaxpool.checks import check_choice, check_norm, check_share, options_by_name
 from lossmaxpool.ops import cross_entropy
-from lossmaxpool.ops.backends.threshold import (
-    NUM_VALID,
-    Threshold,
-    floor_to,
-    relative_power,
-    unpack,
-)
+from lossmaxpool.ops.backends.threshold import Threshold, floor_to, relative_power, unpack
 from lossmaxpool.ops.dispatch import Backend, check_backend, choose, choose_solver, kernels
 from lossmaxpool.ops.inputs import (
     NO_LABEL,
@@ -29,10 +23,9 @@ from lossmaxpool.ops.inputs import (
     check_tensor,
     class_ids,
     holds_probabilities,
-    may_look,
     refuse_unsound,
 )
-from lossmaxpool.ops.max_pool import max_pool, runs_directly
+from lossmaxpool.ops.max_pool import max_pool
 from lossmaxpool.ops.upsampling import upsample_to
 from lossmaxpool.ops.weighting_set import WeightingSet
 
@@ -321,8 +314,9 @@ def pool_losses(
     check_backend(backend)
     losses, valid = as_losses(losses, valid)
     rows, mask = as_rows(losses, valid, by_image=pool == "image")
-    value, packed = max_pool(rows, mask, weighting, world=pool == "world", backend=backend)
-    return _reduce(value, packed, reduction)
+    return max_pool(
+        rows, mask, weighting, world=pool == "world", backend=backend, reduction=reduction
+    )
 
 
 def pool_cross_entropy(
@@ -351,7 +345,7 @@ def pool_cross_entropy(
     target = class_ids(input, target, ignored)
     if input.dim() == 2:  # a view: one image of N pixels
         input, target = input.t().unsqueeze(0), target.unsqueeze(0)
-    value, packed = cross_entropy.max_pooling_cross_entropy(
+    return cross_entropy.max_pooling_cross_entropy(
         input,
         target,
         weight,
@@ -361,8 +355,8 @@ def pool_cross_entropy(
         pools=input.shape[0] if pool == "image" else 1,
         world=pool == "world",
         backend=backend,
+        reduction=reduction,
     )
-    return _reduce(value, packed, reduction)
 
 
 @torch.no_grad()
@@ -415,18 +409,6 @@ def _cross_entropy_of_probabilities(
 def _check_pooling(pool: Pool, reduction: Reduction) -> None:
     check_choice("pool", pool, _POOLS)
     check_choice("reduction", reduction, _REDUCTIONS)
-
-
-def _reduce(value: Tensor, packed: Tensor, reduction: Reduction) -> Tensor:
-    """Apply the requested reduction to (R,) values and their (6, R) thresholds."""
-    if reduction == "none":
-        return value
-    if reduction == "sum" or value.shape[0] <= 1:
-        return value.sum()
-    num_valid = packed[NUM_VALID]
-    if may_look(packed) and runs_directly(packed) and 0 not in num_valid.tolist():
-        return value.mean()  # one operation forward and one backward instead of several
-    return value.sum() / (num_valid > 0).sum().clamp(min=1)
 
 
 def _duality_gap(

@@ -1,4 +1,4 @@
-"""What the figures show: the data of the records, read back from the drawings."""
+"""Figures show the data of the records, read back from the drawings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def marks(drawing: Drawing) -> dict[str, tuple[float, float]]:
-    """Where the marks stand that have a title, by that title."""
+    """The coordinates of the marks that have a title, by title."""
     found = {}
     for group in ET.fromstring(drawing.file).iter(f"{SVG}g"):
         title, use = group.find(f"{SVG}title"), group.find(f".//{SVG}use")
@@ -184,7 +184,7 @@ def test_a_confusion_matrix_says_where_the_pixels_went(make_runs: MakeRuns) -> N
 def test_a_file_has_both_modes_without_variables_and_a_pdf(
     make_runs: MakeRuns, tmp_path: Path
 ) -> None:
-    """What typesets a paper knows no CSS variables and would draw every line black."""
+    """Converters from SVG to PDF do not support CSS variables: every line would be black."""
     picture = write_gain_picture(make_runs("base", "loss-only"), tmp_path / "gain.svg").read_text()
     drawn, dark = picture.split("@media (prefers-color-scheme:dark)")
     assert "var(" not in picture

@@ -16,7 +16,7 @@ from tests.training.runs import tiny
 
 
 def left_behind(folder: Path, status: str, *, checkpoint: bool = False) -> Path:
-    """What a run that has ended leaves, without training one."""
+    """A folder as a run that has ended leaves it, written without training."""
     folder.mkdir(parents=True)
     (folder / CONFIG).write_text(yaml.safe_dump(tiny().to_dict()))
     (folder / RECORD).write_text(json.dumps({"status": status}))

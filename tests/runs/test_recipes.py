@@ -1,4 +1,4 @@
-"""The recipes hold what the paper states, and say so where it does not."""
+"""Recipes have the values that the paper states, and mark those that it does not state."""
 
 from __future__ import annotations
 

@@ -83,5 +83,5 @@ def test_two_processes_have_the_mean_of_one(tmp_path: Path) -> None:
         loss.backward()
         assert logits.grad is not None
         torch.testing.assert_close((ranks[0][k][0] + ranks[1][k][0]) / 2, loss.detach())
-        # Gradients are averaged over the processes by whoever trains.
+        # The training loop averages the gradients over the processes (DDP); do the same here.
         torch.testing.assert_close(torch.cat([found[k][1] for found in ranks]) / 2, logits.grad)

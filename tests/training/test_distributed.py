@@ -55,7 +55,7 @@ def torchrun() -> list[tuple[list[str], dict[str, str]]]:
 
 
 def srun() -> list[tuple[list[str], dict[str, str]]]:
-    """What srun starts: one command twice, and who is who in the environment."""
+    """The processes that srun starts: one command twice, with the rank in the environment."""
     job = {
         "SLURM_JOB_ID": str(10_000 + os.getpid() % 10_000),  # Lightning chooses the port by it
         "SLURM_JOB_NAME": "train",
@@ -104,7 +104,7 @@ TORCHRUN = {
 SLURM = {"SLURM_NTASKS": "3", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
 
 
-# Of two launchers, the one that has started this very process counts: srun torchrun is common.
+# Under "srun torchrun" the variables of both launchers are set: those of torchrun count.
 @pytest.mark.parametrize(
     ("environment", "started"),
     [

@@ -1,4 +1,4 @@
-"""What two processes must agree on before they train."""
+"""Two processes compare their step and their data before they train."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lossmaxpool.data import IGNORE_INDEX
 from lossmaxpool.report import format_table
+from lossmaxpool.runs import RunInterruptedError
 from lossmaxpool.runs.config import LossConfig, TrainConfig
 from lossmaxpool.runs.methods import Imported, method_named
 from lossmaxpool.runs.record import RunRecord
@@ -22,7 +23,8 @@ from lossmaxpool.training import train
 from lossmaxpool.training.imported import build_imported
 from lossmaxpool.training.methods import build_criterion
 from tests.cli.test_values import status
-from tests.training.runs import tiny
+from tests.training.runs import assert_same_weights, tiny
+from tests.training.test_resume import press_ctrl_c_in_step
 
 CLASS_PIXELS = torch.tensor([[90, 10, 0], [60, 0, 40]])
 TORCH = "torch.nn.CrossEntropyLoss"
@@ -59,6 +61,22 @@ class Constant(Mean):
 class Number(nn.Module):
     def forward(self, logits: Tensor, target: Tensor) -> float:
         return 1.0
+
+
+class Counting(Mean):
+    """A criterion with a state: each step weighs more than the one before."""
+
+    calls: Tensor
+
+    def __init__(self, ignore_index: int = -1) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        self.calls += 1
+        loss = F.cross_entropy(logits, target, ignore_index=self.ignore_index)
+        return loss * self.calls.clone()
 
 
 def batch() -> tuple[Tensor, Tensor]:
@@ -158,6 +176,20 @@ def test_a_run_says_what_it_was_trained_with_and_resumes(tmp_path: Path) -> None
     saved = TrainConfig.from_dict(yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()))
     assert saved == config.resolved()
     assert train(saved, tmp_path / "run", resume=True).finished
+
+
+def test_the_state_of_a_criterion_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = {"counting": {"class_path": f"{__name__}.Counting"}}
+    config = replace(tiny(), method="counting", losses=losses)
+    train(config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        press_ctrl_c_in_step(patch, 4)
+        with pytest.raises(RunInterruptedError):
+            train(config, tmp_path / "run")
+    train(config, tmp_path / "run", resume=True)
+    assert_same_weights(tmp_path / "run", tmp_path / "whole")
 
 
 def test_the_command_takes_a_file_of_losses(

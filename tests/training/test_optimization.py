@@ -46,7 +46,7 @@ def test_a_resumed_run_has_the_same_average(
     records = [RunRecord.read(tmp_path / name) for name in ("run", "whole")]
     assert records[0].curve == records[1].curve
     assert records[0].evaluations == records[1].evaluations
-    # What is saved for use is the average, not the weights that are trained.
+    # evaluate and predict load the averaged weights, not the trained ones.
     content = torch.load(tmp_path / "whole" / "checkpoints/last.ckpt", weights_only=True)
     trained = content["trained"]
     averaged = {name.removeprefix("model."): v for name, v in weights(tmp_path / "whole").items()}

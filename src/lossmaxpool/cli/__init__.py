@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": "mIoU and per-class IoU of a checkpoint",
     "explore": "a page with sliders: which weights p and m give to the losses of an image",
     "predict": "masks and overlays of a folder of images",
+    "export": "a trained network as ONNX, torch.export or safetensors",
 }
 # The paper's tables and figures are beside the package: they are no part of an installation.
 MOVED = {name: f"python -m reproduction {name}" for name in ("tables", "figures")}
@@ -100,7 +101,7 @@ def _reader_left() -> bool:
 
 
 def _warn(message: Warning | str, *where: object, **options: object) -> None:
-    """Where in the code a warning was raised helps nobody at a terminal."""
+    """Print a warning without the line of code that raised it."""
     sys.stderr.write(f"warning: {message}\n")
 
 
@@ -165,7 +166,7 @@ def _run(name: str, words: list[str]) -> int:
 
 
 def _for_people(error: Exception) -> str | None:
-    """What an error says, or None where it is a fault of the code, which its trace shows best."""
+    """The message of an expected error; None for a bug, of which the traceback is shown."""
     from lossmaxpool.data import DataError
     from lossmaxpool.runs import TrainingError
 

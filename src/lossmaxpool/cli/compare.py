@@ -23,6 +23,18 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_recipe()
     parser.add_config_file()
     parser.add_output("the folder of the runs and the report", "compare.yaml")
+    parser.add_argument(
+        "--tune-lr",
+        dest="tune_lr",
+        action="store_true",
+        help="let every method find its own learning rate first, by the same small budget",
+    )
+    parser.add_argument(
+        "--tune_steps",
+        type=PositiveInt | None,
+        default=None,
+        help="with --tune-lr, the steps at each rate; a quarter of the run's if not given",
+    )
     add_runs(parser, seeds=(0, 1))
 
 
@@ -51,6 +63,8 @@ def shared_config(options: Namespace) -> TrainConfig:
 
 def run(options: Namespace) -> None:
     """Train the missing runs, write the report and print the table."""
+    if options.tune_steps is not None and not options.tune_lr:
+        raise ValueError("--tune_steps has no effect without --tune-lr: give both, or neither")
     compare_and_report(
         shared_config(options),
         options.methods,
@@ -58,6 +72,8 @@ def run(options: Namespace) -> None:
         options.out,
         jobs=options.jobs,
         resume=options.resume,
+        tune_lr=options.tune_lr,
+        tune_steps=options.tune_steps,
     )
 
 
@@ -69,6 +85,8 @@ def compare_and_report(
     *,
     jobs: int = 1,
     resume: Resume = False,
+    tune_lr: bool = False,
+    tune_steps: int | None = None,
 ) -> None:
     """Train, report, print: what ``compare`` and ``demo`` have in common.
 
@@ -79,6 +97,8 @@ def compare_and_report(
         out: The folder of the runs and the report.
         jobs: Runs at the same time.
         resume: Go on with what is in ``out``.
+        tune_lr: Let every method find its own learning rate first.
+        tune_steps: Steps at each rate.
 
     Raises:
         TrainingError: ``out`` cannot be used, or a run stopped.
@@ -86,7 +106,18 @@ def compare_and_report(
     # Imported here: help and errors need none of the training libraries.
     from lossmaxpool.report import format_table, write_report
     from lossmaxpool.training import compare
+    from lossmaxpool.training.tuning import tuning_table
 
-    folders = compare(config, methods, seeds, out, jobs=jobs, resume=resume)
+    folders = compare(
+        config,
+        methods,
+        seeds,
+        out,
+        jobs=jobs,
+        resume=resume,
+        tune_lr=tune_lr,
+        tune_steps=tune_steps,
+    )
     report = write_report(folders, out)
-    sys.stdout.write(f"\n{format_table(folders)}\n\n{report}\n")
+    rates = tuning_table(out)
+    sys.stdout.write(f"\n{format_table(folders)}\n\n{rates}{rates and chr(10) * 2}{report}\n")

@@ -15,8 +15,8 @@ from lossmaxpool.inference import Precision, Which
 from lossmaxpool.inference.checkpoint import run_folder
 
 
-def add_network(parser: CommandParser, *, optional: bool = False) -> None:
-    """Add the run, its checkpoint, and where and how exactly it computes."""
+def add_run(parser: CommandParser, *, optional: bool = False) -> None:
+    """Add the run and its checkpoint."""
     if optional:
         parser.add_argument(
             "run", type=Path | None, nargs="?", default=None, help="a run folder, or a checkpoint"
@@ -30,6 +30,11 @@ def add_network(parser: CommandParser, *, optional: bool = False) -> None:
         help="of a run folder: last is the one that its report scores, best the one with the best "
         "mIoU, chosen on the validation images",
     )
+
+
+def add_network(parser: CommandParser, *, optional: bool = False) -> None:
+    """Add the run, its checkpoint, and where and how exactly it computes."""
+    add_run(parser, optional=optional)
     parser.add_argument(
         "--device", default="auto", help='"auto" (a GPU where there is one), "cpu", "cuda", ...'
     )

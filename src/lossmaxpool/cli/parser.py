@@ -28,7 +28,7 @@ from lossmaxpool.cli.values import (
 _RECIPE = "--recipe"
 _LOSSES = "--losses"
 _FILES = (_RECIPE, "--config")
-# How jsonargparse reports a word that is no option: as a flag, in a file, in a group of a file.
+# The messages of jsonargparse for an unknown option: a flag, a key of a file, a key of a group.
 _UNKNOWN = (
     re.compile(r"unrecognized arguments: (?:.*? )?--([\w.-]+)"),
     re.compile(r"Option '([\w.-]+)' is not accepted"),

@@ -21,7 +21,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_output("the run folder", CONFIG)
     parser.add_class_arguments(TrainConfig, as_group=False, skip={"losses"})
     parser.add_losses("method")
-    # A data set and a method that nobody named would train something that nobody wanted.
+    # No defaults: data set and method must be given explicitly.
     parser.set_defaults({"data.name": None, "method": None})
 
 

@@ -92,21 +92,36 @@ function heat(share) {
 }
 const LUT = Array.from({ length: 256 }, (_, k) => heat(k / 255));
 
-let solutions, current;
+let solutions, current, weightMaps;
 
 function solvePools() {
+  weightMaps = images.map(() => null);
   solutions = pools[state.pool].map(pool => pool.length ? solve(pool, state.p, state.m) : null);
   current = state.pool === "batch" ? 0 : state.image;
 }
 const solutionOf = k => solutions[state.pool === "batch" ? 0 : k];
 
-function paint(canvas, image, color) {
-  canvas.width = image.width;
-  canvas.height = image.height;
-  const context = canvas.getContext("2d"), pixels = context.createImageData(image.width, image.height);
-  for (let i = 0; i < image.count; i++) {
-    const [r, g, b] = color(i);
-    pixels.data.set([r, g, b, 255], 4 * i);
+/** The weights of the pixels of an image, 0 without a label; computed once per change. */
+function weightsOf(k) {
+  const { weight } = solutionOf(k);
+  weightMaps[k] ??= images[k].losses.map(loss => loss < 0 ? 0 : weight(loss));
+  return weightMaps[k];
+}
+
+/** Paint every step-th pixel of an image in the color that `color` gives to its place. */
+function paint(canvas, image, color, step = 1) {
+  const width = Math.ceil(image.width / step), height = Math.ceil(image.height / step);
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
+  for (let y = 0, at = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, at += 4) {
+      const [r, g, b] = color(step * (y * image.width + x));
+      pixels.data[at] = r;
+      pixels.data[at + 1] = g;
+      pixels.data[at + 2] = b;
+      pixels.data[at + 3] = 255;
+    }
   }
   context.putImageData(pixels, 0, 0);
 }
@@ -116,7 +131,8 @@ const BLACK = [0, 0, 0], GREY = [70, 74, 80];
 function weightColors(k) {
   const solution = solutionOf(k), { losses } = images[k];
   if (!solution) return () => GREY;
-  return i => losses[i] < 0 ? GREY : LUT[Math.round(255 * solution.weight(losses[i]) / solution.tau)];
+  const weights = weightsOf(k), scale = 255 / solution.tau;
+  return i => losses[i] < 0 ? GREY : LUT[Math.round(scale * weights[i])];
 }
 
 function drawRight() {
@@ -173,7 +189,7 @@ function drawThumbnails() {
     const button = $("thumbnails").children[k];
     button.setAttribute("aria-checked", k === state.image);
     button.tabIndex = k === state.image ? 0 : -1;
-    paint(button.firstChild, images[k], weightColors(k));
+    paint(button.firstChild, images[k], weightColors(k), Math.ceil(images[k].width / 224));
   });
 }
 
@@ -242,15 +258,14 @@ function drawClasses() {
   const pixels = data.classes.map(() => 0), weights = data.classes.map(() => 0);
   let count = 0, total = 0;
   for (const k of members) {
-    const { losses, truth } = images[k], solution = solutionOf(k);
-    if (!solution) continue;
+    if (!solutionOf(k)) continue;
+    const { losses, truth } = images[k], found = weightsOf(k);
     for (let i = 0; i < losses.length; i++) {
       if (losses[i] < 0) continue;
-      const weight = solution.weight(losses[i]);
       pixels[truth[i]]++;
-      weights[truth[i]] += weight;
+      weights[truth[i]] += found[i];
       count++;
-      total += weight;
+      total += found[i];
     }
   }
   const rows = data.classes.map((name, c) => ({ name, c, pixels: pixels[c] / count, weight: total ? weights[c] / total : 0 }))

@@ -26,8 +26,8 @@ from lossmaxpool.inference import Precision, TrainedModel, predict_logits
 TITLE = "Loss max-pooling explorer"
 IGNORED = -1.0  # the loss of a pixel without a label, as in the operator
 LARGEST_LOSS = 65504.0  # of 16-bit floats
-# A million pixels move with a slider; more would not.
-MOST_PIXELS = 1_000_000
+# So many pixels of each image follow a slider without a delay that is felt.
+MOST_PIXELS = 500_000
 _MARK = 'content="lossmaxpool explore"'
 _HERE = Path(__file__).parent
 _EXAMPLE = "example.json"
@@ -118,8 +118,8 @@ def explorer_page(
 ) -> str:
     """Return the page of some images as HTML.
 
-    Images of more than a million pixels are thinned, every k-th row and column, and the page says
-    so; losses are stored in 16-bit floats.
+    Images of more than half a million pixels are thinned, to every k-th row and column, and the
+    page says so; losses are stored in 16-bit floats.
 
     Args:
         maps: the images, from :func:`loss_maps`.

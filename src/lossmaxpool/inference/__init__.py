@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lossmaxpool.inference.checkpoint import TrainedModel, Which, load_checkpoint
 from lossmaxpool.inference.evaluation import evaluate
+from lossmaxpool.inference.export import Format, export_network
 from lossmaxpool.inference.prediction import Prediction, cityscapes_submission_ids, predict_folder
 from lossmaxpool.inference.tiling import (
     InferenceConfig,
@@ -16,6 +17,7 @@ from lossmaxpool.inference.tiling import (
 )
 
 __all__ = [
+    "Format",
     "InferenceConfig",
     "Precision",
     "Prediction",
@@ -25,6 +27,7 @@ __all__ = [
     "Window",
     "cityscapes_submission_ids",
     "evaluate",
+    "export_network",
     "full_height_tiles",
     "load_checkpoint",
     "predict_folder",

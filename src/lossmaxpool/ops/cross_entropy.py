@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossmaxpool.ops.backends import as_pools, wide_float
+from lossmaxpool.ops.backends import Kernels, as_pools, wide_float
 from lossmaxpool.ops.backends.threshold import packed_like
 from lossmaxpool.ops.dispatch import choose, kernels
 from lossmaxpool.ops.inputs import refuse_unknown_labels
@@ -28,11 +28,19 @@ from lossmaxpool.ops.max_pool import (
     WORLD_UNDER_VMAP,
     fold,
     fold_columns,
-    holds_nan,
     runs_directly,
     solve_pools,
 )
 from lossmaxpool.ops.ranks import ranks
+from lossmaxpool.ops.reduction import (
+    Divisor,
+    divisor_of,
+    holds_nan,
+    reduce_each,
+    reduce_pools,
+    result_shape,
+    spread,
+)
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 
@@ -47,8 +55,9 @@ def max_pooling_cross_entropy(
     pools: int,
     world: bool,
     backend: str,
-) -> tuple[Tensor, Tensor]:
-    """The differentiable values of the pools, and their (6, R) thresholds.
+    reduction: str,
+) -> Tensor:
+    """The differentiable values of the pools, reduced over them.
 
     Args:
         logits: (B, C, *low) scores.
@@ -60,15 +69,46 @@ def max_pooling_cross_entropy(
         pools: R, the number of pools of consecutive images: B (one per image) or 1 (the batch).
         world: one pool over all ranks; R is 1.
         backend: "auto", "torch", "native" or "triton".
+        reduction: "none", "sum", or "mean" over the pools that have a valid pixel.
 
     Raises:
         RuntimeError: a backend that cannot run here.
         ValueError: on the CPU, class ids outside [0, C).
     """
-    function = _Direct if runs_directly(logits) else _PooledCrossEntropy
-    options = (ignore_index, label_smoothing, list(weighting), pools, world, backend)
-    value, packed, _ = function.apply(logits, target, weight, *options)
-    return value, packed
+    tensors = (logits, target, weight)
+    options = (pools, world, backend, reduction)
+    value: Tensor
+    if runs_directly(*tensors):
+        value = _Direct.apply(*tensors, ignore_index, label_smoothing, weighting, *options)
+    else:
+        value, *_ = _PooledCrossEntropy.apply(
+            *tensors, ignore_index, label_smoothing, list(weighting), *options
+        )
+    return value
+
+
+def _solve(
+    run: Kernels,
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+    weighting: Sequence[float],
+    pools: int,
+    world: bool,
+    reduction: str,
+) -> tuple[Tensor, Divisor, Tensor, Tensor]:
+    """The reduced value, its divisor, (6, R) thresholds, (B, *spatial) losses."""
+    losses = run.pixel_losses(logits, target, weight, ignore_index, label_smoothing)
+    pixels = as_pools(losses, pools)
+    packed = solve_pools(run, pixels, None, WeightingSet(*weighting), world=world, marked=True)
+    value, divisor = reduce_pools(packed, losses.dtype, reduction)
+    # A wrong label makes its pool NaN, so search for it only then, and only where reading values
+    # does not synchronize with a device.
+    if value.device.type == "cpu" and holds_nan(value):
+        refuse_unknown_labels(target, logits.shape[1], ignore_index)
+    return value, divisor, packed, losses
 
 
 def _forward(
@@ -81,17 +121,13 @@ def _forward(
     pools: int,
     world: bool,
     backend: str,
+    reduction: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(R,) values, (6, R) thresholds, (B, *spatial) losses; only the values are differentiable."""
-    run = kernels(choose(logits, target, backend))
-    losses = run.pixel_losses(logits, target, weight, ignore_index, label_smoothing)
-    pixels = as_pools(losses, pools)
-    packed = solve_pools(run, pixels, None, WeightingSet(*weighting), world=world, marked=True)
-    value = packed[0].to(losses.dtype, copy=True)
-    # A wrong label makes its pool NaN, so search for it only then, and only where reading values
-    # does not synchronize with a device.
-    if value.device.type == "cpu" and holds_nan(value):
-        refuse_unknown_labels(target, logits.shape[1], ignore_index)
+    """The reduced value, thresholds and losses; only the value is differentiable."""
+    run, options = kernels(choose(logits, target, backend)), (weighting, pools, world, reduction)
+    value, _, packed, losses = _solve(
+        run, logits, target, weight, ignore_index, label_smoothing, *options
+    )
     return value, packed, losses
 
 
@@ -129,9 +165,9 @@ cross_entropy_backward = torch.library.custom_op(
 
 @cross_entropy.register_fake
 def _(logits: Tensor, target: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
-    pools = options[-3]
+    pools, reduction = options[-4], options[-1]
     losses = logits.new_empty(target.shape, dtype=wide_float(logits.dtype))
-    return losses.new_empty(pools), packed_like(losses, pools), losses
+    return losses.new_empty(result_shape(pools, reduction)), packed_like(losses, pools), losses
 
 
 @cross_entropy_backward.register_fake
@@ -140,18 +176,22 @@ def _(grad_value: Tensor, logits: Tensor, *_: Any) -> Tensor:
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    logits, target, weight, *options, _, world, backend = inputs
     _, packed, losses = output
     ctx.mark_non_differentiable(packed, losses)
+    ctx.reduction = inputs[-1]
+    _save(ctx, inputs, packed, losses)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], packed: Tensor, losses: Tensor) -> None:
+    logits, target, weight, *options, _, world, backend, _ = inputs
     ctx.save_for_backward(logits, target, weight, losses, packed)
-    ctx.options = (*options, backend)
-    # Gradients are averaged over ranks afterwards: scale them, so that the mean is their sum.
-    ctx.scale = ranks(world).size
+    ctx.options, ctx.scale = (*options, backend), ranks(world).size
 
 
-def _differentiate(ctx: Any, grad_value: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
-    scaled = grad_value if ctx.scale == 1 else grad_value * ctx.scale
-    return _Gradient.apply(scaled, *ctx.saved_tensors, *ctx.options), *[None] * 8
+def _differentiate(ctx: Any, grad: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+    packed = ctx.saved_tensors[-1]
+    outer = spread(grad, divisor_of(packed, ctx.reduction), packed.shape[1], ctx.scale)
+    return _Gradient.apply(outer, *ctx.saved_tensors, *ctx.options), *[None] * 9
 
 
 def _refuse(ctx: Any, grad: Tensor) -> None:
@@ -180,6 +220,7 @@ class _PooledCrossEntropy(torch.autograd.Function):
         pools: int,
         world: bool,
         backend: str,
+        reduction: str,
     ) -> tuple[Tensor, Tensor, Tensor]:
         value, packed, losses = cross_entropy(
             logits,
@@ -191,6 +232,7 @@ class _PooledCrossEntropy(torch.autograd.Function):
             pools,
             world,
             backend,
+            reduction,
         )
         return value, packed, losses
 
@@ -202,17 +244,23 @@ class _Direct(torch.autograd.Function):
     """The same without the operators, used if ``runs_directly``."""
 
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-        output = _forward(*arguments)
-        _keep(ctx, arguments, output)
-        return output
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        logits, target, *options, backend, reduction = inputs
+        ctx.run = kernels(choose(logits, target, backend))
+        solved = _solve(ctx.run, logits, target, *(*options, reduction))
+        value, ctx.divisor, packed, losses = solved
+        _save(ctx, inputs, packed, losses)
+        return value
 
     @staticmethod
-    def backward(ctx: Any, grad_value: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors
+        outer = spread(grad, ctx.divisor, saved[-1].shape[1], ctx.scale)
         if torch.is_grad_enabled():  # create_graph=True: the operator raises in the next backward
-            return _differentiate(ctx, grad_value)
-        scaled = grad_value if ctx.scale == 1 else grad_value * ctx.scale
-        return _backward(scaled, *ctx.saved_tensors, *ctx.options), *[None] * 8
+            gradient = _Gradient.apply(outer, *saved, *ctx.options)
+        else:
+            gradient = ctx.run.gradient(outer, *saved, *ctx.options[:-1])
+        return gradient, *[None] * 9
 
 
 class _Gradient(torch.autograd.Function):
@@ -264,11 +312,11 @@ def _(
     weight: Tensor | None,
     *options: Any,
 ) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[int, int, int]]:
-    *numbers, pools, world, backend = options
+    *numbers, pools, world, backend, reduction = options
     if world:
         raise NotImplementedError(WORLD_UNDER_VMAP)
     size = info.batch_size
-    value, packed, losses = cross_entropy(
+    _, packed, losses = cross_entropy(
         fold(logits, in_dims[0], size),
         fold(target, in_dims[1], size),
         _shared(weight, in_dims[2]),
@@ -276,9 +324,11 @@ def _(
         pools * size,
         world,
         backend,
+        "none",
     )
-    value, losses = value.unflatten(0, (size, -1)), losses.unflatten(0, (size, -1))
-    return (value, packed.unflatten(1, (size, -1)), losses), (0, 1, 0)
+    packed = packed.unflatten(1, (size, -1))
+    value = reduce_each(packed, losses.dtype, reduction)
+    return (value, packed, losses.unflatten(0, (size, -1))), (0, 1, 0)
 
 
 @cross_entropy_backward.register_vmap

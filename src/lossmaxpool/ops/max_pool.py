@@ -22,6 +22,15 @@ from lossmaxpool.ops.backends.threshold import find_threshold, packed_like
 from lossmaxpool.ops.dispatch import choose_solver, kernels
 from lossmaxpool.ops.inputs import refuse_negative
 from lossmaxpool.ops.ranks import ranks
+from lossmaxpool.ops.reduction import (
+    Divisor,
+    divisor_of,
+    holds_nan,
+    reduce_each,
+    reduce_pools,
+    result_shape,
+    spread,
+)
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 SECOND_DERIVATIVE = (
@@ -37,9 +46,15 @@ WORLD_UNDER_VMAP = (
 
 
 def max_pool(
-    losses: Tensor, valid: Tensor | None, weighting: WeightingSet, *, world: bool, backend: str
-) -> tuple[Tensor, Tensor]:
-    """The differentiable values of (R, N) losses, and their (6, R) thresholds.
+    losses: Tensor,
+    valid: Tensor | None,
+    weighting: WeightingSet,
+    *,
+    world: bool,
+    backend: str,
+    reduction: str,
+) -> Tensor:
+    """The differentiable values of (R, N) losses, reduced over the R pools.
 
     Args:
         losses: (R, N) float32 or float64, one pool a row.
@@ -47,14 +62,18 @@ def max_pool(
         weighting: the weighting set.
         world: one pool over all ranks; R is 1.
         backend: "auto", "torch", "native" or "triton".
+        reduction: "none", "sum", or "mean" over the pools that have a valid pixel.
 
     Raises:
         RuntimeError: a backend that cannot solve these losses.
         ValueError: negative losses on the CPU.
     """
-    function = _DirectPool if runs_directly(losses) else _Pool
-    value, packed = function.apply(losses, valid, list(weighting), world, backend)
-    return value, packed
+    value: Tensor
+    if runs_directly(losses, valid):
+        value = _DirectPool.apply(losses, valid, weighting, world, backend, reduction)
+    else:
+        value, _ = _Pool.apply(losses, valid, list(weighting), world, backend, reduction)
+    return value
 
 
 def solve_pools(
@@ -78,19 +97,16 @@ def solve_pools(
     return find_threshold(losses, valid, weighting, over)
 
 
-def holds_nan(value: Tensor) -> bool:
-    """Whether a small CPU tensor contains NaN; in Python, which is cheaper than by torch."""
-    return any(number != number for number in value.tolist())
-
-
-def runs_directly(tensor: Tensor) -> bool:
+def runs_directly(*tensors: Tensor | None) -> bool:
     """Whether only autograd is active: no compiler, no transform, no mode, no tensor subclass."""
-    return (
-        type(tensor) in (Tensor, torch.nn.Parameter)
-        and not torch.compiler.is_compiling()
-        and not _transforms_active()
-        and not _modes_active()
-    )
+    # First of all: a compiler that traces this line cannot follow the others.
+    if torch.compiler.is_compiling() or _transforms_active() or _modes_active():
+        return False
+    # A tensor may be negated by a flag (x.conj().imag), which only an operator resolves.
+    return all(x is None or (type(x) in _PLAIN and not x.is_neg()) for x in tensors)
+
+
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def _never() -> bool:
@@ -103,21 +119,34 @@ _transforms_active: Callable[[], bool] = getattr(
 _modes_active: Callable[[], bool] = getattr(torch._C, "_len_torch_dispatch_stack", _never)
 
 
+def _solve(
+    losses: Tensor,
+    valid: Tensor | None,
+    weighting: Sequence[float],
+    world: bool,
+    backend: str,
+    reduction: str,
+) -> tuple[Tensor, Divisor, Tensor]:
+    """(R, N) losses -> their reduced value in their dtype, its divisor, (6, R) thresholds."""
+    run = kernels(choose_solver(losses, backend))
+    packed = solve_pools(run, losses, valid, WeightingSet(*weighting), world=world)
+    value, divisor = reduce_pools(packed, losses.dtype, reduction)
+    # A negative loss makes its pool NaN, so search for it only then. On a GPU this would
+    # synchronize; with pool="world", raising would leave the other ranks waiting.
+    if losses.device.type == "cpu" and not world and holds_nan(value):
+        refuse_negative(losses, valid)
+    return value, divisor, packed
+
+
 def _pool(
     losses: Tensor,
     valid: Tensor | None,
     weighting: Sequence[float],
     world: bool,
     backend: str,
+    reduction: str,
 ) -> tuple[Tensor, Tensor]:
-    """(R, N) losses -> (R,) values in their dtype, (6, R) thresholds."""
-    run = kernels(choose_solver(losses, backend))
-    packed = solve_pools(run, losses, valid, WeightingSet(*weighting), world=world)
-    value = packed[0].to(losses.dtype, copy=True)
-    # A negative loss makes its pool NaN, so search for it only then. On a GPU this would
-    # synchronize; with pool="world", raising would leave the other ranks waiting.
-    if losses.device.type == "cpu" and not world and holds_nan(value):
-        refuse_negative(losses, valid)
+    value, _, packed = _solve(losses, valid, weighting, world, backend, reduction)
     return value, packed
 
 
@@ -138,9 +167,9 @@ weigh = torch.library.custom_op("lossmaxpool::weigh", _weigh, mutates_args=())
 
 
 @pool.register_fake
-def _(losses: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+def _(losses: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
     rows = losses.shape[0]
-    return losses.new_empty(rows), packed_like(losses, rows)
+    return losses.new_empty(result_shape(rows, options[-1])), packed_like(losses, rows)
 
 
 @weigh.register_fake
@@ -157,13 +186,15 @@ def _(
     weighting: Sequence[float],
     world: bool,
     backend: str,
+    reduction: str,
 ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
     if world:
         raise NotImplementedError(WORLD_UNDER_VMAP)
     size = info.batch_size
     rows, mask = fold(losses, in_dims[0], size), _fold_mask(valid, in_dims[1], size)
-    value, packed = pool(rows, mask, weighting, world, backend)
-    return (value.unflatten(0, (size, -1)), packed.unflatten(1, (size, -1))), (0, 1)
+    _, packed = pool(rows, mask, weighting, world, backend, "none")
+    packed = packed.unflatten(1, (size, -1))
+    return (reduce_each(packed, losses.dtype, reduction), packed), (0, 1)
 
 
 @weigh.register_vmap
@@ -201,7 +232,7 @@ def _fold_mask(valid: Tensor | None, dim: int | None, size: int) -> Tensor | Non
 
 
 class _Pool(torch.autograd.Function):
-    """(R, N) losses -> (R,) values, (6, R) thresholds; the latter are not differentiable."""
+    """(R, N) losses -> reduced value, (6, R) thresholds; the latter are not differentiable."""
 
     generate_vmap_rule = True
 
@@ -209,42 +240,52 @@ class _Pool(torch.autograd.Function):
     # requires a gradient.
     @staticmethod
     def forward(
-        losses: Tensor, valid: Tensor | None, weighting: list[float], world: bool, backend: str
+        losses: Tensor,
+        valid: Tensor | None,
+        weighting: list[float],
+        world: bool,
+        backend: str,
+        reduction: str,
     ) -> tuple[Tensor, Tensor]:
-        value, packed = pool(losses, valid, weighting, world, backend)
+        value, packed = pool(losses, valid, weighting, world, backend, reduction)
         return value, packed
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        losses, valid, weighting, world, backend = inputs
+        losses, valid, weighting, world, backend, reduction = inputs
         packed = output[1]
         ctx.mark_non_differentiable(packed)
         ctx.save_for_backward(losses, valid, packed)
-        ctx.options = (weighting, backend)
-        # Gradients are averaged over ranks afterwards: scale them, so that the mean is their sum.
-        ctx.scale = ranks(world).size
+        ctx.options, ctx.scale, ctx.reduction = (weighting, backend), ranks(world).size, reduction
 
     @staticmethod
-    def backward(ctx: Any, grad_value: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        weights = _Weights.apply(*ctx.saved_tensors, *ctx.options)
-        return weights * (grad_value * ctx.scale).unsqueeze(1), *[None] * 4
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        losses, valid, packed = ctx.saved_tensors
+        outer = spread(grad, divisor_of(packed, ctx.reduction), packed.shape[1], ctx.scale)
+        weights = _Weights.apply(losses, valid, packed, *ctx.options)
+        return weights * outer.unsqueeze(1), *[None] * 5
 
 
 class _DirectPool(torch.autograd.Function):
     """:class:`_Pool` without the operators, used if :func:`runs_directly`."""
 
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
-        output = _pool(*arguments)
-        _Pool.setup_context(ctx, arguments, output)
-        return output
+    def forward(ctx: Any, losses: Tensor, valid: Tensor | None, *options: Any) -> Tensor:
+        value, ctx.divisor, packed = _solve(losses, valid, *options)
+        ctx.save_for_backward(losses, valid, packed)
+        weighting, world, backend, _ = options
+        ctx.options, ctx.scale = (weighting, backend), ranks(world).size
+        return value
 
     @staticmethod
-    def backward(ctx: Any, grad_value: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        losses, valid, packed = ctx.saved_tensors
+        outer = spread(grad, ctx.divisor, packed.shape[1], ctx.scale).unsqueeze(1)
         if torch.is_grad_enabled():  # create_graph=True: the operator raises in the next backward
-            return _Pool.backward(ctx, grad_value, _)
-        weights = _weigh(*ctx.saved_tensors, *ctx.options)
-        return weights.mul_((grad_value * ctx.scale).unsqueeze(1)), *[None] * 4
+            weights = _Weights.apply(losses, valid, packed, *ctx.options) * outer
+        else:
+            weights = _weigh(losses, valid, packed, *ctx.options).mul_(outer)
+        return weights, *[None] * 5
 
 
 class _Weights(torch.autograd.Function):

@@ -412,7 +412,7 @@ def sweep_figure(
 
 @contextmanager
 def _canvas(width: float, height: float, alt: str) -> Iterator[tuple[Figure, list[Drawing]]]:
-    """A figure of so many pixels; when the block ends, the list holds it as a drawing."""
+    """A figure of that size in pixels; after the block, the list holds the finished drawing."""
     settings: dict[Any, Any] = {
         "figure.dpi": 72,
         "font.size": 12,
@@ -517,7 +517,7 @@ def _marker(method: int) -> dict[str, Any]:
 
 
 def key(method: int) -> Drawing:
-    """The mark of a method, small enough to stand in a line of text; it is not read aloud."""
+    """The mark of a method at the size of a line of text; hidden from screen readers."""
     with _canvas(14, 12, "") as (figure, drawn):
         axes = _axes(figure, left=0, right=0, top=0, bottom=0)
         axes.set_xlim(0, 14)

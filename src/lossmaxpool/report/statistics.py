@@ -18,7 +18,7 @@ from lossmaxpool.runs.record import RunRecord
 
 CONFIDENCE = 0.95
 CLASS_SCORES = ("IoU", "F1", "precision", "recall")
-# Names that a mask's first class bears where the second one is what a binary task looks for.
+# Names of the background in binary tasks; a second class of another name is the foreground.
 BACKGROUND = frozenset({"background", "bg", "other", "others", "rest", "none", "negative", "void"})
 # Fewer unchanged classes than this are shown like all others.
 FOLD = 6

@@ -131,7 +131,7 @@ def _rows(settings: Sequence[Setting]) -> list[list[str]]:
 
 
 def _panels(settings: Sequence[Setting]) -> list[tuple[str, dict[str, dict[float, list[float]]]]]:
-    """Lines over p with m fixed; over m with p fixed where the others leave settings out.
+    """Lines over p with m fixed, and lines over m with p fixed for the settings left over.
 
     Returns:
         For each parameter with lines its name, and by the name of a line mIoU of the seeds by the

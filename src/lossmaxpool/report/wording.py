@@ -155,7 +155,7 @@ def _scheduled(schedule: object, shown: Callable[[float], str]) -> str:
 
 
 def findings(summary: Summary, method: MethodSummary) -> list[Finding]:
-    """What a method did against the baseline: the certainty, the rare classes, the rest."""
+    """The result of a method against the baseline: certainty, rare classes, other classes."""
     baseline, gains = summary.baseline, method.gains
     if baseline is None or gains is None or not gains.lead.n:
         return []
@@ -188,7 +188,7 @@ def findings(summary: Summary, method: MethodSummary) -> list[Finding]:
 
 
 def caveats(summary: Summary) -> list[str]:
-    """What a reader must know before trusting the comparison; empty where all is well."""
+    """Warnings on the comparison, e.g. unfinished runs; empty if there are none."""
     notes = [*_unfinished(summary), *_unequal_lengths(summary)]
     baseline = summary.baseline
     if baseline is None:

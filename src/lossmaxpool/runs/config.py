@@ -282,7 +282,7 @@ class HardwareConfig:
 @_settings("reporting")
 @dataclass(config=_STRICT)
 class ReportingConfig:
-    """What a run writes down, and how often.
+    """The outputs of a run and their intervals.
 
     Args:
         eval_every: Steps between evaluations; 0 evaluates once, at the end.

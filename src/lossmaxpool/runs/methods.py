@@ -172,7 +172,7 @@ METHODS = {
         ),
     )
 }
-# What compare and sweep train where nobody names methods.
+# The default methods of compare and sweep.
 DEFAULT_METHODS = ("base", "loss-only", "lmp")
 
 _NAME = re.compile(r"\w[\w.+-]*")

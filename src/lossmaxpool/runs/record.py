@@ -307,7 +307,7 @@ def _checked(content: dict[str, Any], path: Path) -> RunRecord:
         # Fields that an unfinished run has not reached may be null.
         content = {key: value for key, value in content.items() if value is not None}
     try:
-        # As JSON, strictly: a text is no number, but a list may be a tuple.
+        # Strict as for JSON: "1" is not accepted as a number, but a list is accepted as a tuple.
         record = _RECORD.validate_json(json.dumps(content), strict=True)
         if finished:
             stated = _stated(content, path)

@@ -39,7 +39,7 @@ from lossmaxpool.training.loading import CachedDataset
 
 @dataclass(frozen=True)
 class Given:
-    """What a run takes from Python in place of what its configuration names.
+    """Objects given from Python, used in place of those that the configuration names.
 
     Args:
         train_set: The images to train on.

@@ -54,6 +54,7 @@ class RunState:
         step: Optimization steps done.
         writes: Whether this process writes files: the first of several does.
         average: The moving average of the weights, if there is one.
+        criterion: The loss; one by import path may have buffers that change.
     """
 
     config: TrainConfig
@@ -68,6 +69,7 @@ class RunState:
     step: int = 0
     writes: bool = True
     average: AveragedModel | None = None
+    criterion: nn.Module | None = None
     _earlier_seconds: float = 0.0
     _started: float = field(default_factory=time.monotonic)
 
@@ -104,6 +106,8 @@ class RunState:
             self.model.load_state_dict(content["trained"])
             self.average.n_averaged.fill_(content["averaged"])
         self.optimizer.load_state_dict(content["optimizer"])
+        if self.criterion is not None and "criterion" in content:
+            self.criterion.load_state_dict(content["criterion"])
         self.precision.load_state_dict(content["precision"])
         self.record.take(content["record"])
         self._earlier_seconds = self.record.seconds
@@ -142,6 +146,8 @@ class RunState:
             "running_iou": self.running_iou.state_dict(),
             "record": self.record.gathered(),
         }
+        if self.criterion is not None:
+            content["criterion"] = self.criterion.state_dict()
         if self.average is not None:
             # The state_dict is what is used; these are what training goes on with.
             content |= {"trained": trained, "averaged": int(self.average.n_averaged)}

@@ -94,7 +94,7 @@ class WeightedSum(nn.Module):
 
 
 def mean_over_ranks(value: Tensor) -> Tensor:
-    """Return the mean of a value over the default process group; the value where there is none.
+    """Return the mean of a value over the default process group; without a group, the value.
 
     No gradient flows through it. Every process must call it.
     """

@@ -132,7 +132,7 @@ def check_workers(hardware: HardwareConfig) -> None:
 
 
 def check_ranks(step: int, *splits: Tensor) -> None:
-    """Stop all processes of a run where one sees other data than the first.
+    """Stop all processes of a run if the data of one differ from those of the first.
 
     Args:
         step: The step that this process goes on from.

@@ -136,6 +136,7 @@ def train(
             fabric.strategy.precision,
             writes=fabric.is_global_zero,
             average=new_average(config, model),
+            criterion=criterion,
         )
         # If a checkpoint could not be loaded, the record on the disk is left as it was.
         known = not resumed
@@ -168,7 +169,7 @@ def train(
             raise
         finally:
             for logger in fabric.loggers:
-                # MLflow knows no interrupted runs.
+                # MLflow has no status for an interrupted run.
                 logger.finalize({"interrupted": "KILLED"}.get(record.status, record.status))
     return record
 

@@ -78,7 +78,7 @@ class ProgressReport:
     def evaluating(self, done: int, total: int) -> None:
         """Show how far an evaluation is."""
         if self._bar is not None:
-            self._bar.update(self._task, status=f"  evaluating {done}/{total}")
+            self._bar.update(self._task, status=f"  evaluating image {done} of {total}")
 
     def evaluated(self, step: int) -> None:
         """Show an evaluation that is done."""

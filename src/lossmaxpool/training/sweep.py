@@ -21,12 +21,21 @@ from torch import nn
 from lossmaxpool.checks import check_norm, check_share
 from lossmaxpool.data import SegmentationDataset
 from lossmaxpool.processes import end_with_parent
+from lossmaxpool.runs import TrainingError
 from lossmaxpool.runs.config import HardwareConfig, TrainConfig
-from lossmaxpool.runs.folder import CONFIG, Resume, check_same_run, claimed_output, is_unused
+from lossmaxpool.runs.folder import (
+    CONFIG,
+    Resume,
+    check_same_run,
+    claimed_output,
+    is_unused,
+    nothing_to_resume,
+)
 from lossmaxpool.runs.methods import DEFAULT_METHODS
 from lossmaxpool.runs.record import RECORD, RunRecord
 from lossmaxpool.training.building import Given, open_splits
 from lossmaxpool.training.loop import train
+from lossmaxpool.training.tuning import with_tuned_rates
 
 # The files of options: of a comparison, of a sweep, and what the runs of a sweep share.
 COMPARE = "compare.yaml"
@@ -116,6 +125,8 @@ def compare(
     train_set: SegmentationDataset | None = None,
     val_set: SegmentationDataset | None = None,
     model: nn.Module | None = None,
+    tune_lr: bool = False,
+    tune_steps: int | None = None,
 ) -> list[Path]:
     """Train every method with every seed, one run folder each.
 
@@ -132,6 +143,8 @@ def compare(
             that can be pickled.
         val_set: Likewise.
         model: Likewise.
+        tune_lr: Let every method find its own learning rate first, on a part of the training split.
+        tune_steps: Steps at each rate; None takes a quarter of those of a run.
 
     Returns:
         The run folders, ``<out>/<method>-seed<seed>``.
@@ -144,6 +157,16 @@ def compare(
     given = Given(train_set, val_set, model)
     config = given.named_in(config)
     grid = Grid(methods, None, None, seeds)
+    if tune_lr:
+        unused = is_unused(out, (COMPARE,))
+        if not resume and not unused:
+            raise TrainingError(f"{out} is not empty: choose a new folder, or add --resume")
+        if resume is True and unused:
+            raise nothing_to_resume(out)
+        shared = replace(config, hardware=_share(config.hardware, 1))
+        tuned = with_tuned_rates(shared, methods, seeds[0], out, steps=tune_steps, given=given)
+        config = replace(config, losses=tuned.losses)
+        resume = "auto"
     return sweep(config, grid, out, jobs=jobs, resume=resume, saved=COMPARE, given=given)
 
 

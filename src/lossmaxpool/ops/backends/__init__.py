@@ -57,15 +57,27 @@ class Kernels(Protocol):
     def solve(
         self, losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked: bool
     ) -> Tensor:
-        """(R, N) losses, (R, N) mask -> (6, R) thresholds.
+        """The threshold and the value of every pool.
 
-        ``marked``: a negative loss marks an ignored pixel; otherwise it is an error.
+        Args:
+            losses: (R, N). A NaN, an infinity or a negative among the valid ones makes the pool's
+                value NaN.
+            valid: (R, N) bool, or None if every pixel is valid.
+            weighting: the weighting set.
+            marked: a negative loss marks an ignored pixel.
+
+        Returns:
+            (6, R) float64: value, alpha, cap, tie, num_valid, support.
         """
 
     def weigh(
         self, losses: Tensor, valid: Tensor | None, packed: Tensor, weighting: WeightingSet
     ) -> Tensor:
-        """(R, N) losses and their thresholds -> (R, N) optimal weights w*."""
+        """The weights w* of losses once their thresholds are known.
+
+        Returns:
+            (R, N), 0 where a pixel is not valid, NaN in pools whose value is NaN.
+        """
 
     def gradient(
         self,
@@ -79,4 +91,20 @@ class Kernels(Protocol):
         label_smoothing: float,
         weighting: WeightingSet,
     ) -> Tensor:
-        """(R,) gradient of the values -> gradient of the logits, in their shape and dtype."""
+        """The gradient of the values with respect to the logits.
+
+        Args:
+            grad_value: (R,) the gradient with respect to the values. R divides B; a pool is B / R
+                consecutive images.
+            logits: as given to :meth:`pixel_losses`, and so are the next two and the options.
+            target: class ids.
+            weight: class weights, or None.
+            losses: (B, *spatial) result of :meth:`pixel_losses`.
+            packed: (6, R) result of :meth:`solve`.
+            ignore_index: the id of ignored pixels: their gradient is exactly 0.
+            label_smoothing: in [0, 1].
+            weighting: the weighting set.
+
+        Returns:
+            In the shape, dtype and memory format of the logits.
+        """

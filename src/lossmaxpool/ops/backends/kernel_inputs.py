@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +13,53 @@ from torch import Tensor
 # Same order as the enumerations in native/cpp/interface.h.
 LOGITS = (torch.float32, torch.bfloat16, torch.float16)
 TARGETS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+# Prepared calls kept per function. Training at many sizes needs some dozens.
+_KEPT = 512
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+
+def by_form(
+    tensors: int,
+) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]:
+    """Cache a function that reads no values of its first ``tensors`` arguments.
+
+    Those are tensors or None and count by shape, strides, dtype and device; all other arguments
+    are compared. Arguments are positional. Errors are not cached.
+    """
+
+    def decorate(
+        function: Callable[_Parameters, _Result],
+    ) -> Callable[_Parameters, _Result]:
+        known: dict[Any, _Result] = {}
+
+        @wraps(function)
+        def cached(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+            given: tuple[Any, ...] = args
+            try:
+                forms = [
+                    None if x is None else (x.shape, x.stride(), x.dtype, x.device)
+                    for x in given[:tensors]
+                ]
+            except RuntimeError:  # a sparse tensor has no strides
+                return function(*args, **kwargs)
+            key = (*forms, *given[tensors:])
+            try:
+                return known[key]
+            except KeyError:
+                pass
+            result = function(*args, **kwargs)
+            if len(known) >= _KEPT:
+                known.clear()
+            known[key] = result
+            return result
+
+        return cached
+
+    return decorate
 
 
 def refuses_inputs(logits: Tensor, target: Tensor, spatial: torch.Size) -> str | None:

@@ -14,7 +14,7 @@ RuntimeError if the library is missing.
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from torch import Tensor
 from lossmaxpool.ops.backends.kernel_inputs import (
     LOGITS,
     TARGETS,
+    by_form,
     merged_planes,
     own_planes,
     refuses_inputs,
@@ -61,21 +62,9 @@ def pixel_losses(
     ignore_index: int,
     label_smoothing: float,
 ) -> Tensor:
-    """Cross-entropy of every pixel; logits smaller than the target are upsampled on the fly.
-
-    Args:
-        logits: (B, C, *low) float32, bfloat16 or float16, of any strides.
-        target: (B, *spatial) class ids.
-        weight: (C,) class weights, or None.
-        ignore_index: marks ignored pixels: their loss is exactly -1.
-        label_smoothing: share of the target spread evenly over the classes.
-
-    Returns:
-        (B, *spatial) float32, at least 0 at valid pixels, NaN where the label is not a valid class.
-    """
-    _check_inputs(logits, target, weight, ignore_index, label_smoothing)
+    prepared = _prepared(logits, target, weight, ignore_index, label_smoothing)
     losses = torch.empty(target.shape, dtype=torch.float32)
-    _run("losses", logits, target, weight, losses, ignore_index, label_smoothing)
+    _run("losses", prepared, logits, target, weight, losses=losses)
     return losses
 
 
@@ -90,24 +79,7 @@ def gradient(
     label_smoothing: float,
     weighting: WeightingSet,
 ) -> Tensor:
-    """The gradient of the pooled values with respect to the logits.
-
-    Args:
-        grad_value: (R,) the gradient with respect to the values. R divides B; each pool is B / R
-            consecutive images.
-        logits: as given to :func:`pixel_losses`.
-        target: as given to :func:`pixel_losses`.
-        weight: as given to :func:`pixel_losses`.
-        losses: (B, *spatial) result of :func:`pixel_losses`.
-        packed: (6, R) result of :func:`solve`.
-        ignore_index: marks ignored pixels: their gradient is exactly 0.
-        label_smoothing: as given to :func:`pixel_losses`.
-        weighting: the weighting set.
-
-    Returns:
-        The gradient in the shape, dtype and memory format of the logits.
-    """
-    _check_inputs(logits, target, weight, ignore_index, label_smoothing)
+    prepared = _prepared(logits, target, weight, ignore_index, label_smoothing)
     rows = _check_packed(packed)
     _check("grad_value", grad_value, _FLOATS, (rows,))
     _check("losses", losses, (torch.float32,), target.shape)
@@ -116,40 +88,30 @@ def gradient(
             f"packed holds {rows} pools for {len(logits)} images. Expected a number of pools that "
             "divides the number of images."
         )
-    exponent = _exponent(weighting)
-    grad = torch.empty_like(logits)
-    low = (1, *logits.shape[2:])[-2:]
-    upsampled = logits.shape[2:] != target.shape[1:]
-    # Contribution of each band of output rows to the low-resolution rows above and below it.
-    scratch = torch.zeros(len(logits), low[0], 2, logits.shape[1], low[1]) if upsampled else None
-    # Keep references while the library uses their addresses.
-    grad_value, packed = grad_value.float().contiguous(), packed.contiguous()
-    losses = losses.contiguous()
+    scratch = None
+    if prepared.stage == "upsampled":
+        # Contribution of each band of output rows to the low-resolution rows above and below it.
+        call = prepared.call
+        scratch = torch.zeros(call.batch, call.low_height, 2, call.classes, call.low_width)
+    gradient = torch.empty_strided(logits.shape, prepared.strides, dtype=logits.dtype)
     _run(
         "gradient",
-        *(logits, target, weight, losses, ignore_index, label_smoothing),
-        grad=grad,
-        grad_value=grad_value.data_ptr(),
-        packed=packed.data_ptr(),
-        scratch=_address(scratch),
+        prepared,
+        logits,
+        target,
+        weight,
+        losses=losses.contiguous(),
+        gradient=gradient,
+        scratch=scratch,
+        grad_value=grad_value.float().contiguous(),
+        packed=packed.contiguous(),
         rows=rows,
-        exponent=exponent,
+        exponent=_exponent(weighting),
     )
-    return grad
+    return gradient
 
 
 def solve(losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked: bool) -> Tensor:
-    """The threshold of every row of losses.
-
-    Args:
-        losses: (R, N) float32.
-        valid: (R, N) bool, or None.
-        weighting: the weighting set.
-        marked: a negative loss marks an ignored pixel; otherwise it makes the value NaN.
-
-    Returns:
-        (6, R) float64: value, alpha, cap, tie, num_valid, support.
-    """
     rows, size = _check_rows(losses, valid)
     _exponent(weighting)
     _, fraction, least = weighting
@@ -171,17 +133,6 @@ def solve(losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked:
 
 
 def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, weighting: WeightingSet) -> Tensor:
-    """w* of every loss, once the thresholds are known.
-
-    Args:
-        losses: (R, N) float32, none negative.
-        valid: (R, N) bool, or None.
-        packed: (6, R) result of :func:`solve`.
-        weighting: the weighting set.
-
-    Returns:
-        (R, N) float32, 0 where a pixel is not valid.
-    """
     rows, size = _check_rows(losses, valid)
     if _check_packed(packed) != rows:
         raise ValueError(f"packed holds {packed.shape[1]} pools, the losses have {rows} rows.")
@@ -196,34 +147,32 @@ def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, weighting: Weigh
     return weights
 
 
-def _run(
-    stage: str,
+class _Prepared(NamedTuple):
+    """A call whose tensors fit together; the library may read them at their addresses."""
+
+    stage: str  # "dense" or "upsampled"
+    call: CrossEntropy  # everything but addresses, rows, exponent and threads: a template
+    strides: tuple[int, ...]  # of the gradient
+    nothing: bool  # no images, or no pixels: nothing to write
+
+
+@by_form(tensors=3)
+def _prepared(
     logits: Tensor,
     target: Tensor,
     weight: Tensor | None,
-    losses: Tensor,
     ignore_index: int,
     label_smoothing: float,
-    *,
-    grad: Tensor | None = None,
-    **backward: Any,
-) -> None:
-    if not target.numel():
-        return  # no images, or no pixels: nothing to write
-    target = target.contiguous()
-    weight = None if weight is None else weight.float().contiguous()
+) -> _Prepared:
+    """Check the tensors and describe them to the library, once for all tensors of this form."""
+    _check_inputs(logits, target, weight, ignore_index, label_smoothing)
     dense = logits.shape[2:] == target.shape[1:]
-    tensors = [logits] if grad is None else [logits, grad]
-    view = merged_planes(*tensors) if dense else own_planes(*tensors)
+    gradient = torch.empty_like(logits, device="meta")
+    view = (merged_planes if dense else own_planes)(logits, gradient)
     if view is None:
         raise ValueError(f"strides {logits.stride()} do not merge into two spatial dimensions.")
     height, width = (view.height, view.width) if dense else (1, *target.shape[1:])[-2:]
     call = CrossEntropy(
-        logits=logits.data_ptr(),
-        target=target.data_ptr(),
-        weight=_address(weight),
-        losses=losses.data_ptr(),
-        gradient=_address(grad),
         logits_format=LOGITS.index(logits.dtype),
         target_format=TARGETS.index(target.dtype),
         batch=logits.shape[0],
@@ -233,14 +182,37 @@ def _run(
         height=height,
         width=width,
         logits_strides=view.strides[0],
-        gradient_strides=view.strides[-1],
+        gradient_strides=view.strides[1],
         ignore_index=ignore_index,
-        threads=threads(),
         label_smoothing=label_smoothing,
-        **backward,
     )
-    kernel = getattr(_library(), f"lossmaxpool_{'dense' if dense else 'upsampled'}_{stage}")
-    kernel(ctypes.byref(call))
+    return _Prepared("dense" if dense else "upsampled", call, gradient.stride(), not target.numel())
+
+
+def _run(
+    pass_: str,
+    prepared: _Prepared,
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    *,
+    rows: int = 0,
+    exponent: float = 0.0,
+    **others: Tensor | None,
+) -> None:
+    """Call the library with a prepared call and contiguous tensors for its other addresses."""
+    if prepared.nothing:
+        return
+    # Keep references while the library uses their addresses.
+    target = target.contiguous()
+    weight = None if weight is None else weight.float().contiguous()
+    call = CrossEntropy.from_buffer_copy(prepared.call)
+    call.logits, call.target = logits.data_ptr(), target.data_ptr()
+    call.weight = _address(weight)
+    for name, tensor in others.items():
+        setattr(call, name, _address(tensor))
+    call.rows, call.exponent, call.threads = rows, exponent, threads()
+    getattr(_library(), f"lossmaxpool_{prepared.stage}_{pass_}")(ctypes.byref(call))
 
 
 def _check(name: str, tensor: Tensor, dtypes: tuple[torch.dtype, ...], shape: Any = None) -> None:

@@ -7,10 +7,8 @@ With class weights v, label smoothing s and the C logits x of a pixel of class y
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -18,22 +16,22 @@ from torch import Tensor
 IGNORED = tl.constexpr(-1.0)  # marks an ignored pixel: pixel losses are never negative
 
 
-class Terms(NamedTuple):
-    """The terms of the loss that are present.
+class Numbers(NamedTuple):
+    """The terms of the loss that are present, and their factors.
 
     An absent term is skipped instead of multiplied by 0, because its logits may be -inf.
     """
 
     hard: bool
     smooth: bool
-    weight: Tensor | None  # (C,) float32 class weights
+    weighted: bool
     keep: float  # 1 - s
     spread: float  # s / C
-    weight_sum: Tensor | None  # () sum of the class weights, if a term needs it
 
     @property
-    def weighted(self) -> bool:
-        return self.weight is not None
+    def flags(self) -> dict[str, bool]:
+        """The terms as constants of a kernel."""
+        return {"HARD": self.hard, "SMOOTH": self.smooth, "WEIGHTED": self.weighted}
 
     @property
     def plain(self) -> bool:
@@ -41,28 +39,26 @@ class Terms(NamedTuple):
         return not (self.smooth or self.weighted)
 
 
+class Terms(NamedTuple):
+    """The terms of the loss and their tensors."""
+
+    numbers: Numbers
+    weight: Tensor | None  # (C,) float32 class weights
+    weight_sum: Tensor | None  # () sum of the class weights, if a term needs it
+
+
 def terms(label_smoothing: float, classes: int, weight: Tensor | None) -> Terms:
-    """The constants for smoothing s, C classes and (C,) class weights of any float dtype."""
+    """The terms for smoothing s, C classes and (C,) class weights of any float dtype."""
     smooth = label_smoothing != 0
     weight = None if weight is None else weight.float().contiguous()
-    return Terms(
+    numbers = Numbers(
         hard=label_smoothing != 1,
         smooth=smooth,
-        weight=weight,
+        weighted=weight is not None,
         keep=1 - label_smoothing,
         spread=label_smoothing / classes,
-        weight_sum=weight.sum() if smooth and weight is not None else None,
     )
-
-
-def on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
-    """Make the device of ``tensor`` the current one, on which kernels are launched."""
-    if tensor.device.type == "cpu":  # the interpreter
-        return nullcontext()
-    guard: AbstractContextManager[object] = torch.get_device_module(tensor.device).device(
-        tensor.device
-    )
-    return guard
+    return Terms(numbers, weight, weight.sum() if smooth and weight is not None else None)
 
 
 @triton.jit

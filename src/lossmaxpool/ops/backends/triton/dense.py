@@ -10,20 +10,21 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lossmaxpool.ops.backends.kernel_inputs import Planes, merged_planes
+from lossmaxpool.ops.backends.kernel_inputs import Planes, by_form, merged_planes
 from lossmaxpool.ops.backends.triton.cross_entropy import (
     IGNORED,
+    Numbers,
     Terms,
     absorb,
     class_derivative,
     class_weights,
     load_label,
     margin,
-    on_device_of,
     pixel_loss,
     slopes,
     spread_sum,
 )
+from lossmaxpool.ops.backends.triton.launch import Launch, on_device_of
 from lossmaxpool.ops.backends.triton.weights import Norm, load_pool, pool_weight
 
 
@@ -160,20 +161,24 @@ def dense_losses(logits: Tensor, target: Tensor, ignore_index: int, loss: Terms)
     losses = torch.empty(target.shape, dtype=torch.float32, device=logits.device)
     if losses.numel() == 0:
         return losses
+    launch = _losses_launch(logits, target, ignore_index, loss.numbers)
+    with on_device_of(logits):
+        launch(logits, target, loss.weight, loss.weight_sum, losses)
+    return losses
+
+
+@by_form(tensors=2)
+def _losses_launch(logits: Tensor, target: Tensor, ignore_index: int, loss: Numbers) -> Launch:
     view = _planes(logits)
     classes, (strides,), unit = logits.shape[1], view.strides, unit_of(view)
     tile = tile_of(classes, logits.dtype, unit)
     tiles = triton.cdiv(view.height * view.width, tile.pixels)
-    with on_device_of(logits):
-        dense_losses_kernel[(tiles * logits.shape[0],)](
-            logits, target, loss.weight, loss.weight_sum, losses,
-            ignore_index, loss.keep, loss.spread,
-            strides.image // unit, strides.channel // unit, strides.row, strides.column,
-            view.width // unit, view.height, tiles,
-            C=classes, UNIT=unit, FLAT=view.flat,
-            HARD=loss.hard, SMOOTH=loss.smooth, WEIGHTED=loss.weighted, **tile.options,
-        )  # fmt: skip
-    return losses
+    return Launch(
+        dense_losses_kernel, (tiles * logits.shape[0],), ignore_index, loss.keep, loss.spread,
+        strides.image // unit, strides.channel // unit, strides.row, strides.column,
+        view.width // unit, view.height, tiles,
+        C=classes, UNIT=unit, FLAT=view.flat, **loss.flags, **tile.options,
+    )  # fmt: skip
 
 
 @triton.jit
@@ -257,22 +262,36 @@ def dense_gradient(
     gradient = torch.empty_like(logits)
     if gradient.numel() == 0:
         return gradient
+    launch = _gradient_launch(
+        logits, target, gradient, ignore_index, loss.numbers, shape, packed.shape[1]
+    )
+    with on_device_of(logits):
+        launch(grad_value, packed, logits, target, loss.weight, loss.weight_sum, losses, gradient)
+    return gradient
+
+
+@by_form(tensors=3)
+def _gradient_launch(
+    logits: Tensor,
+    target: Tensor,
+    gradient: Tensor,
+    ignore_index: int,
+    loss: Numbers,
+    shape: Norm,
+    pools: int,
+) -> Launch:
     view = _planes(logits, gradient)
     classes, (source, out), unit = logits.shape[1], view.strides, unit_of(view)
     tile = tile_of(classes, logits.dtype, unit)
     tiles = triton.cdiv(view.height * view.width, tile.pixels)
-    with on_device_of(logits):
-        dense_gradient_kernel[(tiles * logits.shape[0],)](
-            grad_value, packed, logits, target, loss.weight, loss.weight_sum, losses, gradient,
-            ignore_index, loss.keep, loss.spread, shape.exponent,
-            packed.shape[1], logits.shape[0] // packed.shape[1],
-            source.image // unit, source.channel // unit, source.row, source.column,
-            out.image // unit, out.channel // unit, out.row, out.column,
-            view.width // unit, view.height, tiles,
-            C=classes, UNIT=unit, FLAT=view.flat, NORM=shape.kind,
-            HARD=loss.hard, SMOOTH=loss.smooth, WEIGHTED=loss.weighted, **tile.options,
-        )  # fmt: skip
-    return gradient
+    return Launch(
+        dense_gradient_kernel, (tiles * logits.shape[0],),
+        ignore_index, loss.keep, loss.spread, shape.exponent, pools, logits.shape[0] // pools,
+        source.image // unit, source.channel // unit, source.row, source.column,
+        out.image // unit, out.channel // unit, out.row, out.column,
+        view.width // unit, view.height, tiles,
+        C=classes, UNIT=unit, FLAT=view.flat, NORM=shape.kind, **loss.flags, **tile.options,
+    )  # fmt: skip
 
 
 def _planes(*tensors: Tensor) -> Planes:

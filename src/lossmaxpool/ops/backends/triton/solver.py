@@ -19,14 +19,15 @@ partial results of the previous launch. The host never waits.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from lossmaxpool.ops.backends.triton.cross_entropy import on_device_of
+from lossmaxpool.ops.backends.kernel_inputs import by_form
+from lossmaxpool.ops.backends.triton.launch import Launch, on_device_of
 from lossmaxpool.ops.backends.triton.weights import floor_to_float32, joined, log_ratio, split
 from lossmaxpool.ops.weighting_set import WeightingSet
 
@@ -438,45 +439,69 @@ def finish_kernel(
     tl.store(packed + 5 * rows + row, m)
 
 
+class _Solver(NamedTuple):
+    """The launches for (R, N) losses, and the sizes of what they leave to each other."""
+
+    counting: tuple[Launch, ...]
+    split: Launch
+    finish: Launch
+    programs: int  # of a row
+    capacity: int  # losses that a program can keep
+
+
 def find_threshold(
     losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked: bool
 ) -> Tensor:
     """The (6, R) packed threshold of (R, N) contiguous float32 losses."""
-    (rows, pixels), top_k = losses.shape, weighting.is_top_k
-    packed = torch.empty(6, rows, dtype=torch.float64, device=losses.device)
+    rows, device = losses.shape[0], losses.device
+    packed = torch.empty(6, rows, dtype=torch.float64, device=device)
     if rows == 0:
         return packed
+    run = _solver(losses, valid is not None, weighting, marked)
+    passes = len(run.counting)
+    shape = (passes, rows, run.programs, BINS.value)
+    counts = torch.empty(shape, dtype=torch.int32, device=device).unbind()
+    shape = (passes + 1, rows, run.programs, FIELDS.value)
+    parts = torch.empty(shape, dtype=torch.float64, device=device).unbind()
+    kept = losses.new_empty(rows, run.programs, run.capacity)
+    with on_device_of(losses):
+        for i, launch in enumerate(run.counting):
+            last = max(i - 1, 0)
+            launch(losses, valid, parts[0], counts[last], parts[last], counts[i], parts[i])
+        run.split(losses, valid, parts[0], counts[-1], parts[-2], parts[-1], kept)
+        run.finish(parts[0], parts[-1], kept, packed)
+    return packed
+
+
+@by_form(tensors=1)
+def _solver(losses: Tensor, masked: bool, weighting: WeightingSet, marked: bool) -> _Solver:
+    (rows, pixels), top_k = losses.shape, weighting.is_top_k
     # Depends on the shape alone, so that results are bit-identical on every run and device.
     blocks = triton.cdiv(pixels, BLOCK)
     programs = max(1, min(_PER_ROW, max(8, _PROGRAMS // rows), blocks))
     capacity = 0 if top_k else triton.cdiv(blocks, programs) * BLOCK
     shifts = TOP_K_SHIFTS if top_k else SHIFTS
-    counts = losses.new_empty(len(shifts), rows, programs, BINS.value, dtype=torch.int32)
-    shape = (len(shifts) + 1, rows, programs, FIELDS.value)
-    parts = torch.empty(shape, dtype=torch.float64, device=losses.device)
-    kept = losses.new_empty(rows, programs, capacity)
     q = 1.0 if top_k else weighting.q  # p = 1 needs no powers
     numbers = (*split(weighting.fraction), *split(weighting.least), *split(q))
     padded = triton.next_power_of_2(programs)
     options: dict[str, Any] = {"GP": padded, "TOP_K": top_k, "num_warps": WARPS}
     unit = math.gcd(16, pixels)
     units = pixels // unit
-    reading: dict[str, Any] = {"MASKED": valid is not None, "MARKED": marked}
-    reading |= {"BLOCK": BLOCK, "UNIT": unit}
-    with on_device_of(losses):
-        for i, shift in enumerate(shifts):
-            last = max(i - 1, 0)
-            count_kernel[(programs * rows,)](
-                losses, valid, parts[0], counts[last], parts[last], counts[i], parts[i], units,
-                *numbers, programs, LAST_SHIFT=shifts[last], SHIFT=shift, PASS=i,
-                **reading, **options,
-            )  # fmt: skip
-        split_kernel[(programs * rows,)](
-            losses, valid, parts[0], counts[-1], parts[-2], parts[-1], kept, units, capacity,
-            *numbers, programs, LAST_SHIFT=shifts[-1], **reading, **options,
-        )  # fmt: skip
-        finish_kernel[(rows,)](
-            parts[0], parts[-1], kept, packed, rows, capacity, *numbers,
-            *split(1 / weighting.p), programs, LANES=BLOCK, **options,
-        )  # fmt: skip
-    return packed
+    reading: dict[str, Any] = {"MASKED": masked, "MARKED": marked, "BLOCK": BLOCK, "UNIT": unit}
+    grid = (programs * rows,)
+    counting = tuple(
+        Launch(
+            count_kernel, grid, units, *numbers, programs,
+            LAST_SHIFT=shifts[max(i - 1, 0)], SHIFT=shift, PASS=i, **reading, **options,
+        )
+        for i, shift in enumerate(shifts)
+    )  # fmt: skip
+    narrow = Launch(
+        split_kernel, grid, units, capacity, *numbers, programs,
+        LAST_SHIFT=shifts[-1], **reading, **options,
+    )  # fmt: skip
+    finish = Launch(
+        finish_kernel, (rows,), rows, capacity, *numbers, *split(1 / weighting.p), programs,
+        LANES=BLOCK, **options,
+    )  # fmt: skip
+    return _Solver(counting, narrow, finish, programs, capacity)

@@ -21,20 +21,21 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lossmaxpool.ops.backends.kernel_inputs import own_planes
+from lossmaxpool.ops.backends.kernel_inputs import by_form, own_planes
 from lossmaxpool.ops.backends.triton.cross_entropy import (
     IGNORED,
+    Numbers,
     Terms,
     absorb,
     class_derivative,
     class_weights,
     load_label,
     margin,
-    on_device_of,
     pixel_loss,
     slopes,
     spread_sum,
 )
+from lossmaxpool.ops.backends.triton.launch import Launch, on_device_of
 from lossmaxpool.ops.backends.triton.weights import Norm, load_pool, pool_weight
 
 
@@ -184,18 +185,25 @@ def upsampled_losses(
     losses = torch.empty(target.shape, dtype=torch.float32, device=logits.device)
     if losses.numel() == 0:
         return losses
+    launch = _losses_launch(logits, target, ignore_index, loss.numbers, only_margins)
+    with on_device_of(logits):
+        launch(logits, target, loss.weight, loss.weight_sum, losses)
+    return losses
+
+
+@by_form(tensors=2)
+def _losses_launch(
+    logits: Tensor, target: Tensor, ignore_index: int, loss: Numbers, only_margins: bool
+) -> Launch:
     low, high, tile = own_planes(logits), own_planes(target.unsqueeze(1)), UPSAMPLED
     tiles = triton.cdiv(high.height * high.width, tile.pixels)
-    with on_device_of(logits):
-        upsampled_losses_kernel[(tiles * logits.shape[0],)](
-            logits, target, loss.weight, loss.weight_sum, losses,
-            ignore_index, loss.keep, loss.spread,
-            *low.strides[0], low.height, low.width, high.height, high.width, tiles,
-            C=logits.shape[1], HARD=loss.hard,
-            SMOOTH=loss.smooth and not only_margins, WEIGHTED=loss.weighted,
-            MARGIN=only_margins, BLOCK_C=tile.classes, BLOCK_N=tile.pixels, num_warps=tile.warps,
-        )  # fmt: skip
-    return losses
+    return Launch(
+        upsampled_losses_kernel, (tiles * logits.shape[0],),
+        ignore_index, loss.keep, loss.spread,
+        *low.strides[0], low.height, low.width, high.height, high.width, tiles,
+        C=logits.shape[1], **loss._replace(smooth=loss.smooth and not only_margins).flags,
+        MARGIN=only_margins, BLOCK_C=tile.classes, BLOCK_N=tile.pixels, num_warps=tile.warps,
+    )  # fmt: skip
 
 
 @triton.jit(do_not_specialize=[
@@ -328,29 +336,49 @@ def upsampled_gradient(
         return gradient
     if losses.numel() == 0:
         return gradient.zero_()
+    margins = losses
+    if not loss.numbers.plain:
+        margins = upsampled_losses(logits, target, ignore_index, loss, only_margins=True)
+    cells, gather, size = _gradient_launches(
+        logits, target, gradient, ignore_index, loss.numbers, shape, packed.shape[1]
+    )
+    corners = torch.empty(size, dtype=torch.float32, device=logits.device)
+    with on_device_of(logits):
+        cells(
+            grad_value, packed, logits, target, loss.weight, loss.weight_sum, losses, margins,
+            corners,
+        )  # fmt: skip
+        gather(corners, gradient)
+    return gradient
+
+
+@by_form(tensors=3)
+def _gradient_launches(
+    logits: Tensor,
+    target: Tensor,
+    gradient: Tensor,
+    ignore_index: int,
+    loss: Numbers,
+    shape: Norm,
+    pools: int,
+) -> tuple[Launch, Launch, int]:
+    """Both launches, and the number of corners."""
     low, high, out = own_planes(logits), own_planes(target.unsqueeze(1)), own_planes(gradient)
     (batch, classes), tile = logits.shape[:2], CELLS
     cells = (low.height + 1) * (low.width + 1)
-    corners = torch.empty(batch, 4, classes, cells, dtype=torch.float32, device=logits.device)
-    margins = losses
-    if not loss.plain:
-        margins = upsampled_losses(logits, target, ignore_index, loss, only_margins=True)
-    tiles = triton.cdiv(cells, tile.pixels)
+    tiles, low_tiles = (triton.cdiv(n, tile.pixels) for n in (cells, low.height * low.width))
     blocks = triton.cdiv(classes, tile.classes)
-    low_tiles = triton.cdiv(low.height * low.width, tile.pixels)
-    with on_device_of(logits):
-        cells_kernel[(tiles * batch, blocks)](
-            grad_value, packed, logits, target, loss.weight, loss.weight_sum, losses, margins,
-            corners, ignore_index, loss.keep, loss.spread, shape.exponent,
-            packed.shape[1], batch // packed.shape[1],
-            *low.strides[0], low.height, low.width, high.height, high.width,
-            triton.cdiv(high.height, low.height), triton.cdiv(high.width, low.width), tiles,
-            C=classes, NORM=shape.kind,
-            HARD=loss.hard, SMOOTH=loss.smooth, WEIGHTED=loss.weighted,
-            BLOCK_C=tile.classes, BLOCK_M=tile.pixels, num_warps=tile.warps,
-        )  # fmt: skip
-        gather_kernel[(low_tiles * batch, blocks)](
-            corners, gradient, *out.strides[0], low.height, low.width, low_tiles,
-            C=classes, BLOCK_C=tile.classes, BLOCK_N=tile.pixels, num_warps=tile.warps,
-        )  # fmt: skip
-    return gradient
+    accumulate = Launch(
+        cells_kernel, (tiles * batch, blocks),
+        ignore_index, loss.keep, loss.spread, shape.exponent, pools, batch // pools,
+        *low.strides[0], low.height, low.width, high.height, high.width,
+        triton.cdiv(high.height, low.height), triton.cdiv(high.width, low.width), tiles,
+        C=classes, NORM=shape.kind, **loss.flags,
+        BLOCK_C=tile.classes, BLOCK_M=tile.pixels, num_warps=tile.warps,
+    )  # fmt: skip
+    gather = Launch(
+        gather_kernel, (low_tiles * batch, blocks),
+        *out.strides[0], low.height, low.width, low_tiles,
+        C=classes, BLOCK_C=tile.classes, BLOCK_N=tile.pixels, num_warps=tile.warps,
+    )  # fmt: skip
+    return accumulate, gather, batch * 4 * classes * cells

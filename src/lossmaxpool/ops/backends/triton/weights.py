@@ -15,7 +15,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lossmaxpool.ops.backends.triton.cross_entropy import on_device_of
+from lossmaxpool.ops.backends.kernel_inputs import by_form
+from lossmaxpool.ops.backends.triton.launch import Launch, on_device_of
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 UNIFORM, POWER, TIES = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
@@ -144,11 +145,17 @@ def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, shape: Norm) -> 
     weights = torch.empty_like(losses)
     if losses.numel() == 0:
         return weights
+    launch = _weigh_launch(losses, valid is not None, shape)
+    with on_device_of(losses):
+        launch(losses, valid, packed, weights)
+    return weights
+
+
+@by_form(tensors=1)
+def _weigh_launch(losses: Tensor, masked: bool, shape: Norm) -> Launch:
     rows, pixels = losses.shape
     tiles, unit = triton.cdiv(pixels, BLOCK), math.gcd(16, pixels)
-    with on_device_of(losses):
-        weigh_kernel[(tiles * rows,)](
-            losses, valid, packed, weights, rows, pixels // unit, tiles, shape.exponent,
-            UNIT=unit, NORM=shape.kind, MASKED=valid is not None, BLOCK=BLOCK, num_warps=4,
-        )  # fmt: skip
-    return weights
+    return Launch(
+        weigh_kernel, (tiles * rows,), rows, pixels // unit, tiles, shape.exponent,
+        UNIT=unit, NORM=shape.kind, MASKED=masked, BLOCK=BLOCK, num_warps=4,
+    )  # fmt: skip

@@ -22,9 +22,14 @@ int64_t tile_pixels(int64_t classes) {
   return std::min<int64_t>(std::max<int64_t>(fit, 16), 1024);
 }
 
+// Buffers need not be larger than an image: for small ones, clearing them would take most of a call.
+int64_t buffer_pixels(const CrossEntropy& call) {
+  return std::min(tile_pixels(call.classes), call.height * call.width);
+}
+
 // Step between classes of a tile: an odd number of cache lines, so that a pixel's classes do not
 // compete for the same cache sets.
-int64_t tile_step(int64_t pixels) { return (pixels / 16 | 1) * 16; }
+int64_t tile_step(int64_t pixels) { return ((pixels + 15) / 16 | 1) * 16; }
 
 // At most one thread per piece of work, and none with less work than this, which would take longer
 // to start than it saves.
@@ -92,8 +97,8 @@ class DenseTiles {
  public:
   explicit DenseTiles(const CrossEntropy& call)
       : P_(call), size_(call.height * call.width), pixels_(tile_pixels(call.classes)),
-        step_(tile_step(pixels_)), per_image_((size_ + pixels_ - 1) / pixels_),
-        scores_(step_ * call.classes), label_(pixels_) {}
+        step_(tile_step(buffer_pixels(call))), per_image_((size_ + pixels_ - 1) / pixels_),
+        label_(buffer_pixels(call)) {}
 
   static int64_t count(const CrossEntropy& call) {
     const int64_t pixels = tile_pixels(call.classes);
@@ -113,6 +118,7 @@ class DenseTiles {
     if (in_place(s, P_.logits_format, P_.width, first, n))
       return Tile{static_cast<const float*>(logits) + place_of(s, P_.width, first), s.channel,
                   P_.classes, n, label_.data()};
+    scores_.resize(step_ * P_.classes);
     kernels().load(logits, P_.logits_format, s, P_.width, first, n, P_.classes, scores_.data(),
                    step_);
     return Tile{scores_.data(), step_, P_.classes, n, label_.data()};
@@ -137,7 +143,7 @@ extern "C" void lossmaxpool_dense_losses(const CrossEntropy* call) {
 #pragma omp parallel num_threads(team(P, count))
   {
     DenseTiles tiles(P);
-    std::vector<float> work(2 * tile_pixels(P.classes));
+    std::vector<float> work(2 * buffer_pixels(P));
 #pragma omp for schedule(static)
     for (int64_t index = 0; index < count; ++index) {
       const Tile tile = tiles.load(index);
@@ -150,7 +156,7 @@ extern "C" void lossmaxpool_dense_gradient(const CrossEntropy* call) {
   const CrossEntropy& P = *call;
   const Kernels& K = kernels();
   const Scoring scoring = scoring_of(P);
-  const int64_t count = DenseTiles::count(P), pixels = tile_pixels(P.classes);
+  const int64_t count = DenseTiles::count(P), pixels = buffer_pixels(P);
   const int64_t step = tile_step(pixels);
   const Strides& g = P.gradient_strides;
   prefer_large_pages(P.gradient,
@@ -158,7 +164,7 @@ extern "C" void lossmaxpool_dense_gradient(const CrossEntropy* call) {
 #pragma omp parallel num_threads(team(P, count))
   {
     DenseTiles tiles(P);
-    std::vector<float> out(step * P.classes), work(5 * pixels);
+    std::vector<float> out, work(5 * pixels);
     float* const weights = work.data() + 4 * pixels;
 #pragma omp for schedule(static)
     for (int64_t index = 0; index < count; ++index) {
@@ -169,6 +175,7 @@ extern "C" void lossmaxpool_dense_gradient(const CrossEntropy* call) {
         float* place = static_cast<float*>(gradient) + place_of(g, P.width, tiles.first);
         K.gradient(tile, scoring, weights, work.data(), place, g.channel);
       } else {
+        out.resize(step * P.classes);
         K.gradient(tile, scoring, weights, work.data(), out.data(), step);
         K.store(out.data(), step, gradient, P.logits_format, g, P.width, tiles.first, tile.pixels,
                 P.classes);

@@ -1,0 +1,201 @@
+"""How much does the host do, and what do the GPU kernels use? Counted here, without a GPU.
+
+    python -m benchmarks.kernels
+
+Host time of a forward and a backward pass on tiny tensors, on the CPU and through the Triton
+kernels, whose launches are replaced by nothing; beside it cross-entropy on the same tensors, in
+turns. Registers, stack and the widest load and store of every kernel, compiled for compute
+capability 9.0 as a launch would compile it. Nothing here ran on a GPU.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lossmaxpool import MaxPoolingCrossEntropyLoss, loss_max_pool
+from lossmaxpool.environment import describe_environment
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).parent / "results" / "kernels-sm90.json"
+CAPABILITY = 90
+SHAPE = (2, 5, 8, 8)
+ROUNDS, CALLS = 40, 20
+BASELINE = "F.cross_entropy"
+FORWARD = "finish_kernel"  # the last launch of a forward pass
+
+
+class Nothing:
+    """A launch that does nothing but write down its kernel's name."""
+
+    launched: ClassVar[list[str]] = []
+
+    def __init__(self, source: Any, metadata: Any) -> None:
+        self.name = metadata.name
+
+    def __call__(self, *arguments: Any) -> None:
+        self.launched.append(self.name)
+
+
+class Loader:
+    """A device's properties, and kernels that are never loaded."""
+
+    def get_device_properties(self, device: int) -> dict[str, int]:
+        return {"max_shared_mem": 232448, "multiprocessor_count": 132, "warpSize": 32}
+
+    def load_binary(self, *arguments: Any) -> tuple[int, ...]:
+        return 1, 1, 0, 0, 1024
+
+    def unload_module(self, module: int) -> None:
+        """Nothing was loaded."""
+
+
+def pretend_a_gpu() -> None:
+    """Compile for the capability, and launch nothing. For the rest of the process."""
+    from tests.ops.triton.compiling import NoDevice
+    from triton.runtime.driver import driver
+
+    from lossmaxpool.ops import cross_entropy, max_pool, reduction
+    from lossmaxpool.ops.backends.triton import support
+
+    device: Any = NoDevice(CAPABILITY)
+    device.utils, device.launcher_cls = Loader(), Nothing
+    driver.set_active(device)
+    support.absence = lambda: None
+    support._refuses_device = lambda tensor: None
+    # Nobody looks at numbers, as on a GPU.
+    reduction._FEW = -1
+    for module in (cross_entropy, max_pool):
+        module.holds_nan = lambda value: False  # type: ignore[attr-defined]
+
+
+def losses(backend: str) -> dict[str, Callable[[], Tensor]]:
+    """The losses on tiny tensors; every call starts from a leaf without a gradient."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(SHAPE, generator=generator).requires_grad_()
+    target = torch.randint(0, SHAPE[1], (SHAPE[0], *SHAPE[2:]), generator=generator)
+    pixels = torch.rand(SHAPE[0], 64, generator=generator).requires_grad_()
+    criterion = MaxPoolingCrossEntropyLoss(backend=backend)  # type: ignore[arg-type]
+
+    def fresh(loss: Callable[[], Tensor], leaf: Tensor) -> Callable[[], Tensor]:
+        def call() -> Tensor:
+            leaf.grad = None
+            return loss()
+
+        return call
+
+    return {
+        BASELINE: fresh(lambda: F.cross_entropy(logits, target), logits),
+        "MaxPoolingCrossEntropyLoss": fresh(lambda: criterion(logits, target), logits),
+        "loss_max_pool": fresh(
+            lambda: loss_max_pool(pixels, backend=backend),  # type: ignore[arg-type]
+            pixels,
+        ),
+    }
+
+
+def host_microseconds(backend: str) -> dict[str, dict[str, float]]:
+    """CPU time of the calling thread per call, the median of rounds that take turns."""
+    passes: dict[str, Callable[[], object]] = {}
+    for name, loss in losses(backend).items():
+        passes[f"{name}: forward"] = loss
+        passes[f"{name}: both"] = lambda loss=loss: loss().backward()
+    spent: dict[str, list[float]] = {name: [] for name in passes}
+    for _ in range(ROUNDS):
+        for name, run in passes.items():
+            run()
+            start = time.thread_time_ns()
+            for _ in range(CALLS):
+                run()
+            spent[name].append((time.thread_time_ns() - start) / CALLS / 1000)
+    median = {name: sorted(found)[len(found) // 2] for name, found in spent.items()}
+    unit = median[f"{BASELINE}: both"]
+    return {
+        name: {
+            "forward_us": round(median[f"{name}: forward"], 1),
+            "forward_and_backward_us": round(median[f"{name}: both"], 1),
+            "of_cross_entropy": round(median[f"{name}: both"] / unit, 2),
+        }
+        for name in losses(backend)
+    }
+
+
+def launches(backend: str) -> dict[str, list[str]]:
+    """The kernels that a forward and a backward pass launch."""
+    found = {}
+    for name, loss in losses(backend).items():
+        loss().backward()
+        Nothing.launched.clear()
+        value = loss()
+        forward = list(Nothing.launched)
+        value.backward()
+        found[name] = [*forward, "(backward)", *Nothing.launched[len(forward) :]]
+    return {name: kernels for name, kernels in found.items() if name != BASELINE}
+
+
+def compiled() -> dict[str, dict[str, dict[str, int]]]:
+    """Registers, bytes of stack, and bits of the widest load and store, case by case."""
+    environment = {name: x for name, x in os.environ.items() if name != "TRITON_INTERPRET"}
+    with tempfile.TemporaryDirectory() as cache:
+        environment.setdefault("TRITON_CACHE_DIR", cache)
+        command = [sys.executable, "-W", "ignore", "-m", "tests.ops.triton.compiling"]
+        done = subprocess.run(
+            [*command, str(CAPABILITY), "hot", "channels last"],
+            env=environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    table = {}
+    for line in map(json.loads, done.stdout.splitlines()):
+        if "error" in line:
+            raise SystemExit(f"{line['case']} does not compile: {line['error'][-500:]}")
+        kernels = {one.pop("kernel"): one for one in line["launches"]}
+        table[line["case"]] = kernels
+    return table
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    host = {"native": host_microseconds("native"), "torch": host_microseconds("torch")}
+    table = compiled()
+    pretend_a_gpu()
+    host["triton, launches replaced by nothing"] = host_microseconds("triton")
+    content = {
+        "command": "python -m benchmarks.kernels",
+        "environment": describe_environment(torch.device("cpu"), 1),
+        "how": "compiled for compute capability 9.0 and counted on a CPU; nothing ran on a GPU",
+        "shape": SHAPE,
+        "host": host,
+        "launches": launches("triton"),
+        "kernels": table,
+    }
+    RESULTS.write_text(json.dumps(content, indent=1) + "\n")
+    for backend, rows in host.items():
+        for name, row in rows.items():
+            print(
+                f"{backend:36} {name:27} {row['forward_us']:7} us forward, "
+                f"{row['forward_and_backward_us']:7} us with backward, "
+                f"{row['of_cross_entropy']:5} x {BASELINE}"
+            )
+    for case, kernels in table.items():
+        for kernel, row in kernels.items():
+            print(f"{case:24} {kernel:24} {row}")
+
+
+if __name__ == "__main__":
+    main()

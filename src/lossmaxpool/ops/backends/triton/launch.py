@@ -1,0 +1,61 @@
+"""A launch whose numbers are known beforehand: nothing but the tensors differs between two calls.
+
+Triton binds all arguments and derives what to compile from them at every launch, which takes the
+host longer than the launch itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Triton compiles another kernel for a tensor whose address is not a multiple of this.
+_ALIGNMENT = 16
+
+
+class Launch:
+    """A kernel with its grid and all its arguments but the tensors, which are its first ones.
+
+    The numbers decide what is compiled, together with the dtypes, the device and the alignment of
+    the tensors. Whoever keeps a launch calls it with tensors of the same dtypes and device only;
+    the compiled kernel is kept for aligned tensors, and others take Triton's own way.
+
+    Args:
+        kernel: a function of ``triton.jit``.
+        grid: the number of programs along each axis.
+        numbers: the arguments between the tensors and the constants.
+        constants: by name, with ``num_warps``.
+    """
+
+    def __init__(
+        self, kernel: Any, grid: tuple[int, ...], *numbers: float, **constants: Any
+    ) -> None:
+        self._kernel, self._grid = kernel, (*grid, 1, 1)[:3]
+        self._numbers, self._constants = numbers, constants
+        self._compiled: Callable[..., object] | None = None
+        self._tail: tuple[Any, ...] = ()
+
+    def __call__(self, *tensors: Tensor | None) -> None:
+        aligned = all(x is None or x.data_ptr() % _ALIGNMENT == 0 for x in tensors)
+        if aligned and self._compiled is not None and not self._kernel.pre_run_hooks:
+            self._compiled(*tensors, *self._tail)
+            return
+        compiled = self._kernel[self._grid](*tensors, *self._numbers, **self._constants)
+        if aligned and compiled is not None:  # the interpreter compiles nothing
+            names = self._kernel.arg_names[len(tensors) + len(self._numbers) :]
+            self._tail = (*self._numbers, *(self._constants[name] for name in names))
+            self._compiled = compiled[self._grid]
+
+
+def on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
+    """Make the device of ``tensor`` the current one, on which kernels are launched."""
+    if tensor.device.type == "cpu":  # the interpreter
+        return nullcontext()
+    guard: AbstractContextManager[object] = torch.get_device_module(tensor.device).device(
+        tensor.device
+    )
+    return guard

@@ -1,0 +1,80 @@
+"""From the values of all pools to one result, and the gradient back to every pool."""
+
+from __future__ import annotations
+
+from array import array
+
+import torch
+from torch import Tensor
+
+from lossmaxpool.ops.backends.threshold import NUM_VALID
+
+# Up to this many pools, Python adds up their numbers faster than torch does.
+_FEW = 64
+
+# What a sum over pools is divided by: the number of pools with a valid pixel for a mean, 1 for a
+# sum; None if the result is not reduced.
+Divisor = Tensor | int | None
+
+
+def reduce_pools(packed: Tensor, dtype: torch.dtype, reduction: str) -> tuple[Tensor, Divisor]:
+    """Round the values of (6, R) thresholds to ``dtype`` and reduce them.
+
+    Args:
+        packed: (6, R) thresholds.
+        dtype: of the result.
+        reduction: "none", "sum", or "mean" over the pools that have a valid pixel.
+
+    Returns:
+        A scalar, or (R,) for reduction "none"; and the divisor.
+    """
+    if packed.device.type == "cpu" and packed.shape[1] <= _FEW:
+        numbers = packed.tolist()
+        if reduction == "none":
+            return torch.tensor(numbers[0], dtype=dtype), None
+        values = array("f", numbers[0]) if dtype == torch.float32 else numbers[0]
+        pools = sum(n > 0 for n in numbers[NUM_VALID]) if reduction == "mean" else 1
+        divisor = max(pools, 1)
+        return torch.tensor(sum(values) / divisor, dtype=dtype), divisor
+    by, value = divisor_of(packed, reduction), packed[0].to(dtype, copy=True)
+    return (value if by is None else value.sum() / by), by
+
+
+def result_shape(pools: int, reduction: str) -> tuple[int, ...]:
+    """The shape of the result for R pools."""
+    return (pools,) if reduction == "none" else ()
+
+
+def reduce_each(packed: Tensor, dtype: torch.dtype, reduction: str) -> Tensor:
+    """Reduce each of the S samples of (6, S, R) thresholds, as :func:`reduce_pools` would."""
+    return torch.stack([reduce_pools(one, dtype, reduction)[0] for one in packed.unbind(1)])
+
+
+def divisor_of(packed: Tensor, reduction: str) -> Divisor:
+    """The divisor by torch operations alone, which compilers and transforms can follow."""
+    if reduction == "none":
+        return None
+    if reduction == "sum" or packed.shape[1] <= 1:
+        return 1
+    pools: Tensor = (packed[NUM_VALID] > 0).sum().clamp(min=1)
+    return pools
+
+
+def spread(grad: Tensor, divisor: Divisor, pools: int, ranks: int) -> Tensor:
+    """The gradient of the result -> (R,) gradient of the values.
+
+    Gradients are averaged over ranks afterwards: scale them, so that the mean is their sum.
+    """
+    if ranks > 1:
+        grad = grad * ranks
+    if divisor is None:
+        return grad
+    if grad.device.type == "cpu" and isinstance(divisor, int) and not torch.is_grad_enabled():
+        return torch.full((pools,), grad.item() / divisor, dtype=grad.dtype)  # the same bits
+    return (grad / divisor).expand(pools)
+
+
+def holds_nan(value: Tensor) -> bool:
+    """Whether a small CPU tensor contains NaN; in Python, which is cheaper than by torch."""
+    numbers = value.tolist()
+    return any(x != x for x in (numbers if isinstance(numbers, list) else [numbers]))

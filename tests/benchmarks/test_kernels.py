@@ -1,0 +1,28 @@
+"""What the host does is counted in turns, and the committed file says that no GPU ran."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import kernels
+
+
+def test_every_loss_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "ROUNDS", 3)
+    monkeypatch.setattr(kernels, "CALLS", 1)
+    counted = kernels.host_microseconds("torch")
+    assert set(counted) == {kernels.BASELINE, "MaxPoolingCrossEntropyLoss", "loss_max_pool"}
+    assert counted[kernels.BASELINE]["of_cross_entropy"] == 1
+    assert all(row["forward_and_backward_us"] > 0 for row in counted.values())
+
+
+def test_the_committed_counts_are_complete() -> None:
+    content = json.loads(kernels.RESULTS.read_text())
+    assert "nothing ran on a GPU" in content["how"]
+    assert {"native", "torch"} < set(content["host"])
+    launched = content["launches"]["MaxPoolingCrossEntropyLoss"]
+    assert launched.index("(backward)") < len(launched) - 1
+    used = {kernel for row in content["kernels"].values() for kernel in row}
+    assert {"dense_losses_kernel", "dense_gradient_kernel", "finish_kernel"} <= used
