@@ -8,7 +8,8 @@ from importlib import metadata, resources
 
 import lossmaxpool
 
-EXTRA_SECONDS = 0.2
+# Measured: 0.03.
+SHARE_OF_TORCH = 0.2
 REPEATS = 3
 
 # Distributions that only the extras bring. None in sys.modules makes an import fail.
@@ -65,14 +66,16 @@ print(logits.grad is not None)
 
 def test_import_costs_little_more_than_torch() -> None:
     code = """
-import time, torch
-start = time.perf_counter()
+import time
+begin = time.process_time()
+import torch
+middle = time.process_time()
 import lossmaxpool
 lossmaxpool.solve
-print(time.perf_counter() - start)
+print((time.process_time() - middle) / (middle - begin))
 """
-    # The best of a few: the others say how busy the machine is.
-    assert min(float(python(code)) for _ in range(REPEATS)) < EXTRA_SECONDS
+    # Of the same process, and the best of a few: a busy machine slows both parts.
+    assert min(float(python(code)) for _ in range(REPEATS)) < SHARE_OF_TORCH
 
 
 def test_paper_is_loaded_when_it_is_asked_for() -> None:
