@@ -66,7 +66,7 @@ THIRD_PARTY = {
     "inference": frozenset({"torch", "numpy", "PIL", "safetensors", "onnxruntime"}),
     "report": frozenset({"torch", "matplotlib", "adjustText", "scipy", "jinja2", "markupsafe"})
     | frozenset({"numpy", "PIL"}),
-    "explorer": frozenset({"torch", "PIL"}),
+    "explorer": frozenset({"torch", "PIL", "jinja2", "markupsafe"}),
     "cli": frozenset({"torch", "lightning", "jsonargparse", "yaml"}),
     "__main__": frozenset[str](),
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from lossmaxpool.checks import did_you_mean
@@ -36,12 +38,46 @@ def import_path(path: str, what: str) -> Any:
         )
         raise ValueError(f"{what} is {path!r}: there is no module {missing}; {advice}") from error
     except Exception as error:  # whatever the module does while it is imported
-        reason = " ".join(str(error).split())
         raise ValueError(
-            f"{what} is {path!r}: importing {module_name} fails with "
-            f"{type(error).__name__}: {reason}"
+            f"{what} is {path!r}: importing {module_name} fails with {reason_of(error)}"
         ) from error
     if not hasattr(module, name):
         hint = did_you_mean(name, [known for known in vars(module) if not known.startswith("_")])
         raise ValueError(f"{what} is {path!r}: {module_name} has no {name}. {hint}".rstrip())
     return getattr(module, name)
+
+
+def parameters_of(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a class or a function by name; none where it does not say."""
+    try:
+        return inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def refuse_unknown(path: str, factory: Callable[..., Any], given: Iterable[str]) -> None:
+    """Refuse arguments that a class or a function says it does not take.
+
+    Args:
+        path: Its import path, for the message.
+        factory: The class or the function.
+        given: The names of the arguments.
+
+    Raises:
+        ValueError: One of them is not among its parameters, and it takes no others by ``**``.
+    """
+    known = parameters_of(factory)
+    if not known or any(each.kind is each.VAR_KEYWORD for each in known.values()):
+        return
+    for name in given:
+        if name not in known:
+            raise ValueError(
+                f"{path} takes no {name}. {did_you_mean(name, known)} "
+                f"There are: {', '.join(known)}."
+            )
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an error of another library says, as the end of a line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

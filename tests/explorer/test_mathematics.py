@@ -13,8 +13,8 @@ import pytest
 
 from lossmaxpool.paper import theorems
 from lossmaxpool.paper.weighting_set import norm_bound, weight_cap
+from tests.browser import evaluate
 from tests.cases import LOSS_FAMILIES, P_VALUES
-from tests.explorer.javascript import evaluate
 from tests.tolerances import IN_JAVASCRIPT
 
 MATHEMATICS = (files("lossmaxpool.explorer") / "mathematics.js").read_text(encoding="utf-8")

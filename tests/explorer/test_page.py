@@ -26,7 +26,7 @@ from lossmaxpool.explorer.page import MOST_PIXELS
 from lossmaxpool.inference import TrainedModel
 from lossmaxpool.models import ModelConfig, ModelDescription
 from lossmaxpool.paper import theorems
-from tests.explorer.javascript import CHROMIUM, dump_dom
+from tests.browser import CHROMIUM, dump_dom
 from tests.tolerances import IN_JAVASCRIPT
 
 LABELS = LabelSet(("sky", "road </script>"), ((0, 0, 255), (90, 90, 90)))

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from lossmaxpool.data import IGNORE_INDEX
 from lossmaxpool.report import format_table
-from lossmaxpool.runs import RunInterruptedError
 from lossmaxpool.runs.config import LossConfig, TrainConfig
 from lossmaxpool.runs.methods import Imported, method_named
 from lossmaxpool.runs.record import RunRecord
@@ -23,8 +22,8 @@ from lossmaxpool.training import train
 from lossmaxpool.training.imported import build_imported
 from lossmaxpool.training.methods import build_criterion
 from tests.cli.test_values import status
-from tests.training.runs import assert_same_weights, tiny
-from tests.training.test_resume import press_ctrl_c_in_step
+from tests.training.runs import tiny
+from tests.training.test_resume import assert_resumed_is_whole
 
 CLASS_PIXELS = torch.tensor([[90, 10, 0], [60, 0, 40]])
 TORCH = "torch.nn.CrossEntropyLoss"
@@ -183,13 +182,7 @@ def test_the_state_of_a_criterion_is_resumed(
 ) -> None:
     losses = {"counting": {"class_path": f"{__name__}.Counting"}}
     config = replace(tiny(), method="counting", losses=losses)
-    train(config, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        press_ctrl_c_in_step(patch, 4)
-        with pytest.raises(RunInterruptedError):
-            train(config, tmp_path / "run")
-    train(config, tmp_path / "run", resume=True)
-    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+    assert_resumed_is_whole(config, tmp_path, monkeypatch, step=4)
 
 
 def test_the_command_takes_a_file_of_losses(

@@ -12,13 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from lossmaxpool.runs import RunInterruptedError
 from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import TrainingError, train
 from lossmaxpool.training.building import build_optimizer, new_average
-from tests.training.runs import assert_same_weights, tiny, weights
-from tests.training.test_resume import press_ctrl_c_in_step
+from tests.training.runs import tiny, weights
+from tests.training.test_resume import assert_resumed_is_whole
 
 
 def recipe(**reporting: Any) -> TrainConfig:
@@ -36,13 +35,7 @@ def test_a_resumed_run_has_the_same_average(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = recipe(loggers=["csv", "tensorboard"])
-    train(config, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        press_ctrl_c_in_step(patch, 4)
-        with pytest.raises(RunInterruptedError):
-            train(config, tmp_path / "run")
-    train(config, tmp_path / "run", resume=True)
-    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+    assert_resumed_is_whole(config, tmp_path, monkeypatch, step=4)
     records = [RunRecord.read(tmp_path / name) for name in ("run", "whole")]
     assert records[0].curve == records[1].curve
     assert records[0].evaluations == records[1].evaluations

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lossmaxpool.runs import CheckpointError, RunInterruptedError
-from lossmaxpool.runs.config import LossConfig, OptimizationConfig, ScheduleConfig
+from lossmaxpool.runs.config import LossConfig, OptimizationConfig, ScheduleConfig, TrainConfig
 from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import TrainingError, loop, train
 from lossmaxpool.training.building import build_criterion
@@ -29,6 +29,19 @@ def press_ctrl_c_in_step(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
         return original(number, optimization)
 
     monkeypatch.setattr(loop, "rate_factor", rate_factor)
+
+
+def assert_resumed_is_whole(
+    config: TrainConfig, folder: Path, monkeypatch: pytest.MonkeyPatch, *, step: int
+) -> None:
+    """Train ``folder / "whole"``, and ``folder / "run"`` with Ctrl-C in a step: equal weights."""
+    train(config, folder / "whole")
+    with monkeypatch.context() as patch:
+        press_ctrl_c_in_step(patch, step)
+        with pytest.raises(RunInterruptedError, match=f"interrupted after step {step} "):
+            train(config, folder / "run")
+    train(config, folder / "run", resume=True)
+    assert_same_weights(folder / "run", folder / "whole")
 
 
 # 1: before any checkpoint was due. 3: an evaluation follows. 4: a checkpoint was due anyway.
@@ -168,13 +181,7 @@ def test_schedules_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.Mon
         min_support_schedule=ScheduleConfig("linear", 1.0, steps=5),
     )
     config = replace(tiny(), loss=loss)
-    train(config, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        press_ctrl_c_in_step(patch, 5)
-        with pytest.raises(RunInterruptedError):
-            train(config, tmp_path / "run")
-    train(config, tmp_path / "run", resume=True)
-    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+    assert_resumed_is_whole(config, tmp_path, monkeypatch, step=5)
     curves = [RunRecord.read(tmp_path / name).curve for name in ("run", "whole")]
     assert curves[0] == curves[1]
     other = replace(loss, p_schedule=ScheduleConfig("cosine", 2.0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import io
 import json
 import math
@@ -15,6 +14,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
@@ -22,9 +23,9 @@ from lossmaxpool.atomic import write_atomically
 from lossmaxpool.checks import check_norm, check_share
 from lossmaxpool.data import IGNORE_INDEX, EvalTransform, LabelSet, Sample
 from lossmaxpool.inference import Precision, TrainedModel, predict_logits
+from lossmaxpool.ops.backends import IGNORED
 
 TITLE = "Loss max-pooling explorer"
-IGNORED = -1.0  # the loss of a pixel without a label, as in the operator
 LARGEST_LOSS = 65504.0  # of 16-bit floats
 # So many pixels of each image follow a slider without a delay that is felt.
 MOST_PIXELS = 500_000
@@ -156,7 +157,7 @@ def example_page() -> str:
     Returns:
         The page, complete in itself.
     """
-    return _page(json.loads((_HERE / _EXAMPLE).read_text(encoding="utf-8")), TITLE)
+    return _page(json.loads(_text(_EXAMPLE)), TITLE)
 
 
 def save_page(page: str, out: Path) -> Path:
@@ -190,7 +191,7 @@ def read_example() -> list[LossMap]:
     Returns:
         The images, as JPEG keeps them, with losses of eleven significant bits.
     """
-    content = json.loads((_HERE / _EXAMPLE).read_text(encoding="utf-8"))
+    content = json.loads(_text(_EXAMPLE))
     return [_read_image(image) for image in content["images"]]
 
 
@@ -287,29 +288,26 @@ def _run_lengths(ids: Tensor) -> list[int]:
 
 
 def _page(content: dict[str, Any], title: str) -> str:
-    parts = {name: (_HERE / name).read_text(encoding="utf-8") for name in _PARTS}
-    script = f"{parts['mathematics.js']}\n{parts['page.js']}"
+    script = "\n".join(_text(name) for name in ("mathematics.js", "page.js"))
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    found = {
-        "title": html.escape(title),
-        "source": html.escape(content["source"]),
+    data = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    return environment.from_string(_text("page.html")).render(
+        title=title,
+        source=content["source"],
         # The browser itself refuses everything that is not inside the page.
-        "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'",
-        "style": parts["page.css"],
-        # A name with "</script>" in it must not end the block.
-        "data": json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace(
-            "<", "\\u003c"
+        policy=Markup(
+            f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+            f"script-src 'sha256-{digest}'"
         ),
-        "script": script,
-    }
-    # Split, not replaced one after the other: what is filled in is not searched for more places.
-    first, *rest = parts["page.html"].split("{{")
-    filled = [first]
-    for part in rest:
-        name, after = part.split("}}", 1)
-        filled += [found[name], after]
-    return "".join(filled)
+        style=Markup(_text("page.css")),
+        # A name with "</script>" in it must not end the block.
+        data=Markup(data.replace("<", "\\u003c")),
+        script=Markup(script),
+    )
 
 
-_PARTS = ("page.html", "page.css", "mathematics.js", "page.js")
+def _text(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from lossmaxpool.checks import did_you_mean
-from lossmaxpool.import_paths import import_path
+from lossmaxpool.import_paths import import_path, parameters_of, reason_of, refuse_unknown
 from lossmaxpool.models.config import ModelConfig
 
 # How the constructors of networks call the number of classes.
@@ -81,23 +79,14 @@ def build_outside(config: ModelConfig, num_classes: int) -> OutsideNetwork:
             f"model.module is {path!r}, a {type(found).__name__}: expected a class derived from "
             "torch.nn.Module; derive one that builds the network, or give the object from Python"
         )
-    takes = inspect.signature(found).parameters
+    takes = parameters_of(found)
     arguments = dict(config.module_args)
     counts = next((name for name in _CLASSES if name in takes), None)
     if counts is not None:
         arguments.setdefault(counts, num_classes)
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in takes.values())
-    for name in arguments:
-        if name not in takes and not open_ended:
-            raise ValueError(
-                f"{path} takes no {name}. {did_you_mean(name, takes)} "
-                f"There are: {', '.join(takes)}."
-            )
+    refuse_unknown(path, found, arguments)
     try:
         network = found(**arguments)
     except Exception as error:  # each network fails in its own way
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{path} cannot be built like this: {type(error).__name__}: {reason}"
-        ) from error
+        raise ValueError(f"{path} cannot be built like this: {reason_of(error)}") from error
     return OutsideNetwork(network, config.stride)

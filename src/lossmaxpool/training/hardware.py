@@ -173,7 +173,7 @@ def leave_group_at_exit() -> None:
 
     def leave() -> None:
         gc.collect()  # DDP's reducer holds the group too
-        if dist.is_available() and dist.is_initialized():
+        if dist.is_initialized():
             dist.destroy_process_group()
 
     atexit.register(leave)

@@ -6,7 +6,6 @@ before anything is trained, so that one that does not fit is an error in one lin
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Any
@@ -14,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lossmaxpool.checks import did_you_mean
 from lossmaxpool.data import IGNORE_INDEX
-from lossmaxpool.import_paths import import_path
+from lossmaxpool.import_paths import import_path, parameters_of, reason_of, refuse_unknown
 from lossmaxpool.ops.upsampling import upsample_to
 from lossmaxpool.runs.methods import Criterion, Imported, leaves
 
@@ -110,22 +108,16 @@ def build_imported(
         raise ValueError(
             f"class_path is {name!r}, a {type(factory).__name__}: expected a class of criteria"
         )
-    takes = _parameters(factory)
     arguments = dict(imported.init_args)
     if weight is not None:
         arguments["weight"] = weight
-    if "ignore_index" in takes:
+    if "ignore_index" in parameters_of(factory):
         arguments.setdefault("ignore_index", IGNORE_INDEX)
-    for key in arguments:
-        if takes and key not in takes and "**" not in takes:
-            known = sorted(takes)
-            raise ValueError(
-                f"{name} takes no {key}. {did_you_mean(key, known)} There are: {', '.join(known)}."
-            )
+    refuse_unknown(name, factory, arguments)
     try:
         criterion = factory(**arguments)
     except Exception as error:  # whatever the library raises
-        raise ValueError(f"{name} refuses its init_args: {_reason(error)}") from error
+        raise ValueError(f"{name} refuses its init_args: {reason_of(error)}") from error
     if isinstance(criterion, nn.Module) and any(p.requires_grad for p in criterion.parameters()):
         raise ValueError(
             f"{name} has parameters to train, and a run trains those of the network alone"
@@ -163,15 +155,6 @@ def packages(criterion: Criterion) -> dict[str, str]:
     return found
 
 
-def _parameters(factory: Callable[..., Any]) -> set[str]:
-    """Return the names of a factory's arguments, "**" among them if it takes any; or nothing."""
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError):
-        return set()
-    return {"**" if p.kind is p.VAR_KEYWORD else p.name for p in parameters}
-
-
 def _try(criterion: ImportedCriterion, num_classes: int) -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, num_classes, _SIDE, _SIDE, generator=generator).requires_grad_()
@@ -186,7 +169,7 @@ def _try(criterion: ImportedCriterion, num_classes: int) -> None:
             raise
         raise ValueError(
             f"{name} cannot be called with logits (B, C, H, W) and class ids (B, H, W): "
-            f"{_reason(error)}"
+            f"{reason_of(error)}"
         ) from error
     if not bool(torch.isfinite(loss)):
         raise ValueError(f"{name} returns {loss.item()} on random logits: expected a finite loss")
@@ -195,8 +178,3 @@ def _try(criterion: ImportedCriterion, num_classes: int) -> None:
     )
     if gradient is None or not bool(torch.isfinite(gradient).all()):
         raise ValueError(f"{name} has no finite gradient with respect to the logits")
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

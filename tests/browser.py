@@ -17,7 +17,7 @@ NODE = shutil.which("node")
 
 
 def dump_dom(page: Path, fragment: str = "", width: int = 1400) -> str:
-    """The document after the page's script has run, and fails on whatever the console says."""
+    """The document after a page's scripts have run; fails on whatever the console says."""
     result = subprocess.run(
         [
             str(CHROMIUM),
