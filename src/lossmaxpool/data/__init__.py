@@ -15,7 +15,7 @@ from lossmaxpool.data.inspection import (
     inspect_data,
 )
 from lossmaxpool.data.mapillary import MapillaryVistas
-from lossmaxpool.data.open import DataConfig, open_dataset
+from lossmaxpool.data.open import open_dataset
 from lossmaxpool.data.sample import IGNORE_INDEX, DataError, LabelSet, Sample, SegmentationDataset
 from lossmaxpool.data.street_scenes import StreetScenes
 from lossmaxpool.data.transforms import (
@@ -25,6 +25,7 @@ from lossmaxpool.data.transforms import (
 )
 from lossmaxpool.data.voc import PascalVOC
 from lossmaxpool.data.wrapped import WrappedDataset
+from lossmaxpool.options import DataConfig
 
 __all__ = [
     "ADE20K",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from lossmaxpool.data.files import FileDataset, Series, find_root, pair_up
 from lossmaxpool.data.sample import IGNORE_INDEX, DataError, LabelSet, check_choice
+from lossmaxpool.options import VistasVersion
 
-VistasVersion = Literal["v1.2", "v2.0"]
 SPLITS = {"train": 18_000, "val": 2_000}
 """Published number of images of each split."""
 
