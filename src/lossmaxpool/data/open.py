@@ -7,12 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from lossmaxpool.data.ade20k import ADE20K
-from lossmaxpool.data.camvid import CamVid
-from lossmaxpool.data.cityscapes import Cityscapes
-from lossmaxpool.data.coco_stuff import COCOStuff
 from lossmaxpool.data.folders import Folders
-from lossmaxpool.data.mapillary import MapillaryVistas
+from lossmaxpool.data.published import (
+    ADE20K,
+    CamVid,
+    Cityscapes,
+    COCOStuff,
+    MapillaryVistas,
+    PascalVOC,
+)
 from lossmaxpool.data.sample import (
     DataError,
     SegmentationDataset,
@@ -20,7 +23,6 @@ from lossmaxpool.data.sample import (
     unknown_choice,
 )
 from lossmaxpool.data.street_scenes import StreetScenes
-from lossmaxpool.data.voc import PascalVOC
 from lossmaxpool.import_paths import import_path
 from lossmaxpool.options import DataConfig, DataName
 
