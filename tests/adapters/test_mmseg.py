@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from lossmaxpool import (
     MaxPoolingCrossEntropyLoss,
     max_pooling_cross_entropy,
 )
+from tests.adapters.test_page import SNIPPET, sections
 from tests.cases import IGNORE, labelled
 from tests.reference import assert_agree, assert_near, pooled
 from tests.tolerances import FLOAT32, FROM_LOGITS
@@ -246,31 +248,36 @@ def test_what_the_sampler_refuses(mmseg: Any) -> None:
 # In a real model
 
 
-def train(mmseg: Any, **decode: Any) -> tuple[dict[str, float], nn.Module]:
-    """Three steps of an EncoderDecoder built from a config; the last step's log."""
+def blocks() -> list[str]:
+    return SNIPPET.findall(sections()["MMSegmentation"])
+
+
+SMALL = """
+norm = dict(type="BN")
+head = dict(type="FCNHead", num_classes=5, channels=8, num_convs=1, norm_cfg=norm)
+head.update(dropout_ratio=0.0, concat_input=False)
+model = dict(
+    type="EncoderDecoder",
+    data_preprocessor=dict(type="SegDataPreProcessor", size=(64, 64)),
+    backbone=dict(type="ResNet", depth=18, base_channels=8, norm_cfg=norm),
+    decode_head=dict(in_channels=64, in_index=3, **head),
+    auxiliary_head=dict(in_channels=32, in_index=2, **head),
+    train_cfg=dict(),
+    test_cfg=dict(mode="whole"),
+)
+"""
+
+
+def train(mmseg: Any, folder: Path, changes: str) -> tuple[dict[str, float], nn.Module]:
+    """Three steps of a small EncoderDecoder with a changed config; the last step's log."""
+    from mmengine.config import Config
     from mmengine.optim import OptimWrapper
     from mmengine.structures import PixelData
 
+    (folder / "small.py").write_text(SMALL, encoding="utf-8")
+    (folder / "mine.py").write_text('_base_ = "small.py"\n' + changes, encoding="utf-8")
     torch.manual_seed(0)
-    norm = {"type": "BN"}
-    shared = {"type": "FCNHead", "num_classes": 5, "channels": 8, "num_convs": 1}
-    shared |= {"norm_cfg": norm, "dropout_ratio": 0.0, "concat_input": False}
-    model = mmseg.build(
-        {
-            "type": "EncoderDecoder",
-            "data_preprocessor": {"type": "SegDataPreProcessor", "size": (64, 64)},
-            "backbone": {"type": "ResNet", "depth": 18, "base_channels": 8, "norm_cfg": norm},
-            "decode_head": {**shared, "in_channels": 64, "in_index": 3, **decode},
-            "auxiliary_head": {
-                **shared,
-                "in_channels": 32,
-                "in_index": 2,
-                "loss_decode": {"type": "MaxPoolingLoss", "loss_weight": 0.4},
-            },
-            "train_cfg": {},
-            "test_cfg": {"mode": "whole"},
-        }
-    ).train()
+    model = mmseg.build(Config.fromfile(folder / "mine.py").model).train()
     generator = torch.Generator().manual_seed(0)
     label = torch.randint(0, 5, (2, 1, 64, 64), generator=generator)
     label[..., :20] = IGNORE
@@ -282,18 +289,25 @@ def train(mmseg: Any, **decode: Any) -> tuple[dict[str, float], nn.Module]:
     return {name: float(value) for name, value in log.items()}, model
 
 
-def test_the_loss_in_a_model_from_a_config(mmseg: Any) -> None:
-    log, model = train(mmseg, loss_decode={"type": "MaxPoolingLoss", "p": 1.7, "pool": "batch"})
+def test_the_loss_in_a_model_from_a_config(mmseg: Any, tmp_path: Path) -> None:
+    """The first block of the page."""
+    log, model = train(mmseg, tmp_path, blocks()[0])
     assert 0.5 < log["decode.loss_lmp"] < 10
     assert log["loss"] == pytest.approx(log["decode.loss_lmp"] + log["aux.loss_lmp"])
     assert not [name for name in model.state_dict() if "loss_decode" in name]
 
 
-@pytest.mark.parametrize("loss", ["CrossEntropyLoss", "MaxPoolingLoss"])
-def test_samplers_in_a_model_from_a_config(mmseg: Any, loss: str) -> None:
-    """Ours for their loss, and theirs, which asks for one loss per pixel, for ours."""
-    ours = {"type": "MaxPoolingPixelSampler", "ratio": 0.3, "p": 1.7}
-    theirs = {"type": "OHEMPixelSampler", "min_kept": 1000}
-    sampler = ours if loss == "CrossEntropyLoss" else theirs
-    log, _ = train(mmseg, loss_decode={"type": loss, "loss_name": "loss_x"}, sampler=sampler)
-    assert 0.5 < log["decode.loss_x"] < 10
+def test_the_sampler_in_a_model_from_a_config(mmseg: Any, tmp_path: Path) -> None:
+    """The second block of the page, for the head's own cross-entropy."""
+    log, _ = train(mmseg, tmp_path, blocks()[1])
+    assert 0.5 < log["decode.loss_ce"] < 10
+
+
+def test_their_sampler_with_the_loss(mmseg: Any, tmp_path: Path) -> None:
+    changes = """
+loss = dict(type="MaxPoolingLoss")
+sampler = dict(type="OHEMPixelSampler", min_kept=1000)
+model = dict(decode_head=dict(loss_decode=loss, sampler=sampler))
+"""
+    log, _ = train(mmseg, tmp_path, changes)
+    assert 0.1 < log["decode.loss_lmp"] < 10

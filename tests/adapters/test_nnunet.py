@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from tests.adapters.test_page import SNIPPET, sections
 from tests.cases import labelled
 from tests.reference import assert_agree, assert_near, value_and_gradient
 from tests.tolerances import FLOAT32, FROM_LOGITS
@@ -28,7 +29,7 @@ IGNORED = 3
 LABELS = {"background": 0, "left": 1, "right": 2, "ignore": IGNORED}
 REGIONS = {"background": 0, "both": [1, 2], "right": 2, "ignore": IGNORED}
 
-# What a user writes: one line, and trainers with other options.
+# What a user writes, as on the page: one line, and trainers with other options.
 TRAINERS = """\
 from lossmaxpool.adapters.nnunet import *
 from nnunetv2.training.nnUNetTrainer.variants.loss.nnUNetTrainerCELoss import nnUNetTrainerCELoss
@@ -105,6 +106,8 @@ def nnunet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             patch.setenv(f"nnUNet_{name}", str(root / name))
         patch.setenv("nnUNet_n_proc_DA", "1")  # planning takes it for a number of threads
         (root / "extTrainer" / "mine.py").write_text(TRAINERS, encoding="utf-8")
+        page = SNIPPET.findall(sections()["nnU-Net"])[0]
+        (root / "extTrainer" / "page.py").write_text(page, encoding="utf-8")
         # A process would import torch and nnU-Net again, for pictures of 1,000 pixels.
         threads = SimpleNamespace(Pool=ThreadPool)
         patch.setattr(multiprocessing, "get_context", lambda method=None: threads)
@@ -154,9 +157,9 @@ def test_training(nnunet: Any, number: int, name: str) -> None:
 # The loss of a trainer
 
 
-def outputs(seed: int = 0) -> tuple[Tensor, Tensor]:
+def outputs(*spatial: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Logits (4, 3, 16, 16) and labels (4, 1, 16, 16), floats as nnU-Net passes them."""
-    logits, target = labelled(4, 3, 16, 16, seed=seed)
+    logits, target = labelled(4, 3, *(spatial or (16, 16)), seed=seed)
     target[:, :5] = IGNORED
     target[0, :11] = IGNORED
     return logits, target.unsqueeze(1).float()
@@ -176,9 +179,10 @@ def losses(nnunet: Any, number: int, *names: str) -> list[Any]:
     return built
 
 
-def test_without_pooling_it_is_the_loss_of_nnunet(nnunet: Any) -> None:
+@pytest.mark.parametrize("spatial", [(16, 16), (16, 8, 4)])
+def test_without_pooling_it_is_the_loss_of_nnunet(nnunet: Any, spatial: tuple[int, ...]) -> None:
     ours, theirs = losses(nnunet, 701, "Mean", "nnUNetTrainer")
-    assert_agree(ours, theirs, outputs(), FROM_LOGITS)
+    assert_agree(ours, theirs, outputs(*spatial), FROM_LOGITS)
 
 
 @pytest.mark.parametrize("kind", [torch.bool, torch.float32])
@@ -235,10 +239,16 @@ def test_deep_supervision_keeps_the_weights_of_nnunet(nnunet: Any) -> None:
     theirs = nnunet.trainer(701, "nnUNetTrainer")._build_loss()
     assert ours.weight_factors == theirs.weight_factors
     assert len(ours.weight_factors) > 1
-    pairs = [outputs(seed) for seed in range(len(ours.weight_factors))]
+    pairs = [outputs(seed=seed) for seed in range(len(ours.weight_factors))]
     each = [w * ours.loss(*pair) for w, pair in zip(ours.weight_factors, pairs, strict=True)]
     together = ours([x for x, _ in pairs], [y for _, y in pairs])
     assert_near(together, torch.stack(each).sum(), FLOAT32)
+
+
+def test_the_trainer_of_the_page(nnunet: Any) -> None:
+    trainer = nnunet.trainer(701, "nnUNetTrainerDiceMaxPooling17")
+    loss = trainer._build_loss().loss
+    assert (loss.pooled.p, loss.pooled.min_support, loss.dice_weight) == (1.7, 0.3, 1)
 
 
 def test_with_a_trainer_that_has_another_loss(nnunet: Any) -> None:
