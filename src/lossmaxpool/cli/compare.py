@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 
 from lossmaxpool.cli.parser import CommandParser
-from lossmaxpool.runs.config import TrainConfig
+from lossmaxpool.runs.config import EngineName, TrainConfig
 from lossmaxpool.runs.folder import Resume
 from lossmaxpool.runs.methods import DEFAULT_METHODS, method_names
 
@@ -48,7 +48,18 @@ def add_runs(parser: CommandParser, seeds: Sequence[int]) -> None:
     )
     parser.add_losses("methods")
     parser.add_argument("--seeds", type=list[int], default=list(seeds), help="one run each")
-    parser.add_argument("--jobs", type=PositiveInt, default=1, help="runs at the same time")
+    parser.add_argument(
+        "--jobs",
+        type=PositiveInt | None,
+        default=None,
+        help="runs at the same time; one if not given, on Ray as many as the cluster has room for",
+    )
+    parser.add_argument(
+        "--engine",
+        type=EngineName,
+        default="local",
+        help="where to train: this machine, or the Ray cluster at RAY_ADDRESS",
+    )
     parser.add_class_arguments(TrainConfig, as_group=False, skip={*_OWN, "losses"})
     parser.set_defaults({"data.name": None})
     parser.refuse("method", "give --methods")
@@ -71,6 +82,7 @@ def run(options: Namespace) -> None:
         options.seeds,
         options.out,
         jobs=options.jobs,
+        engine=options.engine,
         resume=options.resume,
         tune_lr=options.tune_lr,
         tune_steps=options.tune_steps,
@@ -83,7 +95,8 @@ def compare_and_report(
     seeds: Sequence[int],
     out: Path,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
+    engine: EngineName = "local",
     resume: Resume = False,
     tune_lr: bool = False,
     tune_steps: int | None = None,
@@ -95,7 +108,8 @@ def compare_and_report(
         methods: The methods.
         seeds: The seeds.
         out: The folder of the runs and the report.
-        jobs: Runs at the same time.
+        jobs: Runs at the same time; None leaves it to the engine.
+        engine: Where they are trained.
         resume: Go on with what is in ``out``.
         tune_lr: Let every method find its own learning rate first.
         tune_steps: Steps at each rate.
@@ -114,6 +128,7 @@ def compare_and_report(
         seeds,
         out,
         jobs=jobs,
+        engine=engine,
         resume=resume,
         tune_lr=tune_lr,
         tune_steps=tune_steps,
