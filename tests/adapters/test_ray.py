@@ -20,7 +20,8 @@ pytest.importorskip("lightning", reason='Lightning is not installed: pip install
 import ray
 from ray.cluster_utils import Cluster
 
-from lossmaxpool.data import DataConfig, Sample, SegmentationDataset, open_dataset
+from lossmaxpool.data import Sample, SegmentationDataset, open_dataset
+from lossmaxpool.options import DataConfig
 from lossmaxpool.runs import RunInterruptedError
 from lossmaxpool.runs.folder import LAST
 from lossmaxpool.runs.record import RunRecord

@@ -11,7 +11,6 @@ import os
 import secrets
 import socket
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from lossmaxpool.runs.record import RECORD, RunRecord
 from lossmaxpool.training.building import Given
 from lossmaxpool.training.interrupts import postponed_interrupt
 from lossmaxpool.training.loop import train
+from lossmaxpool.training.progress import ALONE, Place
 
 # A configuration, and the folder for its run.
 Planned = tuple[TrainConfig, Path]
@@ -63,7 +63,9 @@ def is_finished(folder: Path) -> bool:
     return has_run and RunRecord.read(folder).finished
 
 
-def train_unless_finished(config: TrainConfig, folder: Path, given: Given = NOTHING) -> None:
+def train_unless_finished(
+    config: TrainConfig, folder: Path, given: Given = NOTHING, place: Place = ALONE
+) -> None:
     """Train, resume or keep the run in a folder, whichever is left to do."""
     if is_finished(folder):
         check_same_run(config, folder)
@@ -76,6 +78,7 @@ def train_unless_finished(config: TrainConfig, folder: Path, given: Given = NOTH
             train_set=given.train_set,
             val_set=given.val_set,
             model=given.model,
+            place=place,
         )
 
 
@@ -106,48 +109,49 @@ def train_here(runs: Sequence[Planned], jobs: int | None, given: Given) -> None:
             threads = max(1, (threads or torch.get_num_threads()) // jobs)
         return on_one_device(hardware, threads)
 
-    announced = _announced(
-        [(replace(config, hardware=shared(config.hardware)), folder) for config, folder in runs],
-        jobs,
-    )
+    own = [(replace(config, hardware=shared(config.hardware)), folder) for config, folder in runs]
+    placed = _announced(own, jobs)
     if jobs == 1:
-        for config, folder in announced:
-            train_unless_finished(config, folder, given)
+        for (config, folder), place in placed:
+            train_unless_finished(config, folder, given, place)
         return
     # Fresh interpreters: a forked one would inherit the threads' locks.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
         # A run is handed over when a process is free for it: what the pool holds it will begin.
         active = {
-            pool.submit(train_unless_finished, *run, given) for run in islice(announced, jobs)
+            pool.submit(train_unless_finished, *run, given, place)
+            for run, place in islice(placed, jobs)
         }
         while active:
             done, active = wait(active, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
-            further = islice(announced, len(done))
-            active |= {pool.submit(train_unless_finished, *run, given) for run in further}
+            active |= {
+                pool.submit(train_unless_finished, *run, given, place)
+                for run, place in islice(placed, len(done))
+            }
 
 
-def _announced(runs: Sequence[Planned], jobs: int) -> Iterator[Planned]:
-    """Say which run begins, and how long the ones that are left take if they take as long."""
+def _placed(runs: Sequence[Planned], jobs: int) -> list[tuple[Planned, Place]]:
+    """Return the runs that are not finished, each with its place among all."""
     left = [run for run in runs if not is_finished(run[1])]
-    kept = len(runs) - len(left)
-    started = time.monotonic()
-    for begun, run in enumerate(left):
+    return [
+        (run, Place(runs.index(run) + 1, len(runs), waiting=(len(left) - 1 - begun) // jobs))
+        for begun, run in enumerate(left)
+    ]
+
+
+def _announced(runs: Sequence[Planned], jobs: int) -> Iterator[tuple[Planned, Place]]:
+    """Say which run begins."""
+    placed = _placed(runs, jobs)
+    kept = len(runs) - len(placed)
+    finished = f", {kept} finished before" if kept else ""
+    for run, place in placed:
         if len(runs) > 1:
-            number = runs.index(run) + 1
-            about = _time_left(started, begun - jobs + 1, len(left) - begun)
-            finished = f", {kept} finished before" if kept and not begun else ""
-            sys.stderr.write(f"run {number} of {len(runs)}: {run[1].name}{about}{finished}\n")
-        yield run
-
-
-def _time_left(started: float, ended: int, left: int) -> str:
-    if ended <= 0 or not left:
-        return ""
-    seconds = (time.monotonic() - started) / ended * left
-    return f", about {max(1, round(seconds / 60))} min left"
+            sys.stderr.write(f"{place}: {run[1].name}{finished}\n")
+            finished = ""
+        yield run, place
 
 
 def train_on_ray(runs: Sequence[Planned], jobs: int | None, given: Given) -> None:
@@ -156,28 +160,29 @@ def train_on_ray(runs: Sequence[Planned], jobs: int | None, given: Given) -> Non
     A run whose process or node dies goes on elsewhere. One that fails is reported, and the others
     are trained all the same. Ctrl-C stops all of them after the step under way, with a checkpoint.
     """
-    left = [run for run in runs if not is_finished(run[1])]
-    with _cluster() as ray, _landmark(left[0][1].parent) as landmark:
-        handed = _Handed(ray, left[0][0].hardware)
-        handed.check_room()
+    out = runs[0][1].parent
+    with _cluster() as ray, _landmark(out) as landmark:
+        handed = _Handed(ray, runs[0][0].hardware)
+        waiting = _placed(
+            [(handed.config(config), folder) for config, folder in runs],
+            min(jobs or len(runs), handed.room()),
+        )
+        done = len(runs) - len(waiting)
         sys.stderr.write(
-            f"{len(left)} of {len(runs)} runs go to the Ray cluster at "
+            f"{len(waiting)} of {len(runs)} runs go to the Ray cluster at "
             f"{ray.get_runtime_context().gcs_address}, each with {handed}\n"
         )
         shared, directory = ray.put(given), Path.cwd()
-        waiting = [(handed.config(config), folder) for config, folder in left]
         failures: list[Exception] = []
-        done, started = len(runs) - len(left), time.monotonic()
         with postponed_interrupt() as interrupt, handed:
             while waiting or handed.active:
                 while waiting and (jobs is None or len(handed.active) < jobs):
-                    handed.begin(waiting.pop(0), shared, directory, landmark)
+                    run, place = waiting.pop(0)
+                    handed.begin(run, shared, place, directory, landmark)
                 for folder, error in handed.ended():
                     if error is None:
                         done += 1
-                        ended = done - len(runs) + len(left)
-                        about = _time_left(started, ended, len(runs) - done)
-                        sys.stderr.write(f"{done} of {len(runs)} runs finished{about}\n")
+                        sys.stderr.write(f"{done} of {len(runs)} runs finished\n")
                     elif not isinstance(error, RunInterruptedError):
                         sys.stderr.write(f"{folder.name} failed: {error}\n")
                         failures.append(error)
@@ -251,39 +256,45 @@ class _Handed:
         for task in self.active:
             self._ray.cancel(task, force=True)
 
-    def _lacks_room(self) -> bool:
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        return not any(
-            all(node.get(kind, 0) >= count for kind, count in self._needs.items()) for node in nodes
+    def _found(self) -> list[dict[str, float]]:
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+
+    def _room(self) -> int:
+        needs = [(kind, count) for kind, count in self._needs.items() if count]
+        return sum(
+            min(int(node.get(kind, 0) // count) for kind, count in needs) for node in self._found()
         )
 
-    def check_room(self) -> None:
-        """Refuse runs that would wait for ever.
+    def room(self) -> int:
+        """Return how many runs the cluster holds at the same time.
 
         Raises:
-            TrainingError: No node of the cluster has what one run needs.
+            TrainingError: No node has what one of them needs: it would wait for ever.
         """
-        if self._lacks_room():
-            nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        if not self._room():
             found = "; ".join(
-                f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes
+                f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs"
+                for node in self._found()
             )
             raise TrainingError(
                 f"a run needs {self} on one node, and the nodes of the Ray cluster have {found}: "
                 "lower hardware.threads or hardware.workers, set hardware.accelerator to cpu, or "
                 "start a larger node"
             )
+        return self._room()
 
     def config(self, config: TrainConfig) -> TrainConfig:
         """Return the configuration of a run with what it gets on its node."""
         hardware = on_one_device(config.hardware, max(1, config.hardware.threads))
         return replace(config, hardware=replace(hardware, accelerator=self._accelerator))
 
-    def begin(self, run: Planned, given: Any, directory: Path, landmark: Path) -> None:
+    def begin(
+        self, run: Planned, given: Any, place: Place, directory: Path, landmark: Path
+    ) -> None:
         """Hand over a run."""
         config, folder = run
         task = self._task.options(name=folder.name)
-        self.active[task.remote(config, folder, given, directory, landmark)] = folder
+        self.active[task.remote(config, folder, given, place, directory, landmark)] = folder
 
     def ended(self) -> Iterator[tuple[Path, Exception | None]]:
         """Yield the runs that have ended, within a second, and their errors."""
@@ -292,7 +303,7 @@ class _Handed:
         for task in self._ray.wait(list(self.active), timeout=1.0)[0]:
             folder = self.active.pop(task)
             yield folder, self._error(task, folder)
-        if self.active and not self._told and self._lacks_room():
+        if self.active and not self._told and not self._room():
             self._told = True
             sys.stderr.write(f"no node is left with {self}: the runs wait for one to come back\n")
 
@@ -323,7 +334,12 @@ class _Handed:
 
 
 def _train_on_node(
-    config: TrainConfig, folder: Path, given: Given, directory: Path, landmark: Path
+    config: TrainConfig,
+    folder: Path,
+    given: Given,
+    place: Place,
+    directory: Path,
+    landmark: Path,
 ) -> None:
     """Train on a node of a cluster as if the command had been given there.
 
@@ -331,6 +347,7 @@ def _train_on_node(
         config: The run.
         folder: Its folder.
         given: What the runs take from Python.
+        place: Its place among the runs.
         directory: The directory of the command, from which paths may start.
         landmark: A file beside the run folders.
     """
@@ -345,8 +362,8 @@ def _train_on_node(
     # The node may be one of several tasks of SLURM; the run in it is by itself.
     os.environ.pop("SLURM_NTASKS", None)
     how = "goes on" if find_checkpoint(folder) else "begins"
-    sys.stderr.write(f"{folder.name} {how} on {node}\n")
-    train_unless_finished(config, folder, given)
+    sys.stderr.write(f"{place}: {folder.name} {how} on {node}\n")
+    train_unless_finished(config, folder, given, place)
 
 
 @contextmanager
