@@ -132,7 +132,7 @@ def test_a_run_whose_node_dies_goes_on_elsewhere(cluster, gated, tmp_path, capfd
     whole = compare(config(), methods, [0], tmp_path / "whole", **gated)
     for run, expected in zip(runs, whole, strict=True):
         assert_same_run(run, expected)
-    assert [told.count(f" {how} on ") for how in ("begins", "goes on")] == [2, 1]
+    assert [told.count(f"-seed0 {how} on ") for how in ("begins", "goes on")] == [2, 1]
     assert "2 of 2 runs finished" in told
     # The survivor has trained its own run and the rest of the other.
     assert len(taken) == 2
@@ -184,7 +184,7 @@ def test_a_node_that_does_not_see_the_folder(tmp_path, monkeypatch) -> None:
         yield out / "not" / "there"
 
     monkeypatch.setattr(engines, "_landmark", elsewhere)
-    with pytest.raises(TrainingError, match="does not see .* on a file system that all nodes"):
+    with pytest.raises(TrainingError, match=r"does not see .* on a file system that all nodes"):
         compare(tiny(), ["base", "loss-only"], [0], tmp_path / "out", engine="ray")
     assert not (tmp_path / "out").exists()
 

@@ -171,8 +171,16 @@ def sweep(options: Namespace) -> None:
         [config.loss.min_support] if options.min_support is None else options.min_support,
         options.seeds,
     )
+    if options.dry_run and options.engine != "local":
+        raise ValueError("--dry-run prints commands for any machine: leave out --engine")
     folders = lossmaxpool.training.sweep.sweep(
-        config, grid, out, jobs=options.jobs, resume=options.resume, dry_run=options.dry_run
+        config,
+        grid,
+        out,
+        jobs=options.jobs,
+        engine=options.engine,
+        resume=options.resume,
+        dry_run=options.dry_run,
     )
     if options.dry_run:
         sys.stdout.writelines(f"{command(*each, options)}\n" for each in plan(config, grid, out))

@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import torch
 
+from lossmaxpool.checks import check_choice
 from lossmaxpool.data import DataError
 from lossmaxpool.processes import end_with_parent
 from lossmaxpool.runs import RunInterruptedError, TrainingError
@@ -34,6 +35,8 @@ from lossmaxpool.training.progress import ALONE, Place
 
 # A configuration, and the folder for its run.
 Planned = tuple[TrainConfig, Path]
+# Trains one run.
+Task = Callable[[TrainConfig, Path, Given, Place], None]
 NOTHING = Given()
 # Processes that a run on Ray may lose; one that kills each of them must come to an end.
 _LOSSES = 10
@@ -44,13 +47,22 @@ _PATIENCE = 10.0
 class Engine(Protocol):
     """Trains the runs that are not finished, and says on stderr how far it is."""
 
-    def __call__(self, runs: Sequence[Planned], jobs: int | None, given: Given) -> None:
+    def __call__(
+        self,
+        runs: Sequence[Planned],
+        jobs: int | None,
+        given: Given,
+        task: Task = ...,
+        kind: str = ...,
+    ) -> None:
         """Train.
 
         Args:
             runs: Configurations and their run folders; at least one is not finished.
             jobs: Runs at the same time; None leaves the number to the engine.
             given: What the runs take from Python.
+            task: Trains one of them.
+            kind: What each of them is called.
 
         Raises:
             TrainingError: A run stopped, or the engine cannot be used.
@@ -96,7 +108,13 @@ def on_one_device(hardware: HardwareConfig, threads: int) -> HardwareConfig:
     return replace(hardware, devices=1, threads=threads)
 
 
-def train_here(runs: Sequence[Planned], jobs: int | None, given: Given) -> None:
+def train_here(
+    runs: Sequence[Planned],
+    jobs: int | None,
+    given: Given,
+    task: Task = train_unless_finished,
+    kind: str = "run",
+) -> None:
     """Train on this machine, one after another or in processes that share its threads.
 
     After a failure or Ctrl-C, no further run begins.
@@ -110,41 +128,37 @@ def train_here(runs: Sequence[Planned], jobs: int | None, given: Given) -> None:
         return on_one_device(hardware, threads)
 
     own = [(replace(config, hardware=shared(config.hardware)), folder) for config, folder in runs]
-    placed = _announced(own, jobs)
+    placed = _announced(own, jobs, kind)
     if jobs == 1:
         for (config, folder), place in placed:
-            train_unless_finished(config, folder, given, place)
+            task(config, folder, given, place)
         return
     # Fresh interpreters: a forked one would inherit the threads' locks.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
         # A run is handed over when a process is free for it: what the pool holds it will begin.
-        active = {
-            pool.submit(train_unless_finished, *run, given, place)
-            for run, place in islice(placed, jobs)
-        }
+        active = {pool.submit(task, *run, given, place) for run, place in islice(placed, jobs)}
         while active:
             done, active = wait(active, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
             active |= {
-                pool.submit(train_unless_finished, *run, given, place)
-                for run, place in islice(placed, len(done))
+                pool.submit(task, *run, given, place) for run, place in islice(placed, len(done))
             }
 
 
-def _placed(runs: Sequence[Planned], jobs: int) -> list[tuple[Planned, Place]]:
+def _placed(runs: Sequence[Planned], jobs: int, kind: str) -> list[tuple[Planned, Place]]:
     """Return the runs that are not finished, each with its place among all."""
     left = [run for run in runs if not is_finished(run[1])]
     return [
-        (run, Place(runs.index(run) + 1, len(runs), waiting=(len(left) - 1 - begun) // jobs))
+        (run, Place(runs.index(run) + 1, len(runs), (len(left) - 1 - begun) // jobs, kind))
         for begun, run in enumerate(left)
     ]
 
 
-def _announced(runs: Sequence[Planned], jobs: int) -> Iterator[tuple[Planned, Place]]:
+def _announced(runs: Sequence[Planned], jobs: int, kind: str) -> Iterator[tuple[Planned, Place]]:
     """Say which run begins."""
-    placed = _placed(runs, jobs)
+    placed = _placed(runs, jobs, kind)
     kept = len(runs) - len(placed)
     finished = f", {kept} finished before" if kept else ""
     for run, place in placed:
@@ -154,7 +168,13 @@ def _announced(runs: Sequence[Planned], jobs: int) -> Iterator[tuple[Planned, Pl
         yield run, place
 
 
-def train_on_ray(runs: Sequence[Planned], jobs: int | None, given: Given) -> None:
+def train_on_ray(
+    runs: Sequence[Planned],
+    jobs: int | None,
+    given: Given,
+    task: Task = train_unless_finished,
+    kind: str = "run",
+) -> None:
     """Hand the runs to the Ray cluster of ``RAY_ADDRESS``, or to the one that runs here.
 
     A run whose process or node dies goes on elsewhere. One that fails is reported, and the others
@@ -162,14 +182,15 @@ def train_on_ray(runs: Sequence[Planned], jobs: int | None, given: Given) -> Non
     """
     out = runs[0][1].parent
     with _cluster() as ray, _landmark(out) as landmark:
-        handed = _Handed(ray, runs[0][0].hardware)
+        handed = _Handed(ray, runs[0][0].hardware, task)
         waiting = _placed(
             [(handed.config(config), folder) for config, folder in runs],
             min(jobs or len(runs), handed.room()),
+            kind,
         )
         done = len(runs) - len(waiting)
         sys.stderr.write(
-            f"{len(waiting)} of {len(runs)} runs go to the Ray cluster at "
+            f"{len(waiting)} of {len(runs)} {kind}s go to the Ray cluster at "
             f"{ray.get_runtime_context().gcs_address}, each with {handed}\n"
         )
         shared, directory = ray.put(given), Path.cwd()
@@ -182,7 +203,7 @@ def train_on_ray(runs: Sequence[Planned], jobs: int | None, given: Given) -> Non
                 for folder, error in handed.ended():
                     if error is None:
                         done += 1
-                        sys.stderr.write(f"{done} of {len(runs)} runs finished\n")
+                        sys.stderr.write(f"{done} of {len(runs)} {kind}s finished\n")
                     elif not isinstance(error, RunInterruptedError):
                         sys.stderr.write(f"{folder.name} failed: {error}\n")
                         failures.append(error)
@@ -195,15 +216,26 @@ def train_on_ray(runs: Sequence[Planned], jobs: int | None, given: Given) -> Non
         raise failures[0]
     if failures:
         raise TrainingError(
-            f"{len(failures)} of {len(runs)} runs failed, the first of them: {failures[0]}"
+            f"{len(failures)} of {len(runs)} {kind}s failed, the first of them: {failures[0]}"
         ) from failures[0]
     if done < len(runs):
         raise RunInterruptedError(
-            f"interrupted with {done} of {len(runs)} runs finished; --resume goes on with the rest"
+            f"interrupted with {done} of {len(runs)} {kind}s finished; --resume goes on with the "
+            "rest"
         )
 
 
-ENGINES: dict[str, Engine] = {"local": train_here, "ray": train_on_ray}
+def engine_named(name: str, jobs: int | None) -> Engine:
+    """Return an engine.
+
+    Raises:
+        ValueError: There is none of this name, or it gets less than one job.
+    """
+    engines: dict[str, Engine] = {"local": train_here, "ray": train_on_ray}
+    check_choice("engine", name, engines)
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"jobs is {jobs}: expected at least 1")
+    return engines[name]
 
 
 class _UnfitNodeError(TrainingError):
@@ -216,12 +248,13 @@ class _Handed:
     Args:
         ray: The package, connected to a cluster.
         hardware: That of the runs, which decides the CPUs and GPUs of each.
+        task: Trains one of them.
 
     Raises:
         TrainingError: The runs want an accelerator that Ray does not hand out.
     """
 
-    def __init__(self, ray: Any, hardware: HardwareConfig) -> None:
+    def __init__(self, ray: Any, hardware: HardwareConfig, task: Task) -> None:
         accelerators = {"auto", "cpu", "gpu", "cuda"}
         if hardware.accelerator not in accelerators:
             raise TrainingError(
@@ -244,6 +277,7 @@ class _Handed:
             # A node that is taken back sends SIGTERM, which ends a run as Ctrl-C does.
             retry_exceptions=[RunInterruptedError],
         )(_train_on_node)
+        self._train = task
         self._stopped = self._told = False
 
     def __str__(self) -> str:
@@ -294,7 +328,8 @@ class _Handed:
         """Hand over a run."""
         config, folder = run
         task = self._task.options(name=folder.name)
-        self.active[task.remote(config, folder, given, place, directory, landmark)] = folder
+        ref = task.remote(self._train, config, folder, given, place, directory, landmark)
+        self.active[ref] = folder
 
     def ended(self) -> Iterator[tuple[Path, Exception | None]]:
         """Yield the runs that have ended, within a second, and their errors."""
@@ -334,6 +369,7 @@ class _Handed:
 
 
 def _train_on_node(
+    task: Task,
     config: TrainConfig,
     folder: Path,
     given: Given,
@@ -344,6 +380,7 @@ def _train_on_node(
     """Train on a node of a cluster as if the command had been given there.
 
     Args:
+        task: Trains the run.
         config: The run.
         folder: Its folder.
         given: What the runs take from Python.
@@ -363,7 +400,7 @@ def _train_on_node(
     os.environ.pop("SLURM_NTASKS", None)
     how = "goes on" if find_checkpoint(folder) else "begins"
     sys.stderr.write(f"{place}: {folder.name} {how} on {node}\n")
-    train_unless_finished(config, folder, given, place)
+    task(config, folder, given, place)
 
 
 @contextmanager

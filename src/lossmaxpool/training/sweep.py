@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from lossmaxpool.checks import check_choice, check_norm, check_share
+from lossmaxpool.checks import check_norm, check_share
 from lossmaxpool.data import SegmentationDataset
 from lossmaxpool.runs import TrainingError
 from lossmaxpool.runs.config import EngineName, TrainConfig
@@ -26,7 +26,13 @@ from lossmaxpool.runs.folder import (
 )
 from lossmaxpool.runs.methods import DEFAULT_METHODS
 from lossmaxpool.training.building import Given, open_splits
-from lossmaxpool.training.engines import ENGINES, NOTHING, Planned, is_finished, on_one_device
+from lossmaxpool.training.engines import (
+    NOTHING,
+    Planned,
+    engine_named,
+    is_finished,
+    on_one_device,
+)
 from lossmaxpool.training.tuning import with_tuned_rates
 
 # The files of options: of a comparison, of a sweep, and what the runs of a sweep share.
@@ -156,7 +162,16 @@ def compare(
         if resume is True and unused:
             raise nothing_to_resume(out)
         shared = replace(config, hardware=on_one_device(config.hardware, config.hardware.threads))
-        tuned = with_tuned_rates(shared, methods, seeds[0], out, steps=tune_steps, given=given)
+        tuned = with_tuned_rates(
+            shared,
+            methods,
+            seeds[0],
+            out,
+            steps=tune_steps,
+            given=given,
+            engine=engine_named(engine, jobs),
+            jobs=jobs,
+        )
         config = replace(config, losses=tuned.losses)
         resume = "auto"
     return sweep(
@@ -229,9 +244,7 @@ def train_all(
         DataError: The data set of the runs cannot be opened; no run has begun.
         ValueError: Less than one job, several devices per run, or an unknown engine.
     """
-    check_choice("engine", engine, ENGINES)
-    if jobs is not None and jobs < 1:
-        raise ValueError(f"jobs is {jobs}: expected at least 1")
+    train_with = engine_named(engine, jobs)
     for config, folder in runs:
         on_one_device(config.hardware, 1)
         if is_finished(folder):
@@ -240,4 +253,4 @@ def train_all(
     if left:
         # The runs share their data: if it cannot be read, no run begins.
         open_splits(left[0], given)
-        ENGINES[engine](runs, jobs, given)
+        train_with(runs, jobs, given)
