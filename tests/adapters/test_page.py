@@ -36,8 +36,11 @@ FRAMEWORKS = {
     "Keras": "keras",
     "Hugging Face Transformers": "transformers",
     "Mask2Former": "transformers",
+    "nnU-Net": "nnunetv2",
+    "MMSegmentation": "mmseg",
     "JAX": "jax",
 }
+DISTRIBUTIONS = {"mmseg": "mmsegmentation"}
 IGNORE = 255
 
 # Frameworks warn of their own dependencies' deprecations, at import and while they train.
@@ -128,7 +131,7 @@ def test_every_section_names_its_framework() -> None:
     assert sections().keys() == FRAMEWORKS.keys()
 
 
-@pytest.mark.parametrize("head", ["Hugging Face Transformers", "JAX"])
+@pytest.mark.parametrize("head", ["Hugging Face Transformers", "nnU-Net", "MMSegmentation", "JAX"])
 def test_blocks_run(head: str) -> None:
     """Their adapters have tests of their own beside this file."""
     run(head)
@@ -146,7 +149,7 @@ def test_the_table_says_which_versions_are_tried() -> None:
     assert rows.keys() == FRAMEWORKS.keys()
     for head, package in FRAMEWORKS.items():
         if package != "torchvision":  # of the main environment
-            assert f"| {versions[package]}" in rows[head]
+            assert f"| {versions[DISTRIBUTIONS.get(package, package)]}" in rows[head]
 
 
 def test_segmentation_models_pytorch() -> None:
