@@ -34,7 +34,7 @@ test: $(STAMP)
 # The frameworks lie over the main environment, which has torch: pip installs what is missing there, or
 # wanted in another version, which is then found first. Another torch is refused.
 FRAMEWORKS := tests/adapters/requirements.txt tests/adapters/requirements-alone.txt
-PIP_OVER = $(ADAPTERS)/bin/python -m pip install --quiet --constraint $(ADAPTERS)/torch.txt
+PIP_OVER = $(ADAPTERS)/bin/python -m pip install --quiet --no-compile --constraint $(ADAPTERS)/torch.txt
 $(ADAPTERS)/.installed: $(STAMP) $(FRAMEWORKS)
 	$(BIN)/python -m venv --clear --without-pip $(ADAPTERS)
 	$(BIN)/python -c 'import site; print("import site; site.addsitedir(%a)" % site.getsitepackages()[0])' > \

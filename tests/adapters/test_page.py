@@ -285,6 +285,24 @@ def test_torchgeo(tmp_path: Path) -> None:
     assert loaded.criterion.ignore_index == IGNORE
 
 
+def test_torchgeo_binary(tmp_path: Path) -> None:
+    base = run("torchgeo")["SemanticSegmentationTask"]
+    import lightning
+
+    class Binary(base):  # type: ignore[misc, valid-type]
+        def configure_losses(self) -> None:
+            self.criterion = MaxPoolingBCEWithLogitsLoss(ignore_index=self.hparams["ignore_index"])
+
+    task = Binary(model="fcn", num_filters=4, task="binary", loss="bce", num_classes=1)
+    labels = labels_of(2, 32, 32, classes=2, ignored=None)
+    images = images_of(labels)
+    pairs = [{"image": x, "mask": y} for x, y in zip(images, labels, strict=True)]
+    before = float(task.criterion(task(images), labels))
+    loader = torch.utils.data.DataLoader(pairs * 3, batch_size=2)
+    trainer(lightning, tmp_path).fit(task, loader, loader)
+    assert float(task.criterion(task(images), labels)) < before
+
+
 def test_torchvision() -> None:
     names = run("torchvision's references")
     from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
