@@ -4,7 +4,7 @@ An index shows the text alone, so that relative targets break there. Where pypro
 the table ``[tool.hatch.metadata.hooks.custom]``, at which address the repository can be read, they
 become absolute. Until then pictures are left out, a link becomes its words and the file, and what
 has no sense without them, between ``<!-- repository -->`` and ``<!-- /repository -->``, is left
-out. hatch_build.py asks for it.
+out. hatch_metadata.py asks for it.
 """
 
 from __future__ import annotations
