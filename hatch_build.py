@@ -3,8 +3,6 @@
 ``CXX`` names the compiler. ``LOSSMAXPOOL_BUILD_NATIVE=0`` leaves the kernels out, ``=1`` makes it
 an error if they cannot be built (as for released wheels); otherwise a pure Python wheel comes out,
 which says at run time why it has none.
-
-The description of the package is README.md without relative links: see docs/long_description.py.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
-from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 _NATIVE = Path("src", "lossmaxpool", "ops", "backends", "native")
 _LIBRARY = _NATIVE / "lossmaxpool_native.so"
@@ -46,15 +43,3 @@ class NativeKernels(BuildHookInterface[Any]):
         build_data["pure_python"] = False
         tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"py3-none-{tag}"
-
-
-class Description(MetadataHookInterface):
-    """Makes the long description of README.md, for package indexes."""
-
-    def update(self, metadata: dict[str, Any]) -> None:
-        """Set the description, and the links of the project where they are known."""
-        root, published = Path(self.root), self.config.get("published", {})
-        writer = runpy.run_path(str(root / "docs" / "long_description.py"))["long_description"]
-        readme = (root / "README.md").read_text(encoding="utf-8")
-        text = writer(readme, published.get("pages", ""), published.get("pictures", ""))
-        metadata["readme"] = {"content-type": "text/markdown", "text": text}
