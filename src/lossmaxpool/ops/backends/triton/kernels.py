@@ -8,7 +8,8 @@ from lossmaxpool.ops.backends.triton import weights
 from lossmaxpool.ops.backends.triton.cross_entropy import terms
 from lossmaxpool.ops.backends.triton.dense import dense_gradient, dense_losses
 from lossmaxpool.ops.backends.triton.solver import find_threshold
-from lossmaxpool.ops.backends.triton.upsampling import upsampled_gradient, upsampled_losses
+from lossmaxpool.ops.backends.triton.upsampling import upsampled_losses
+from lossmaxpool.ops.backends.triton.upsampling_gradient import upsampled_gradient
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 
