@@ -131,6 +131,25 @@ def test_nothing_valid_is_zero(mmseg: Any) -> None:
         assert torch.equal(leaf.grad, torch.zeros_like(leaf))
 
 
+@pytest.mark.parametrize(("sigmoid", "weighted"), [(False, False), (True, False), (False, True)])
+def test_half_precision_is_computed_in_float32(mmseg: Any, sigmoid: bool, weighted: bool) -> None:
+    logits, label = batch()
+    ours = mmseg.loss(use_sigmoid=sigmoid)
+    weight = torch.rand(label.shape) if weighted else None
+    narrow = logits.bfloat16()
+    found = ours(narrow, label, weight=weight)
+    assert_near(found, ours(narrow.float(), label, weight=weight), FLOAT32)
+
+
+@pytest.mark.parametrize("sigmoid", [False, True])
+def test_without_an_ignored_id(mmseg: Any, sigmoid: bool) -> None:
+    logits, label = labelled(2, 5, 12, 16)
+    ours = mmseg.loss(use_sigmoid=sigmoid)
+    assert_near(ours(logits, label, ignore_index=None), ours(logits, label), FLOAT32)
+    with pytest.raises(ValueError, match=r"labels outside \[0, 5\): \[255\]"):
+        ours(logits, label.masked_fill(label == 0, 255), ignore_index=None)
+
+
 def test_what_the_loss_refuses(mmseg: Any) -> None:
     logits, label = batch()
     with pytest.raises(ValueError, match="loss_name must contain 'loss', got 'lmp'"):
@@ -311,3 +330,13 @@ model = dict(decode_head=dict(loss_decode=loss, sampler=sampler))
 """
     log, _ = train(mmseg, tmp_path, changes)
     assert 0.1 < log["decode.loss_lmp"] < 10
+
+
+def test_dice_beside_the_loss(mmseg: Any, tmp_path: Path) -> None:
+    changes = """
+losses = [dict(type="MaxPoolingLoss"), dict(type="DiceLoss", loss_name="loss_dice")]
+model = dict(decode_head=dict(loss_decode=losses))
+"""
+    log, _ = train(mmseg, tmp_path, changes)
+    assert log["decode.loss_lmp"] > 0.5
+    assert 0 < log["decode.loss_dice"] <= 1

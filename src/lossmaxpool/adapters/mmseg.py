@@ -25,7 +25,7 @@ from lossmaxpool.functional import (
 )
 from lossmaxpool.losses.options import as_weight
 from lossmaxpool.ops.dispatch import Backend, check_backend
-from lossmaxpool.ops.inputs import exists, may_look, refuse_unknown_labels
+from lossmaxpool.ops.inputs import NO_LABEL, exists, may_look, refuse_unknown_labels
 
 Reduced = Literal["mean", "sum"]
 
@@ -109,7 +109,7 @@ class MaxPoolingLoss(nn.Module):
         weight: Tensor | None = None,
         avg_factor: float | Tensor | None = None,
         reduction_override: str | None = None,
-        ignore_index: int = 255,
+        ignore_index: int | None = 255,
     ) -> Tensor:
         """Return the pooled loss, a scalar.
 
@@ -122,7 +122,7 @@ class MaxPoolingLoss(nn.Module):
             reduction_override: "mean", "sum", or "none": the pixel losses before pooling,
                 (N, H, W), 0 where ignored, as samplers of MMSegmentation expect;
                 with ``use_sigmoid`` and C > 1 of shape (N, C, H, W).
-            ignore_index: id of ignored pixels.
+            ignore_index: id of ignored pixels; None: all are labeled.
 
         Raises:
             ValueError: shapes or labels that do not fit, an unknown reduction, or ``avg_factor``
@@ -130,6 +130,7 @@ class MaxPoolingLoss(nn.Module):
         """
         reduction = self.reduction if reduction_override is None else reduction_override
         check_choice("reduction_override", reduction, (*get_args(Reduced), "none"))
+        ignore_index = NO_LABEL if ignore_index is None else ignore_index
         if pred.dim() > 1 and pred.shape[1] == 1 and not self.use_sigmoid:
             raise ValueError(
                 f"pred has shape {tuple(pred.shape)}, a single channel, whose cross-entropy is 0: "
