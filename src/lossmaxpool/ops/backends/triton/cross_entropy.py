@@ -160,13 +160,13 @@ def pixel_loss(
 
 
 @triton.jit
-def class_derivative(x, own, gap, hit, weights, keep_own, factor, spread, SMOOTH: tl.constexpr):
-    """The derivative of the loss with respect to x; all arguments can be broadcast to ``x``.
+def class_derivative(softmax, hit, weights, keep_own, factor, spread, SMOOTH: tl.constexpr):
+    """The derivative of the loss with respect to the logits of a block of classes.
 
     ``softmax (keep_own + spread sum_c v_c) - keep_own [c == y] - spread v_c``; ``factor`` is the
-    bracket, ``hit`` is ``c == y``, and ``gap`` is ``lse - x[y]``.
+    bracket, ``hit`` is ``c == y``. All arguments can be broadcast to ``softmax``, which is
+    ``exp((x - x[y]) - margin)``.
     """
-    slope = tl.exp2((x - own) * LOG2_E - gap * LOG2_E)  # one instruction, then the power
     if SMOOTH:
-        return slope * factor - tl.where(hit, keep_own, 0.0) - spread * weights
-    return slope - tl.where(hit, 1.0, 0.0)
+        return softmax * factor - tl.where(hit, keep_own, 0.0) - spread * weights
+    return softmax - tl.where(hit, 1.0, 0.0)

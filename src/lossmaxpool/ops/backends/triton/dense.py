@@ -19,6 +19,7 @@ from lossmaxpool.ops.backends.triton.cross_entropy import (
     as_label,
     class_derivative,
     class_weights,
+    exponential,
     margin,
     pixel_loss,
     slopes,
@@ -192,7 +193,7 @@ def write_block(
     It selects instead of multiplying by 0, since NaN * 0 is NaN.
     """
     slope = class_derivative(
-        x, own[None, :], gap[None, :], classes[:, None] == label[None, :],
+        exponential((x - own[None, :]) - gap[None, :]), classes[:, None] == label[None, :],
         class_weights(weight, classes, known, WEIGHTED)[:, None],
         keep_own[None, :], factor[None, :], spread, SMOOTH,
     )  # fmt: skip

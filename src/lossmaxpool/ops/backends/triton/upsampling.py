@@ -275,7 +275,8 @@ def upsampled_losses(logits: Tensor, target: Tensor, ignore_index: int, loss: Te
 
 @by_form(tensors=2)
 def _losses_launch(logits: Tensor, target: Tensor, ignore_index: int, loss: Numbers) -> Launch:
-    return rows_launch(geometry(logits, target), *logits.shape[:2], ignore_index, loss)
+    sizes, (batch, classes) = geometry(logits, target), logits.shape[:2]
+    return rows_launch(sizes, batch, classes, ignore_index, loss)
 
 
 def rows_launch(

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from lossmaxpool.ops.backends.kernel_inputs import by_form
 from lossmaxpool.ops.backends.triton.cross_entropy import (
+    LOG2_E,
     Numbers,
     Terms,
     class_derivative,
@@ -162,8 +163,10 @@ def cells_kernel(
                 HARD, SMOOTH, WEIGHTED,
             )  # fmt: skip
             x = axis_fraction(j, column, low_w, width)
+            distance = mix(start, end, x[None, :]) - own[None, :]
             slope = class_derivative(
-                mix(start, end, x[None, :]), own[None, :], gap[None, :],
+                # One multiply-add and the power.
+                tl.exp2(distance * LOG2_E - (gap * LOG2_E)[None, :]),
                 label[None, :] == classes[:, None], weights[:, None],
                 keep_own[None, :], factor[None, :], spread, SMOOTH,
             )  # fmt: skip
@@ -239,7 +242,7 @@ def scratch_of(
     one = Scratch(1, sizes.terms, 4 * classes * sizes.cells, 0 if plain else size, label)
     scores = 3 * batch * classes * size * dtype.itemsize
     images = max(1, min(batch, int(SCRATCH * scores) // one.bytes))
-    return Scratch(images, *(images * number for number in one[1:4]), label)
+    return Scratch(images, images * one.terms, images * one.corners, images * one.margins, label)
 
 
 class Chunk(NamedTuple):
