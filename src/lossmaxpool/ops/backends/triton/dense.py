@@ -163,14 +163,14 @@ def dense_losses(logits: Tensor, target: Tensor, ignore_index: int, loss: Terms)
     losses = torch.empty(target.shape, dtype=torch.float32, device=logits.device)
     if losses.numel() == 0:
         return losses
-    launch = _losses_launch(logits, target, ignore_index, loss.numbers)
+    launch = losses_launch(logits, target, ignore_index, loss.numbers)
     with on_device_of(logits):
         launch(logits, target, loss.weight, loss.weight_sum, losses)
     return losses
 
 
 @by_form(tensors=2)
-def _losses_launch(logits: Tensor, target: Tensor, ignore_index: int, loss: Numbers) -> Launch:
+def losses_launch(logits: Tensor, target: Tensor, ignore_index: int, loss: Numbers) -> Launch:
     view = _planes(logits)
     classes, (strides,), unit = logits.shape[1], view.strides, unit_of(view)
     tile = tile_of(classes, logits.dtype, unit)
@@ -274,7 +274,7 @@ def dense_gradient(
     gradient = torch.empty_like(logits)
     if gradient.numel() == 0:
         return gradient
-    launch = _gradient_launch(
+    launch = gradient_launch(
         logits, target, gradient, ignore_index, loss.numbers, shape, packed.shape[1]
     )
     with on_device_of(logits):
@@ -283,7 +283,7 @@ def dense_gradient(
 
 
 @by_form(tensors=3)
-def _gradient_launch(
+def gradient_launch(
     logits: Tensor,
     target: Tensor,
     gradient: Tensor,
