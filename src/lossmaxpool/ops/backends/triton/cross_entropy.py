@@ -130,14 +130,14 @@ def slopes(
         own += keep
     if WEIGHTED:
         own *= tl.load(weight + label)
-    if not SMOOTH:
-        return own, own, own
-    factor = own
-    if WEIGHTED:
-        factor += spread * tl.load(weight_sum)
-    else:
-        factor += spread * C
-    return own, factor, tl.full(own.shape, 1.0, tl.float32)
+    factor, common = own, own
+    if SMOOTH:
+        common = tl.full(own.shape, 1.0, tl.float32)
+        if WEIGHTED:
+            factor += spread * tl.load(weight_sum)
+        else:
+            factor += spread * C
+    return own, factor, common
 
 
 @triton.jit
