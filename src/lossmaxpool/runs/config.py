@@ -38,6 +38,9 @@ NEUTRAL = frozenset(
 # Groups that had another name in version 0.1.
 RENAMED = {"optimisation": "optimization"}
 
+# Where the runs of a comparison or a sweep are trained.
+EngineName = Literal["local", "ray"]
+
 _T = TypeVar("_T")
 _STRICT = ConfigDict(extra="forbid")
 

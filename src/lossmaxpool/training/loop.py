@@ -48,9 +48,11 @@ from lossmaxpool.training.hardware import (
     any_rank,
     check_ranks,
     check_workers,
+    close_logger,
     leave_group_at_exit,
     lost_process,
     make_fabric,
+    open_logger,
     quiet,
     share_buffers,
 )
@@ -127,7 +129,7 @@ def train(
         )
     record = new_record(config, train_set, val_set, train_pixels, val_pixels)
     with quiet(), postponed_interrupt() as interrupt:
-        fabric = make_fabric(config, out, len(val_set))
+        fabric = make_fabric(config, len(val_set))
         check_crops(model, config, fabric.world_size)
         rank_zero_only(claim_folder)(config, out)
         record.environment = describe_environment(fabric.device, fabric.world_size)
@@ -155,6 +157,8 @@ def train(
                 state.restore()
                 known = True
             check_ranks(state.step, train_pixels, val_pixels)
+            for name in config.reporting.loggers:
+                fabric.loggers.append(open_logger(name, out))
             _train(fabric, state, criterion, train_set, val_set, interrupt, place)
             record.status = "finished"
             state.write_record()
@@ -178,8 +182,7 @@ def train(
             raise
         finally:
             for logger in fabric.loggers:
-                # MLflow has no status for an interrupted run.
-                logger.finalize({"interrupted": "KILLED"}.get(record.status, record.status))
+                close_logger(logger, record.status)
     return record
 
 
