@@ -139,7 +139,8 @@ def test_lmp_is_ready_with_every_class_weighting() -> None:
 
 
 @KORNIA
-def test_the_focal_loss_of_kornia_is_the_formula() -> None:
+def test_the_focal_loss_of_kornia_is_the_formula_over_the_classes() -> None:
+    # Its mean divides by the number of classes as well as by that of the pixels.
     logits, target = batch()
     criterion = build_criterion(
         method_named("focal-softmax", {}).criterion, LossConfig(), CLASS_PIXELS
@@ -149,5 +150,5 @@ def test_the_focal_loss_of_kornia_is_the_formula() -> None:
     losses: Tensor = F.cross_entropy(full, target, ignore_index=IGNORE_INDEX, reduction="none")[
         valid
     ]
-    expected = ((1 - (-losses).exp()) ** 2 * losses).mean()
+    expected = ((1 - (-losses).exp()) ** 2 * losses).mean() / full.shape[1]
     torch.testing.assert_close(criterion(logits, target), expected)
