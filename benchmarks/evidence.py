@@ -302,6 +302,18 @@ def print_plan(studies: Mapping[str, Study]) -> None:
         print(f"{name:44}sd {one['standard deviation']:5}  runs {one['runs for 2 points']}")
 
 
+def _power_table() -> str:
+    content = json.loads((RESULTS / POWER).read_text())
+    lines = [
+        "| study: method, over BASE | pairs | standard deviation | runs |",
+        "| :-- | --: | --: | --: |",
+    ]
+    for name, one in content["spreads"].items():
+        spread = one["standard deviation"]
+        lines.append(f"| {name} | {one['pairs']} | {spread} | {one['runs for 2 points']} |")
+    return "\n".join(lines)
+
+
 def rendered(page: str) -> str:
     """A page with its tables, and where they come from, as the results have them."""
     page = filled(page, "camvid", lambda name: _block(*_named(name, "camvid-")))
@@ -323,6 +335,8 @@ def _named(block: str, prefix: str) -> tuple[str, str]:
 
 
 def _block(kind: str, study: str) -> str:
+    if kind == "power":
+        return _power_table()
     if kind == "table":
         return (RESULTS / f"{study}.md").read_text()
     content = read(study)

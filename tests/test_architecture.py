@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Below every floor: single files that know nothing of losses, images or runs.
 GROUND = frozenset({"_version", "atomic", "checks", "environment", "processes"}) | frozenset(
-    {"crops", "import_paths", "pixels", "rarity"}
+    {"classes", "crops", "import_paths", "options"}
 )
 # The rooms of the house, floor by floor. A room sees the floors below its own, never its
 # neighbours: what two neighbours share belongs to a floor below them.
@@ -46,9 +46,9 @@ THIRD_PARTY = {
     "crops": frozenset({"torch"}),
     "environment": frozenset({"torch"}),
     "import_paths": frozenset[str](),
-    "pixels": frozenset({"torch"}),
+    "classes": frozenset({"torch"}),
+    "options": frozenset[str](),
     "processes": frozenset[str](),
-    "rarity": frozenset[str](),
     "ops": frozenset({"torch", "triton"}),
     "sampling": frozenset({"torch"}),
     "functional": frozenset({"torch"}),

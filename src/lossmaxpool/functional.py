@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lossmaxpool.checks import check_choice, check_norm, check_share, options_by_name
 from lossmaxpool.ops import cross_entropy
+from lossmaxpool.ops.backends.kernel_inputs import by_form
 from lossmaxpool.ops.backends.threshold import Threshold, floor_to, relative_power, unpack
 from lossmaxpool.ops.dispatch import Backend, check_backend, choose, choose_solver, kernels
 from lossmaxpool.ops.inputs import (
@@ -25,7 +26,7 @@ from lossmaxpool.ops.inputs import (
     holds_probabilities,
     refuse_unsound,
 )
-from lossmaxpool.ops.max_pool import max_pool
+from lossmaxpool.ops.max_pool import max_pool, runs_directly
 from lossmaxpool.ops.upsampling import upsample_to
 from lossmaxpool.ops.weighting_set import WeightingSet
 
@@ -332,6 +333,12 @@ def pool_cross_entropy(
     backend: Backend,
 ) -> Tensor:
     """:func:`max_pooling_cross_entropy` for any weighting set."""
+    ignored = NO_LABEL if ignore_index is None else ignore_index
+    options = (label_smoothing, weighting, pool, reduction, backend)
+    if runs_directly(input, target, weight):
+        call = _prepared(input, target, weight, ignored, *options)
+        if call is not None:
+            return cross_entropy.directly(call, input, target, weight)
     _check_pooling(pool, reduction)
     check_backend(backend)
     if weight is not None:
@@ -341,7 +348,6 @@ def pool_cross_entropy(
     if holds_probabilities(input, target):
         losses = _cross_entropy_of_probabilities(input, target, weight, label_smoothing, backend)
         return pool_losses(losses, None, weighting, pool=pool, reduction=reduction, backend=backend)
-    ignored = NO_LABEL if ignore_index is None else ignore_index
     target = class_ids(input, target, ignored)
     if input.dim() == 2:  # a view: one image of N pixels
         input, target = input.t().unsqueeze(0), target.unsqueeze(0)
@@ -357,6 +363,31 @@ def pool_cross_entropy(
         backend=backend,
         reduction=reduction,
     )
+
+
+@by_form(tensors=3)
+def _prepared(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignored: int,
+    label_smoothing: float,
+    weighting: WeightingSet,
+    pool: Pool,
+    reduction: Reduction,
+    backend: Backend,
+) -> cross_entropy.Direct | None:
+    """The checks and the call for class ids as they are; None for what has to be converted."""
+    if input.dim() < 3 or target.dim() != input.dim() - 1 or target.is_floating_point():
+        return None
+    _check_pooling(pool, reduction)
+    check_backend(backend)
+    check_logits(input, weight, by_image=pool == "image")
+    if class_ids(input, target, ignored) is not target:
+        return None
+    pools, world = input.shape[0] if pool == "image" else 1, pool == "world"
+    numbers = (ignored, float(label_smoothing), weighting)
+    return cross_entropy.prepare(input, target, weight, *numbers, pools, world, backend, reduction)
 
 
 @torch.no_grad()

@@ -10,7 +10,12 @@ import pytest
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "frameworks.md"
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FRAMEWORKS = {"Hugging Face Transformers": "transformers", "JAX": "jax"}
+FRAMEWORKS = {
+    "Hugging Face Transformers": "transformers",
+    "nnU-Net": "nnunetv2",
+    "MMSegmentation": "mmseg",
+    "JAX": "jax",
+}
 
 
 def sections() -> dict[str, str]:

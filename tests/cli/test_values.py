@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lossmaxpool.cli import main
+from lossmaxpool.cli import arguments, main
 from lossmaxpool.cli.parser import CommandParser
-from lossmaxpool.cli.sweep import add_arguments as add_sweep
-from lossmaxpool.cli.train import add_arguments as add_train
 
 
 def status(words: Sequence[object]) -> int:
@@ -26,7 +24,7 @@ def status(words: Sequence[object]) -> int:
 
 def parsed(words: Sequence[object], command: str = "sweep") -> Any:
     parser = CommandParser(prog=f"lossmaxpool {command}")
-    {"sweep": add_sweep, "train": add_train}[command](parser)
+    getattr(arguments, command)(parser)
     return parser.parse(["--out", "out", *map(str, words)])
 
 

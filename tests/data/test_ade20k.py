@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from lossmaxpool.data import ADE20K
-from lossmaxpool.data.ade20k import LABELS
 from tests.data.trees import ade20k, ids
 
 # The trees are smaller than the set.
@@ -26,7 +25,7 @@ def test_the_archive_may_lie_in_the_root(tmp_path: Path) -> None:
 
 def test_the_classes_are_those_of_the_benchmark() -> None:
     """Places in the benchmark's list, and its colours there."""
-    assert LABELS.num_classes == 150
+    assert ADE20K.LABELS.num_classes == 150
     for place, name, color in (
         (1, "wall", (120, 120, 120)),
         (3, "sky", (6, 230, 230)),
@@ -35,4 +34,4 @@ def test_the_classes_are_those_of_the_benchmark() -> None:
         (137, "traffic light", (41, 0, 255)),
         (150, "flag", (92, 0, 255)),
     ):
-        assert (LABELS.names[place - 1], LABELS.colors[place - 1]) == (name, color)
+        assert (ADE20K.LABELS.names[place - 1], ADE20K.LABELS.colors[place - 1]) == (name, color)

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from lossmaxpool.data import IGNORE_INDEX, CamVid, DataError, class_statistics
-from lossmaxpool.data.camvid import SPLITS
 from tests.data.trees import camvid, ids, picture, save
 from tests.tolerances import PUBLISHED_SHARES
 
@@ -105,7 +104,7 @@ def test_a_value_outside_the_classes_is_named(tmp_path: Path) -> None:
 
 def test_the_real_data(shared_data: Callable[[str], Path]) -> None:
     root = shared_data("camvid")
-    sizes = {split: len(CamVid(root, split)) for split in SPLITS}
+    sizes = {split: len(CamVid(root, split)) for split in CamVid.SPLITS}
     assert sizes == {"train": 367, "val": 101, "sequence-train": 305, "sequence-val": 62}
     dataset = CamVid(root, "val")
     assert (*dataset.labels.names, "void") == tuple(json.loads((root / "classes.json").read_text()))

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from lossmaxpool.data import CITYSCAPES_LABEL_IDS, IGNORE_INDEX, Cityscapes, DataError
-from lossmaxpool.data.cityscapes import LABELS
 from tests.data.trees import cityscapes, ids, save
 
 # The trees are smaller than the set.
@@ -19,7 +18,7 @@ def test_the_published_order_of_the_label_ids() -> None:
     """7, 8, 11, 12, 13, 17, 19-28, 31, 32, 33 become 0..18."""
     published = [7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33]
     assert list(CITYSCAPES_LABEL_IDS.values()) == published
-    assert LABELS.names == tuple(CITYSCAPES_LABEL_IDS)
+    assert Cityscapes.LABELS.names == tuple(CITYSCAPES_LABEL_IDS)
 
 
 def test_the_other_label_ids_are_unlabelled(tmp_path: Path) -> None:

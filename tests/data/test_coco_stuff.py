@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from lossmaxpool.data import COCOStuff
-from lossmaxpool.data.coco_stuff import LABELS
 from tests.data.trees import coco_stuff, ids, save
 
 # The trees are smaller than the set.
@@ -26,12 +25,12 @@ def test_ids_reach_the_class_of_their_name(tmp_path: Path, file_id: int, name: s
     root = coco_stuff(tmp_path, NAMES)
     save(root / "annotations" / "train2017" / "000000000009.png", ids(0, (file_id, 255)))
     dataset = COCOStuff(root, "train")
-    assert dataset.mask(0).unique().tolist() == [LABELS.names.index(name), 255]
+    assert dataset.mask(0).unique().tolist() == [COCOStuff.LABELS.names.index(name), 255]
 
 
 def test_there_are_171_classes_of_distinct_colours() -> None:
-    assert LABELS.num_classes == len(set(LABELS.colors)) == 171
-    assert not {"street sign", "hair brush", "door"} & set(LABELS.names)
+    assert COCOStuff.LABELS.num_classes == len(set(COCOStuff.LABELS.colors)) == 171
+    assert not {"street sign", "hair brush", "door"} & set(COCOStuff.LABELS.names)
 
 
 def test_the_pixel_maps_may_keep_the_name_of_their_archive(tmp_path: Path) -> None:

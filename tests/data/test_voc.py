@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.io import savemat
 
-from lossmaxpool.data import DataConfig, DataError, PascalVOC, open_dataset, voc
+from lossmaxpool.data import DataConfig, DataError, PascalVOC, open_dataset
 from lossmaxpool.data.decode import read_ids
 from tests.data import trees
 
@@ -32,7 +32,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many images as the small trees have in place of 10,582."""
-    monkeypatch.setitem(voc.SPLITS, "train_aug", len(UNION))
+    monkeypatch.setitem(PascalVOC.SPLITS, "train_aug", len(UNION))
 
 
 def augmented_folder(root: Path) -> None:
@@ -57,7 +57,7 @@ def test_the_root_may_be_any_of_three_folders(root: Path, above: int) -> None:
 
 
 def test_the_colours_are_those_of_the_development_kit() -> None:
-    colors = dict(zip(voc.LABELS.names, voc.LABELS.colors, strict=True))
+    colors = dict(zip(PascalVOC.LABELS.names, PascalVOC.LABELS.colors, strict=True))
     assert colors["background"] == (0, 0, 0)
     assert colors["aeroplane"] == (128, 0, 0)
     assert colors["chair"] == (192, 0, 0)

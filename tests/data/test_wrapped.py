@@ -24,7 +24,6 @@ from lossmaxpool.data import (
     WrappedDataset,
     class_statistics,
     inspect_data,
-    voc,
 )
 from lossmaxpool.inference import evaluate
 from tests.data import trees
@@ -62,7 +61,7 @@ def test_a_grey_image_has_three_equal_channels() -> None:
 def test_torchvision(tmp_path: Path) -> None:
     names = ["2007_1", "2007_2"]
     root = trees.voc(tmp_path / "VOCdevkit" / "VOC2012", {"train": names})
-    wrapped = WrappedDataset(VOCSegmentation(str(tmp_path), image_set="train"), voc.LABELS)
+    wrapped = WrappedDataset(VOCSegmentation(str(tmp_path), image_set="train"), PascalVOC.LABELS)
     own = PascalVOC(root, "train")
     for i in range(len(names)):
         assert torch.equal(wrapped[i].image, own[i].image)

@@ -18,6 +18,7 @@ from lossmaxpool.inference import (
     full_height_tiles,
     predict_ids,
     predict_logits,
+    tiles_of,
 )
 from lossmaxpool.models import ModelConfig, build_model
 
@@ -84,14 +85,14 @@ def test_cityscapes_in_five() -> None:
 
 def test_a_tiling_on_the_networks_grid() -> None:
     config = InferenceConfig("optimized")
-    tiles = config.cut(1024, 2048, 8)
+    tiles = tiles_of(config, 1024, 2048, 8)
     assert [tile.read.left for tile in tiles] == [0, 368, 736, 1104, 1472]
     assert [tile.owned.left for tile in tiles] == [0, 468, 836, 1204, 1572]
 
 
 @pytest.mark.parametrize("config", [InferenceConfig(), InferenceConfig("optimized", tiles=1)])
 def test_one_tile_is_the_image(config: InferenceConfig) -> None:
-    (tile,) = config.cut(3, 5, 32)
+    (tile,) = tiles_of(config, 3, 5, 32)
     assert tile == Tile(tile.read, tile.read)
     assert (tile.read.height, tile.read.width) == (3, 5)
 
@@ -226,7 +227,7 @@ def test_a_tile_decides_what_it_owns(config: InferenceConfig) -> None:
 
     model = Signature().eval()
     ids = predict_ids(model, torch.zeros(2, 3, 7, 101), config)
-    tiles = config.cut(7, 101, 1)
+    tiles = tiles_of(config, 7, 101, 1)
     assert model.calls == len(tiles) * len(config.views)
     for number, tile in enumerate(tiles):
         assert (ids[:, tile.owned.rows, tile.owned.columns] == number).all()

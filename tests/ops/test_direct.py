@@ -36,7 +36,8 @@ def run(loss: Callable[[Tensor], Tensor], leaf: Tensor) -> tuple[Tensor, Tensor]
     """The value, and the gradient of an uneven sum of its elements."""
     leaf = leaf.detach().requires_grad_()
     value = loss(leaf)
-    outer = torch.linspace(0.7, 1.9, value.numel(), dtype=value.dtype).view(value.shape)
+    outer = torch.linspace(0.7, 1.9, value.numel(), dtype=value.dtype, device=value.device)
+    outer = outer.view(value.shape)
     (grad,) = torch.autograd.grad(value, leaf, outer)
     return value.detach(), grad
 
@@ -179,3 +180,45 @@ def test_what_is_no_plain_tensor_keeps_the_operators() -> None:
     with FlopCounterMode(display=False):
         seen.append(runs_directly(logits))
     assert seen == [False, False, False]
+
+
+def test_tensors_are_read_where_they_are_whatever_the_default_device_and_dtype() -> None:
+    criterion = MaxPoolingCrossEntropyLoss()
+    logits, target = labelled(2, 5, 9, 14)
+    _, large = labelled(2, 5, 18, 40)
+    for labels in (target, large):
+        expected = run(lambda x, y=labels: criterion(x, y), logits)
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        try:
+            found = run(lambda x, y=labels: criterion(x, y), logits)
+        finally:
+            torch.set_default_device(None)
+            torch.set_default_dtype(torch.float32)
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_a_gradient_that_is_negated_by_a_flag_is_resolved(reduction: str) -> None:
+    criterion = MaxPoolingCrossEntropyLoss(reduction=reduction)
+    logits, target = labelled(2, 5, 9, 14)
+    leaf = logits.requires_grad_()
+    value = criterion(leaf, target)
+    outer = torch.ones_like(value)
+    flagged = torch.complex(torch.zeros_like(outer), outer).conj().imag
+    assert flagged.is_neg()
+    (found,) = torch.autograd.grad(value, leaf, flagged)
+    (expected,) = torch.autograd.grad(criterion(leaf, target), leaf, -outer)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_a_leaf_of_another_size_since_the_forward_pass_is_refused() -> None:
+    """Its new memory is smaller than what the forward pass read."""
+    criterion = MaxPoolingCrossEntropyLoss(backend="auto")
+    logits, target = labelled(2, 5, 9, 14)
+    leaf = logits.requires_grad_()
+    value = criterion(leaf, target)
+    leaf.data = torch.zeros(2, 5, 3, 4)
+    with pytest.raises((ValueError, RuntimeError)):
+        value.backward()

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lossmaxpool.cli.compare import add_arguments as add_compare
+from lossmaxpool.cli import arguments
 from lossmaxpool.cli.parser import CommandParser
-from lossmaxpool.cli.train import add_arguments as add_train
 from lossmaxpool.runs.config import (
     RECIPES,
     OptimizationConfig,
@@ -28,7 +27,7 @@ def content(name: str) -> dict[str, dict[str, Any]]:
 
 def parsed(*words: str) -> TrainConfig:
     parser = CommandParser(prog="lossmaxpool train")
-    add_train(parser)
+    arguments.train(parser)
     method = [] if "--method" in words else ["--method", "base"]
     options = parser.parse(["--out", "out", *method, *words])
     return TrainConfig(**{key: options[key] for key in TrainConfig.__dataclass_fields__})
@@ -87,7 +86,7 @@ def test_what_comes_later_overrides(tmp_path: Path) -> None:
 
 def test_comparisons_take_it() -> None:
     parser = CommandParser(prog="lossmaxpool compare")
-    add_compare(parser)
+    arguments.compare(parser)
     options = parser.parse(["--out", "out", "--recipe", "voc", "--methods", "[base,base+,lmp]"])
     assert options.data.train_split == "train_aug"
 

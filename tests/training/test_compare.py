@@ -38,9 +38,14 @@ def test_a_comparison_says_which_run_begins(
     assert "run 1 of" not in capsys.readouterr().err, "there is only one"
     assert yaml.safe_load((out / "compare.yaml").read_text())["methods"] == ["base"]
     compare(short(), ["base", "loss-only", "bootstrap"], [0], out, resume=True)
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("run ")]
-    assert told[0] == "run 2 of 3: loss-only-seed0, 1 finished before"
-    assert told[1].startswith("run 3 of 3: bootstrap-seed0, about ")
+    told = capsys.readouterr()
+    announced = [line for line in told.err.splitlines() if line.startswith("run ")]
+    assert announced == [
+        "run 2 of 3: loss-only-seed0, 1 finished before",
+        "run 3 of 3: bootstrap-seed0",
+    ]
+    lines = [line for line in told.out.splitlines() if line.startswith("run 2 of 3: ")]
+    assert lines[0].endswith(" left in all")
 
 
 def test_an_interrupted_comparison_keeps_what_is_finished(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def train_and_die(folder: Path, workers: int, moment: str, step: int, resume: bo
         loop.rate_factor = begin_step
     elif moment == "evaluation":
 
-        def evaluating(self: ProgressReport, done: int, total: int) -> None:
+        def evaluating(self: ProgressReport, step: int, done: int, total: int) -> None:
             if self.record.curve[-1].step == step and done == 2:
                 die()
 

@@ -1,9 +1,9 @@
 """The command ``lossmaxpool``.
 
-Each command lives in a module of this package with a description, ``add_arguments(parser)`` and
-``run(options)``, which returns the exit status or
-nothing for 0. Only the module of the command that was asked for is imported, so that help and
-typing errors come at once.
+A command has a function of its name in ``arguments``, whose docstring describes it and which adds
+its options, and one in ``trainings`` or ``networks``, which runs it and returns the exit status or
+nothing for 0. The second is imported after the options are parsed, so that help and typing errors
+come at once: torch and the training libraries take seconds.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import getdoc
 
 from lossmaxpool._version import __version__
 from lossmaxpool.checks import did_you_mean
@@ -30,6 +31,7 @@ COMMANDS = {
     "predict": "masks and overlays of a folder of images",
     "export": "a trained network as ONNX, torch.export or safetensors",
 }
+_TRAIN = frozenset({"demo", "train", "compare", "sweep"})
 # The paper's tables and figures are beside the package: they are no part of an installation.
 MOVED = {name: f"python -m reproduction {name}" for name in ("tables", "figures")}
 INTERRUPTED = 130
@@ -140,12 +142,17 @@ def _starting(name: str) -> Iterator[None]:
 def _run(name: str, words: list[str]) -> int:
     try:
         with _starting(name):
-            command = importlib.import_module(f"lossmaxpool.cli.{name}")
+            from lossmaxpool.cli import arguments
             from lossmaxpool.cli.parser import CommandParser
 
-        parser = CommandParser(prog=f"lossmaxpool {name}", description=command.__doc__)
-        command.add_arguments(parser)
-        status: int | None = command.run(parser.parse(words))
+        add_arguments = getattr(arguments, name)
+        parser = CommandParser(prog=f"lossmaxpool {name}", description=getdoc(add_arguments))
+        add_arguments(parser)
+        options = parser.parse(words)
+        with _starting(name):
+            room = "trainings" if name in _TRAIN else "networks"
+            run = getattr(importlib.import_module(f"lossmaxpool.cli.{room}"), name)
+        status: int | None = run(options)
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         return INTERRUPTED

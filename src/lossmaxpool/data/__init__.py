@@ -1,9 +1,5 @@
 """Readers, the embedded street scenes, transforms and inspection of labelled images."""
 
-from lossmaxpool.data.ade20k import ADE20K
-from lossmaxpool.data.camvid import CamVid
-from lossmaxpool.data.cityscapes import CITYSCAPES_LABEL_IDS, Cityscapes
-from lossmaxpool.data.coco_stuff import COCOStuff
 from lossmaxpool.data.folders import Folders
 from lossmaxpool.data.inspection import (
     ClassStatistics,
@@ -14,8 +10,16 @@ from lossmaxpool.data.inspection import (
     format_report,
     inspect_data,
 )
-from lossmaxpool.data.mapillary import MapillaryVistas
-from lossmaxpool.data.open import DataConfig, open_dataset
+from lossmaxpool.data.open import open_dataset
+from lossmaxpool.data.published import (
+    ADE20K,
+    CITYSCAPES_LABEL_IDS,
+    CamVid,
+    Cityscapes,
+    COCOStuff,
+    MapillaryVistas,
+    PascalVOC,
+)
 from lossmaxpool.data.sample import IGNORE_INDEX, DataError, LabelSet, Sample, SegmentationDataset
 from lossmaxpool.data.street_scenes import StreetScenes
 from lossmaxpool.data.transforms import (
@@ -23,8 +27,8 @@ from lossmaxpool.data.transforms import (
     EvalTransform,
     TrainTransform,
 )
-from lossmaxpool.data.voc import PascalVOC
 from lossmaxpool.data.wrapped import WrappedDataset
+from lossmaxpool.options import DataConfig
 
 __all__ = [
     "ADE20K",

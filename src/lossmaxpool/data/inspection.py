@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lossmaxpool.classes import count_classes, rare_classes
 from lossmaxpool.data.decode import mask_header, stored_with_16_bits
 from lossmaxpool.data.files import FileDataset, listed
 from lossmaxpool.data.folders import Folders
@@ -22,8 +23,6 @@ from lossmaxpool.data.sample import (
     SegmentationDataset,
     check_is,
 )
-from lossmaxpool.pixels import count_classes
-from lossmaxpool.rarity import rare_classes
 
 _SHOWN = 5
 """How many samples a problem names in the report."""

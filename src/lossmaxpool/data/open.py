@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
-from lossmaxpool.data.ade20k import ADE20K
-from lossmaxpool.data.camvid import CamVid
-from lossmaxpool.data.cityscapes import Cityscapes
-from lossmaxpool.data.coco_stuff import COCOStuff
 from lossmaxpool.data.folders import Folders
-from lossmaxpool.data.mapillary import MapillaryVistas, VistasVersion
+from lossmaxpool.data.published import (
+    ADE20K,
+    CamVid,
+    Cityscapes,
+    COCOStuff,
+    MapillaryVistas,
+    PascalVOC,
+)
 from lossmaxpool.data.sample import (
     DataError,
     SegmentationDataset,
@@ -21,79 +23,8 @@ from lossmaxpool.data.sample import (
     unknown_choice,
 )
 from lossmaxpool.data.street_scenes import StreetScenes
-from lossmaxpool.data.voc import PascalVOC
 from lossmaxpool.import_paths import import_path
-
-DataName = Literal[
-    "street-scenes", "camvid", "cityscapes", "voc", "ade20k", "mapillary-vistas", "coco-stuff",
-    "folders", "python",
-]  # fmt: skip
-
-
-@dataclass
-class DataConfig:
-    """Which data set, and where.
-
-    Attributes:
-        name: "street-scenes" (drawn on the fly), "folders" (your own images and masks), or a
-            published set: "camvid", "cityscapes", "voc", "ade20k", "mapillary-vistas",
-            "coco-stuff", or "python": objects of your own. None is "python" where there is
-            ``train``, "folders" where there is a root, and "street-scenes" elsewhere.
-        root: folder of the data set; not for street-scenes.
-        train_split: images to train on. CamVid: "train" or "sequence-train". VOC: "train",
-            "trainval" or "train_aug" (10,582 images).
-        val_split: images to evaluate on. CamVid: "val" or "sequence-val".
-        sbd: folder of SBD, for "train_aug" of "voc"; SegmentationClassAug of the root where absent.
-        vistas_version: labels of "mapillary-vistas", "v1.2" or "v2.0".
-        classes: classes file of "folders"; classes.json or classes.txt of the root where absent.
-        image_range: values of black and white in 16-bit pictures of "folders", as [0, 4095] for
-            those of a 12-bit camera; 0 and 65535 where absent.
-        train: import path of a function without arguments that returns the training images as a
-            SegmentationDataset, for "python": "package.module:function".
-        val: the same for the images to evaluate on.
-        scene_size: height and width of a street scene in pixels.
-        train_scenes: number of street scenes to train on.
-        val_scenes: number of street scenes to evaluate on.
-        scene_seed: seed of the street scenes.
-
-    Raises:
-        ValueError: a root for the street scenes, which have none, or import paths beside the name
-            of another data set.
-    """
-
-    name: DataName | None = None
-    root: Path | None = None
-    train_split: str = "train"
-    val_split: str = "val"
-    sbd: Path | None = None
-    vistas_version: VistasVersion = "v1.2"
-    classes: Path | None = None
-    image_range: tuple[float, float] | None = None
-    train: str | None = None
-    val: str | None = None
-    scene_size: tuple[int, int] = (128, 192)
-    train_scenes: int = 512
-    val_scenes: int = 64
-    scene_seed: int = 0
-
-    def __post_init__(self) -> None:
-        paths = [path for path in (self.train, self.val) if path is not None]
-        if len(paths) == 1:
-            raise ValueError(f"data.train and data.val go together, got {paths[0]} alone")
-        if paths and (self.name not in (None, "python") or self.root is not None):
-            raise ValueError(
-                f"data.train is {self.train}, which opens the data itself: leave out data.name "
-                "and data.root"
-            )
-        if paths:
-            self.name = "python"
-        if self.name is None:
-            self.name = "street-scenes" if self.root is None else "folders"
-        elif self.name == "street-scenes" and self.root is not None:
-            raise ValueError(
-                f"data.root is {self.root}, but the street-scenes are drawn and have no folder: "
-                "leave out data.name for your own images and masks, or data.root for the scenes"
-            )
+from lossmaxpool.options import DataConfig, DataName
 
 
 def open_dataset(config: DataConfig, split: str) -> SegmentationDataset:

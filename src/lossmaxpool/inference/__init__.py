@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from lossmaxpool.inference.checkpoint import TrainedModel, Which, load_checkpoint
+from lossmaxpool.inference.checkpoint import TrainedModel, load_checkpoint
 from lossmaxpool.inference.evaluation import evaluate
-from lossmaxpool.inference.export import Format, export_network
+from lossmaxpool.inference.export import export_network
 from lossmaxpool.inference.prediction import Prediction, cityscapes_submission_ids, predict_folder
 from lossmaxpool.inference.tiling import (
-    InferenceConfig,
-    Precision,
     Tile,
     Window,
     full_height_tiles,
     predict_ids,
     predict_logits,
+    tiles_of,
 )
+from lossmaxpool.options import Format, InferenceConfig, Precision, Which
 
 __all__ = [
     "Format",
@@ -33,4 +33,5 @@ __all__ = [
     "predict_folder",
     "predict_ids",
     "predict_logits",
+    "tiles_of",
 ]

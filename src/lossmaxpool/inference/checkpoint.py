@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from lossmaxpool.models import ModelDescription, build_model
-from lossmaxpool.models.config import GIVEN
 from lossmaxpool.models.outside import OutsideNetwork
 from lossmaxpool.models.weights import load_plain
+from lossmaxpool.options import GIVEN, Which
 
-Which = Literal["last", "best"]
-"""The checkpoint of a run folder: after its last step, or at its best mIoU on the val split."""
 _NETWORK = "model."  # prefix of the network's tensors in the training module
 
 
@@ -107,12 +104,6 @@ def checkpoint_file(path: Path, which: Which) -> Path:
             "checkpoint?"
         )
     return file
-
-
-def run_folder(path: Path) -> Path | None:
-    """The run folder of a path: itself, or the one that holds the checkpoint; None if none."""
-    folder = path if path.is_dir() else path.absolute().parent.parent
-    return folder if (folder / "config.yaml").is_file() else None
 
 
 def check_classes(path: Path, trained: Sequence[str], wanted: Sequence[str]) -> None:

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from lossmaxpool.data.sample import IGNORE_INDEX, Sample, SegmentationDataset, check_is
-from lossmaxpool.inference.tiling import FULL_IMAGE, InferenceConfig, Precision, predict_ids
+from lossmaxpool.inference.tiling import FULL_IMAGE, predict_ids
 from lossmaxpool.metrics import ConfusionMatrix
+from lossmaxpool.options import InferenceConfig, Precision
 from lossmaxpool.processes import begin_worker
 
 Transform = Callable[[Sample], tuple[Tensor, Tensor]]

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,8 +26,8 @@ from lossmaxpool.atomic import write_atomically
 from lossmaxpool.inference.checkpoint import TrainedModel
 from lossmaxpool.models import build_model, input_stride
 from lossmaxpool.models.weights import read_tensors
+from lossmaxpool.options import Format
 
-Format = Literal["onnx", "torch", "safetensors"]
 SUFFIX: dict[Format, str] = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
 # The largest deviation of an exported logit, as a share of the largest logit. Another runtime adds
 # in another order and folds batch norms; a wrong layer deviates by far more.

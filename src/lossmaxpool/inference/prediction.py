@@ -17,7 +17,8 @@ from lossmaxpool.data.files import IMAGE_SUFFIXES, pictures_below
 from lossmaxpool.data.inspection import DIM
 from lossmaxpool.data.sample import DataError
 from lossmaxpool.inference.checkpoint import TrainedModel
-from lossmaxpool.inference.tiling import FULL_IMAGE, InferenceConfig, Precision, predict_ids
+from lossmaxpool.inference.tiling import FULL_IMAGE, predict_ids
+from lossmaxpool.options import InferenceConfig, Precision
 
 
 def cityscapes_submission_ids(ids: Tensor, classes: Sequence[str]) -> Tensor:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from lossmaxpool.models import full_size_logits, input_stride
 from lossmaxpool.models.full_size import decide, small_logits
+from lossmaxpool.options import InferenceConfig, Precision
 
 
 @dataclass(frozen=True)
@@ -118,72 +117,25 @@ def full_height_tiles(
     )
 
 
-@dataclass(frozen=True)
-class InferenceConfig:
-    """Configuration of tiling and test-time augmentation.
+def tiles_of(config: InferenceConfig, height: int, width: int, stride: int) -> tuple[Tile, ...]:
+    """Compute the tiles of an image; they begin at multiples of the network's stride.
 
     Args:
-        tiling: "full": the whole image at once. "efficient": tiles of full height side by side.
-            "optimized": the same with an overlap, of which each tile predicts its half (Rota Bulò
-            et al. 2017, Sect. 4.1).
-        tiles: number of tiles. The paper uses five for "efficient" and does not state the number
-            for "optimized": five is an assumption.
-        overlap: columns that neighbours share in "optimized".
-        flip: also predict the mirrored image; doubles the time.
-        scales: scales at which to predict the image; the time grows with the sum of their squares.
-            The class probabilities of several views are averaged.
-
-    Raises:
-        ValueError: a value outside its range.
+        config: how to cut.
+        height: of the image.
+        width: of the image.
+        stride: from :func:`lossmaxpool.models.input_stride`.
 
     Example:
-        >>> [tile.owned.width for tile in InferenceConfig("optimized").cut(1024, 2048, 8)]
+        >>> [tile.owned.width for tile in tiles_of(InferenceConfig("optimized"), 1024, 2048, 8)]
         [468, 368, 368, 368, 476]
     """
-
-    tiling: Literal["full", "efficient", "optimized"] = "full"
-    tiles: int = 5
-    overlap: int = 200
-    flip: bool = False
-    scales: tuple[float, ...] = (1.0,)
-
-    def __post_init__(self) -> None:
-        if self.tiling not in ("full", "efficient", "optimized"):
-            raise ValueError(
-                f"tiling is {self.tiling!r}; expected 'full', 'efficient' or 'optimized'"
-            )
-        if self.tiles < 1:
-            raise ValueError(f"tiles is {self.tiles}; expected at least 1")
-        if self.overlap < 0:
-            raise ValueError(f"overlap is {self.overlap}; expected 0 or more")
-        # Lists, as parsed from YAML, would make the configuration unhashable.
-        object.__setattr__(self, "scales", tuple(self.scales))
-        if not self.scales or not all(math.isfinite(s) and s > 0 for s in self.scales):
-            raise ValueError(f"scales is {list(self.scales)}; expected one or more, positive")
-        if len(set(self.scales)) < len(self.scales):
-            raise ValueError(f"scales is {list(self.scales)}; the same scale twice adds nothing")
-
-    def cut(self, height: int, width: int, stride: int) -> tuple[Tile, ...]:
-        """Compute the tiles of an image; they begin at multiples of the network's stride.
-
-        Args:
-            height: of the image.
-            width: of the image.
-            stride: from :func:`lossmaxpool.models.input_stride`.
-        """
-        if self.tiling == "full":
-            return full_height_tiles(height, width, count=1)
-        overlap = self.overlap if self.tiling == "optimized" else 0
-        return full_height_tiles(height, width, self.tiles, overlap, stride)
-
-    @property
-    def views(self) -> tuple[tuple[float, bool], ...]:
-        """Scale and mirroring of each view of a tile."""
-        mirrorings = (False, True) if self.flip else (False,)
-        return tuple((scale, mirror) for scale in self.scales for mirror in mirrorings)
+    if config.tiling == "full":
+        return full_height_tiles(height, width, count=1)
+    overlap = config.overlap if config.tiling == "optimized" else 0
+    return full_height_tiles(height, width, config.tiles, overlap, stride)
 
 
-Precision = Literal["fp32", "bf16", "fp16"]
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -283,7 +235,7 @@ def predict_ids(
     B, _, H, W = images.shape
     ids = torch.empty(B, H, W, dtype=torch.uint8, device=images.device)
     try:
-        tiles = config.cut(H, W, stride)
+        tiles = tiles_of(config, H, W, stride)
     except ValueError as error:
         raise ValueError(f"{_which(names)}: {error}") from None
     for tile in tiles:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from lossmaxpool.models.build import build_model, input_stride, normalization, parameter_groups
-from lossmaxpool.models.config import ModelConfig, ModelDescription
 from lossmaxpool.models.deeplabv2 import DeepLabV2
+from lossmaxpool.models.description import ModelDescription
 from lossmaxpool.models.full_size import full_size_logits
 from lossmaxpool.models.weights import load_caffe_weights, load_encoder_weights
+from lossmaxpool.options import ModelConfig
 
 __all__ = [
     "DeepLabV2",

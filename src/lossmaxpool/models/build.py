@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 
 from lossmaxpool.checks import did_you_mean
-from lossmaxpool.models.config import GIVEN, ModelConfig
 from lossmaxpool.models.deeplabv2 import (
     CAFFE_MEAN,
     CAFFE_PREFIX,
@@ -19,6 +18,7 @@ from lossmaxpool.models.deeplabv2 import (
 )
 from lossmaxpool.models.outside import OutsideNetwork, build_outside
 from lossmaxpool.models.weights import load_caffe_weights, load_encoder_weights, resolve_weights
+from lossmaxpool.options import GIVEN, ModelConfig
 
 # timm and segmentation_models_pytorch take seconds to import: import them only to build a network.
 ARCHITECTURES = (

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lossmaxpool.import_paths import import_path, parameters_of, reason_of, refuse_unknown
-from lossmaxpool.models.config import ModelConfig
+from lossmaxpool.options import ModelConfig
 
 # How the constructors of networks call the number of classes.
 _CLASSES = ("num_classes", "classes", "num_labels", "n_classes", "out_channels")

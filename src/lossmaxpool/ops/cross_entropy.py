@@ -14,12 +14,13 @@ direct path that bypasses them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from lossmaxpool.ops.backends import Kernels, as_pools, wide_float
+from lossmaxpool.ops.backends import Kernels, Prepared, as_pools, wide_float
+from lossmaxpool.ops.backends.kernel_inputs import by_form
 from lossmaxpool.ops.backends.threshold import packed_like
 from lossmaxpool.ops.dispatch import choose, kernels
 from lossmaxpool.ops.inputs import refuse_unknown_labels
@@ -33,7 +34,7 @@ from lossmaxpool.ops.max_pool import (
 )
 from lossmaxpool.ops.ranks import ranks
 from lossmaxpool.ops.reduction import (
-    Divisor,
+    FEW,
     divisor_of,
     holds_nan,
     reduce_each,
@@ -76,39 +77,99 @@ def max_pooling_cross_entropy(
         ValueError: on the CPU, class ids outside [0, C).
     """
     tensors = (logits, target, weight)
-    options = (pools, world, backend, reduction)
-    value: Tensor
+    numbers, options = (ignore_index, label_smoothing), (pools, world, backend, reduction)
     if runs_directly(*tensors):
-        value = _Direct.apply(*tensors, ignore_index, label_smoothing, weighting, *options)
-    else:
-        value, *_ = _PooledCrossEntropy.apply(
-            *tensors, ignore_index, label_smoothing, list(weighting), *options
-        )
+        call = prepare(*tensors, *numbers, weighting, pools, world, backend, reduction)
+        return directly(call, *tensors)
+    value: Tensor
+    value, *_ = _PooledCrossEntropy.apply(*tensors, *numbers, list(weighting), *options)
     return value
 
 
-def _solve(
-    run: Kernels,
+class Direct(NamedTuple):
+    """What a call without operators does with tensors of one form."""
+
+    run: Prepared
+    ignore_index: int
+    world: bool
+    reduction: str
+    options: tuple[Any, ...]  # of the operator of the gradient
+
+
+@by_form(tensors=3)
+def prepare(
     logits: Tensor,
     target: Tensor,
     weight: Tensor | None,
     ignore_index: int,
     label_smoothing: float,
-    weighting: Sequence[float],
+    weighting: WeightingSet,
     pools: int,
     world: bool,
+    backend: str,
     reduction: str,
-) -> tuple[Tensor, Divisor, Tensor, Tensor]:
-    """The reduced value, its divisor, (6, R) thresholds, (B, *spatial) losses."""
-    losses = run.pixel_losses(logits, target, weight, ignore_index, label_smoothing)
-    pixels = as_pools(losses, pools)
-    packed = solve_pools(run, pixels, None, WeightingSet(*weighting), world=world, marked=True)
-    value, divisor = reduce_pools(packed, losses.dtype, reduction)
+) -> Direct:
+    """:func:`max_pooling_cross_entropy` for tensors of this form, if ``runs_directly``.
+
+    Raises:
+        RuntimeError: a backend that cannot run here.
+    """
+    run, numbers = kernels(choose(logits, target, backend)), (ignore_index, label_smoothing)
+    prepared = None
+    if not world and pools <= FEW:
+        prepared = run.prepare(logits, target, weight, *numbers, weighting, pools, reduction)
+    if prepared is None:
+        prepared = _Stages(run, *numbers, weighting, pools, world, reduction)
+    return Direct(prepared, ignore_index, world, reduction, (*numbers, list(weighting), backend))
+
+
+def directly(call: Direct, logits: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """The differentiable value, for tensors of the form that the call was prepared for."""
+    value: Tensor = _Direct.apply(logits, target, weight, call)
+    return value
+
+
+class _Stages(NamedTuple):
+    """The stages of any backend one after the other; see ``ops.backends.Prepared``."""
+
+    run: Kernels
+    ignore_index: int
+    label_smoothing: float
+    weighting: WeightingSet
+    pools: int
+    world: bool
+    reduction: str
+
+    def forward(
+        self, logits: Tensor, target: Tensor, weight: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        losses = self.run.pixel_losses(
+            logits, target, weight, self.ignore_index, self.label_smoothing
+        )
+        pixels = as_pools(losses, self.pools)
+        packed = solve_pools(self.run, pixels, None, self.weighting, world=self.world, marked=True)
+        value, _ = reduce_pools(packed, losses.dtype, self.reduction)
+        return value, losses, packed
+
+    def backward(
+        self,
+        grad: Tensor,
+        logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        losses: Tensor,
+        packed: Tensor,
+    ) -> Tensor:
+        outer = spread(grad, divisor_of(packed, self.reduction), packed.shape[1], 1)
+        options = self.ignore_index, self.label_smoothing, self.weighting
+        return self.run.gradient(outer, logits, target, weight, losses, packed, *options)
+
+
+def _refuse_wrong_labels(value: Tensor, target: Tensor, classes: int, ignore_index: int) -> None:
     # A wrong label makes its pool NaN, so search for it only then, and only where reading values
     # does not synchronize with a device.
     if value.device.type == "cpu" and holds_nan(value):
-        refuse_unknown_labels(target, logits.shape[1], ignore_index)
-    return value, divisor, packed, losses
+        refuse_unknown_labels(target, classes, ignore_index)
 
 
 def _forward(
@@ -124,10 +185,12 @@ def _forward(
     reduction: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The reduced value, thresholds and losses; only the value is differentiable."""
-    run, options = kernels(choose(logits, target, backend)), (weighting, pools, world, reduction)
-    value, _, packed, losses = _solve(
-        run, logits, target, weight, ignore_index, label_smoothing, *options
+    run = kernels(choose(logits, target, backend))
+    stages = _Stages(
+        run, ignore_index, label_smoothing, WeightingSet(*weighting), pools, world, reduction
     )
+    value, losses, packed = stages.forward(logits, target, weight)
+    _refuse_wrong_labels(value, target, logits.shape[1], ignore_index)
     return value, packed, losses
 
 
@@ -178,12 +241,7 @@ def _(grad_value: Tensor, logits: Tensor, *_: Any) -> Tensor:
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     _, packed, losses = output
     ctx.mark_non_differentiable(packed, losses)
-    ctx.reduction = inputs[-1]
-    _save(ctx, inputs, packed, losses)
-
-
-def _save(ctx: Any, inputs: tuple[Any, ...], packed: Tensor, losses: Tensor) -> None:
-    logits, target, weight, *options, _, world, backend, _ = inputs
+    logits, target, weight, *options, _, world, backend, ctx.reduction = inputs
     ctx.save_for_backward(logits, target, weight, losses, packed)
     ctx.options, ctx.scale = (*options, backend), ranks(world).size
 
@@ -244,23 +302,27 @@ class _Direct(torch.autograd.Function):
     """The same without the operators, used if ``runs_directly``."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:
-        logits, target, *options, backend, reduction = inputs
-        ctx.run = kernels(choose(logits, target, backend))
-        solved = _solve(ctx.run, logits, target, *(*options, reduction))
-        value, ctx.divisor, packed, losses = solved
-        _save(ctx, inputs, packed, losses)
+    def forward(
+        ctx: Any, logits: Tensor, target: Tensor, weight: Tensor | None, call: Direct
+    ) -> Tensor:
+        value, losses, packed = call.run.forward(logits, target, weight)
+        _refuse_wrong_labels(value, target, logits.shape[1], call.ignore_index)
+        ctx.save_for_backward(logits, target, weight, losses, packed)
+        ctx.call, ctx.scale = call, ranks(True).size if call.world else 1
         return value
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        saved = ctx.saved_tensors
-        outer = spread(grad, ctx.divisor, saved[-1].shape[1], ctx.scale)
-        if torch.is_grad_enabled():  # create_graph=True: the operator raises in the next backward
-            gradient = _Gradient.apply(outer, *saved, *ctx.options)
-        else:
-            gradient = ctx.run.gradient(outer, *saved, *ctx.options[:-1])
-        return gradient, *[None] * 9
+        saved, call, gradient = ctx.saved_tensors, ctx.call, None
+        if ctx.scale > 1:
+            grad = grad * ctx.scale
+        if not torch.is_grad_enabled():
+            gradient = call.run.backward(grad, *saved)
+        if gradient is None:  # e.g. create_graph=True: the operator raises in the next backward
+            packed = saved[-1]
+            outer = spread(grad, divisor_of(packed, call.reduction), packed.shape[1], 1)
+            gradient = _Gradient.apply(outer, *saved, *call.options)
+        return gradient, None, None, None
 
 
 class _Gradient(torch.autograd.Function):

@@ -10,7 +10,7 @@ from torch import Tensor
 from lossmaxpool.ops.backends.threshold import NUM_VALID
 
 # Up to this many pools, Python adds up their numbers faster than torch does.
-_FEW = 64
+FEW = 64
 
 # What a sum over pools is divided by: the number of pools with a valid pixel for a mean, 1 for a
 # sum; None if the result is not reduced.
@@ -28,7 +28,7 @@ def reduce_pools(packed: Tensor, dtype: torch.dtype, reduction: str) -> tuple[Te
     Returns:
         A scalar, or (R,) for reduction "none"; and the divisor.
     """
-    if packed.device.type == "cpu" and packed.shape[1] <= _FEW:
+    if packed.device.type == "cpu" and packed.shape[1] <= FEW:
         numbers = packed.tolist()
         if reduction == "none":
             return torch.tensor(numbers[0], dtype=dtype), None

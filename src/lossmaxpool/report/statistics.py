@@ -11,8 +11,8 @@ from statistics import fmean, stdev
 import torch
 from scipy.special import stdtrit  # type: ignore[import-untyped]
 
+from lossmaxpool.classes import rare_classes
 from lossmaxpool.metrics import ConfusionMatrix
-from lossmaxpool.rarity import rare_classes
 from lossmaxpool.report.comparison import Comparison, Method
 from lossmaxpool.runs.record import RunRecord
 

@@ -18,10 +18,8 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from lossmaxpool.checks import check_norm, check_share, did_you_mean
-from lossmaxpool.data import DataConfig
-from lossmaxpool.models import ModelConfig
+from lossmaxpool.options import DataConfig, ModelConfig, Weighting, check_weighting
 from lossmaxpool.runs.methods import Method, definition, method_named
-from lossmaxpool.sampling.draws import Weighting, check_weighting
 
 # Options that do not decide the result of a run: where the data lies, where it computes, how often
 # it reports. A run may be resumed under other ones, and runs that differ in nothing else are

@@ -13,7 +13,6 @@ from dataclasses import asdict, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -25,7 +24,6 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from lossmaxpool.atomic import write_atomically
-from lossmaxpool.metrics import ConfusionMatrix
 from lossmaxpool.runs import RecordError
 from lossmaxpool.runs.config import with_new_names
 from lossmaxpool.runs.methods import Method, method_named
@@ -370,6 +368,11 @@ def _check_mean(evaluation: Evaluation, where: str) -> None:
 
 
 def _check_results(record: RunRecord, stated: tuple[float, ...], path: Path) -> None:
+    # Imported here: the command reads the names of this file before anything needs torch.
+    import torch
+
+    from lossmaxpool.metrics import ConfusionMatrix
+
     final = record.results
     matrix = ConfusionMatrix.from_counts(torch.tensor(record.confusion, dtype=torch.int64))
     if math.isnan(final.miou):

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lossmaxpool._version import __version__
 from lossmaxpool.atomic import write_atomically
-from lossmaxpool.pixels import count_classes
+from lossmaxpool.classes import count_classes
 from lossmaxpool.processes import begin_worker
 
 Progress = Callable[[int, int], None]

@@ -10,17 +10,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lossmaxpool.checks import check_choice
+from lossmaxpool.options import Weighting, check_weighting
 from lossmaxpool.sampling.class_index import ClassIndex
 
 Pixel = tuple[int, int]
 """(row, column)"""
-Weighting = Literal["inverse", "complement"]
 
 _MASK = (1 << 64) - 1
 _BITS = 63
@@ -219,17 +218,6 @@ def class_probabilities(
     score = (score / score[present].max()) ** (1 / temperature)
     score = torch.where(present, score, 0.0)
     return score / score.sum()
-
-
-def check_weighting(weighting: str, floor: float, temperature: float) -> None:
-    """Raise for parameters of :func:`class_probabilities` outside their range."""
-    check_choice("weighting", weighting, get_args(Weighting))
-    if not 0 < floor <= 1:
-        raise ValueError(
-            f"floor must lie in (0, 1], got {floor}: a class of IoU 0 would be the only one drawn"
-        )
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}: inf ignores the IoU")
 
 
 def check_iou(iou: Tensor, num_classes: int) -> None:

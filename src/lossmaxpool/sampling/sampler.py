@@ -12,13 +12,12 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.utils.data import Sampler
 
+from lossmaxpool.options import Weighting, check_weighting
 from lossmaxpool.sampling.class_index import ClassIndex
 from lossmaxpool.sampling.draws import (
     Draw,
-    Weighting,
     blended_draw,
     check_iou,
-    check_weighting,
     class_probabilities,
 )
 

@@ -33,10 +33,7 @@ TILE = 256
 
 @cache
 def tile(roughness: float) -> Floats:
-    """Seamless texture, (256, 256) float32 of mean 0 and standard deviation 1.
-
-    Its spectrum is 1/f^roughness: 0 is white noise, 2 resembles clouds.
-    """
+    """Seamless texture (256, 256) of mean 0, standard deviation 1 and spectrum 1/f^roughness."""
     rng = np.random.default_rng(int(1000 * roughness))
     frequency = np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None, :])
     frequency[0, 0] = np.inf

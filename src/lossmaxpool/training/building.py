@@ -27,8 +27,8 @@ from lossmaxpool.models import (
     normalization,
     parameter_groups,
 )
-from lossmaxpool.models.config import GIVEN
 from lossmaxpool.models.outside import OutsideNetwork
+from lossmaxpool.options import GIVEN
 from lossmaxpool.runs import TrainingError
 from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.runs.record import DataSummary, RunRecord

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -55,7 +57,7 @@ from lossmaxpool.training.interrupts import Interrupt, postponed_interrupt
 from lossmaxpool.training.loading import Batch, LoaderWatch, training_batches
 from lossmaxpool.training.methods import loss_schedule
 from lossmaxpool.training.pictures import Photographer
-from lossmaxpool.training.progress import ProgressReport
+from lossmaxpool.training.progress import ALONE, Place, ProgressReport, Work, beginning
 
 # The arithmetic of inference that is that of training.
 _PRECISION: dict[str, Precision] = {"32": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16"}
@@ -69,6 +71,7 @@ def train(
     train_set: SegmentationDataset | None = None,
     val_set: SegmentationDataset | None = None,
     model: nn.Module | None = None,
+    place: Place = ALONE,
 ) -> RunRecord:
     """Train one method with one seed and leave a run folder behind.
 
@@ -86,6 +89,7 @@ def train(
         val_set: The images to evaluate on, of the same classes.
         model: Any network, (B, 3, H, W) -> (B, C, h, w), in place of that of ``config.model``; a
             copy of it is trained.
+        place: Its place among several runs, for the time left that is shown.
 
     Returns:
         The record, as ``record.json`` holds it.
@@ -110,11 +114,13 @@ def train(
     if config.hardware.threads:
         torch.set_num_threads(config.hardware.threads)
     train_set, val_set = open_splits(config, given)
-    train_pixels, val_pixels = count_split(config, train_set), count_split(config, val_set)
+    with beginning("counting the pixels of each class"):
+        train_pixels, val_pixels = count_split(config, train_set), count_split(config, val_set)
     # A checkpoint brings the encoder's weights itself.
-    model = new_network(
-        config, train_set.labels.num_classes, pretrained=not resumed, given=given.model
-    )
+    with beginning("building the network"):
+        model = new_network(
+            config, train_set.labels.num_classes, pretrained=not resumed, given=given.model
+        )
     criterion = build_criterion(config, train_pixels)
     record = new_record(config, train_set, val_set, train_pixels, val_pixels)
     with quiet(), postponed_interrupt() as interrupt:
@@ -146,7 +152,7 @@ def train(
                 state.restore()
                 known = True
             check_ranks(state.step, train_pixels, val_pixels)
-            _train(fabric, state, criterion, train_set, val_set, interrupt)
+            _train(fabric, state, criterion, train_set, val_set, interrupt, place)
             record.status = "finished"
             state.write_record()
             if fabric.world_size > 1:
@@ -181,6 +187,7 @@ def _train(
     train_set: SegmentationDataset,
     val_set: SegmentationDataset,
     interrupt: Interrupt,
+    place: Place,
 ) -> None:
     """Train from the state's step to the last one; evaluate, record and save on the way."""
     config, record, model = state.config, state.record, state.model
@@ -199,7 +206,9 @@ def _train(
     criterion.to(fabric.device)
     schedule = loss_schedule(config, criterion, state.step)
     batches = training_batches(config, train_set, state.sampler, mean, std)
-    with ProgressReport(record, steps, console) as progress:
+    to_evaluate = math.ceil(len(val_set) / fabric.world_size)
+    work = Work(steps, reporting.eval_every, to_evaluate, optimization.batch_size)
+    with ProgressReport(record, work, console, place) as progress:
         progress.begin(state.step)
         while state.step < steps:
             rate = rate_factor(state.step, optimization)
@@ -304,7 +313,7 @@ def _evaluate(
         fabric.device,
         photographer.precision,
         batch_size=1,
-        progress=progress.evaluating,
+        progress=partial(progress.evaluating, state.step),
         indices=share,
         workers=config.hardware.workers,
     ).reduce()

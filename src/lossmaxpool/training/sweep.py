@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -35,6 +34,7 @@ from lossmaxpool.runs.methods import DEFAULT_METHODS
 from lossmaxpool.runs.record import RECORD, RunRecord
 from lossmaxpool.training.building import Given, open_splits
 from lossmaxpool.training.loop import train
+from lossmaxpool.training.progress import ALONE, Place
 from lossmaxpool.training.tuning import with_tuned_rates
 
 # The files of options: of a comparison, of a sweep, and what the runs of a sweep share.
@@ -233,10 +233,10 @@ def train_all(runs: Sequence[Planned], *, jobs: int = 1, given: Given = _NOTHING
     for config in [config for config, folder in shared if not _is_finished(folder)][:1]:
         # The runs share their data: if it cannot be read, no run begins.
         open_splits(config, given)
-    announced = _announced(shared, jobs)
+    placed = _placed(shared, jobs)
     if jobs == 1:
-        for config, folder in announced:
-            train_unless_finished(config, folder, given)
+        for (config, folder), place in placed:
+            train_unless_finished(config, folder, given, place)
         return
     # Fresh interpreters: a forked one would inherit the threads' locks.
     context = multiprocessing.get_context("spawn")
@@ -244,29 +244,31 @@ def train_all(runs: Sequence[Planned], *, jobs: int = 1, given: Given = _NOTHING
         # A run is handed over when a process is free for it: what the pool holds it will begin.
         # After a failure or Ctrl-C, no further one begins.
         active = {
-            pool.submit(train_unless_finished, *run, given) for run in islice(announced, jobs)
+            pool.submit(train_unless_finished, *run, given, place)
+            for run, place in islice(placed, jobs)
         }
         while active:
             done, active = wait(active, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
-            further = islice(announced, len(done))
-            active |= {pool.submit(train_unless_finished, *run, given) for run in further}
+            active |= {
+                pool.submit(train_unless_finished, *run, given, place)
+                for run, place in islice(placed, len(done))
+            }
 
 
-def _announced(runs: Sequence[Planned], jobs: int) -> Iterator[Planned]:
-    """Say which run begins, and how long the ones that are left take if they take as long."""
+def _placed(runs: Sequence[Planned], jobs: int) -> Iterator[tuple[Planned, Place]]:
+    """Give every run its place, and say which one begins."""
     left = [run for run in runs if not _is_finished(run[1])]
     kept = len(runs) - len(left)
-    started = time.monotonic()
     for number, run in enumerate(runs, 1):
+        place = ALONE
         if len(runs) > 1 and run in left:
-            begun, ended = left.index(run), max(0, left.index(run) - jobs + 1)
-            seconds = (time.monotonic() - started) / ended * (len(left) - begun) if ended else 0
-            about = f", about {max(1, round(seconds / 60))} min left" if ended else ""
+            begun = left.index(run)
+            place = Place(number, len(runs), waiting=(len(left) - 1 - begun) // jobs)
             finished = f", {kept} finished before" if kept and not begun else ""
-            sys.stderr.write(f"run {number} of {len(runs)}: {run[1].name}{about}{finished}\n")
-        yield run
+            sys.stderr.write(f"{place}: {run[1].name}{finished}\n")
+        yield run, place
 
 
 def _share(hardware: HardwareConfig, jobs: int) -> HardwareConfig:
@@ -287,7 +289,9 @@ def _is_finished(folder: Path) -> bool:
     return has_run and RunRecord.read(folder).finished
 
 
-def train_unless_finished(config: TrainConfig, folder: Path, given: Given = _NOTHING) -> None:
+def train_unless_finished(
+    config: TrainConfig, folder: Path, given: Given = _NOTHING, place: Place = ALONE
+) -> None:
     """Train, resume or keep the run in a folder, whichever is left to do."""
     if _is_finished(folder):
         check_same_run(config, folder)
@@ -300,4 +304,5 @@ def train_unless_finished(config: TrainConfig, folder: Path, given: Given = _NOT
             train_set=given.train_set,
             val_set=given.val_set,
             model=given.model,
+            place=place,
         )

@@ -26,6 +26,7 @@ from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.sampling.draws import mix
 from lossmaxpool.training.building import Given, open_splits
 from lossmaxpool.training.loop import train
+from lossmaxpool.training.progress import Place
 
 TUNING = "tuning.json"
 # Multiples of the rate of the configuration.
@@ -115,12 +116,11 @@ def with_tuned_rates(
         tried = []
         for k, factor in enumerate(FACTORS):
             lr = float(f"{own.optimization.lr * factor:.3g}")
-            sys.stderr.write(
-                f"rate {number * len(FACTORS) + k + 1} of {len(missing) * len(FACTORS)}: "
-                f"{method} at {lr:g}\n"
-            )
+            begun, total = number * len(FACTORS) + k + 1, len(missing) * len(FACTORS)
+            place = Place(begun, total, waiting=total - begun, kind="rate")
+            sys.stderr.write(f"{place}: {method} at {lr:g}\n")
             folder = out / "tuning" / f"{method}-lr{lr:g}"
-            tried.append(Tried(lr, _score(_short(own, seed, lr, steps), folder, parts)))
+            tried.append(Tried(lr, _score(_short(own, seed, lr, steps), folder, parts, place)))
         found[method] = tried
         _best(method, tried, own.optimization.lr)
         _write(out / TUNING, found, steps)
@@ -190,7 +190,7 @@ def _short(own: TrainConfig, seed: int, lr: float, steps: int) -> TrainConfig:
     )
 
 
-def _score(config: TrainConfig, folder: Path, parts: Given) -> float:
+def _score(config: TrainConfig, folder: Path, parts: Given, place: Place) -> float:
     try:
         record = train(
             config,
@@ -199,6 +199,7 @@ def _score(config: TrainConfig, folder: Path, parts: Given) -> float:
             train_set=parts.train_set,
             val_set=parts.val_set,
             model=parts.model,
+            place=place,
         )
     except NonFiniteLossError:
         return math.nan

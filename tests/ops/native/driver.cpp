@@ -238,6 +238,51 @@ void run(const Case& c) {
   call.exponent = exponent;
   (dense ? lossmaxpool_dense_gradient : lossmaxpool_upsampled_gradient)(&call);
 
+  // The same in one call, with a reduction: the gradient of one number over all pools.
+  std::vector<double> again(6 * c.rows);
+  std::vector<float> value(c.rows), other(losses.size());
+  Logits reduced = gradient;
+  CrossEntropy whole = call;
+  whole.reduction = c.threads % 3;
+  whole.p = c.p;
+  whole.fraction = 0.25;
+  whole.least = 1.0;
+  whole.room = room.data();
+  whole.losses = other.data();
+  whole.packed = again.data();
+  whole.value = value.data();
+  lossmaxpool_cross_entropy(&whole);
+  require(std::memcmp(other.data(), losses.data(), 4 * losses.size()) == 0, "losses in one call");
+  require(std::memcmp(again.data(), packed.data(), 8 * packed.size()) == 0, "pools in one call");
+  double sum = 0, occupied = 0;
+  for (int64_t r = 0; r < c.rows; ++r) {
+    sum += static_cast<float>(packed[r]);
+    occupied += packed[4 * c.rows + r] > 0;
+  }
+  const double divisor = whole.reduction == MEAN && occupied > 1 ? occupied : 1;
+  if (whole.reduction == NONE)
+    for (int64_t r = 0; r < c.rows; ++r)
+      require_close(value[r], packed[r], 1e-6 * std::abs(packed[r]), "value of pool", r);
+  else
+    require_close(value[0], sum / divisor, 1e-6 * std::abs(sum), "value");
+  const float one = 1.5f;
+  std::vector<float> shares(c.rows, static_cast<float>(one / divisor)), empty(scratch.size());
+  whole.grad_value = whole.reduction == NONE ? upstream.data() : &one;
+  whole.gradient = reduced.bytes.data();
+  whole.scratch = dense ? nullptr : empty.data();
+  (dense ? lossmaxpool_dense_gradient : lossmaxpool_upsampled_gradient)(&whole);
+  if (whole.reduction != NONE) {
+    empty.assign(empty.size(), 0.0f);
+    call.grad_value = shares.data();
+    call.scratch = whole.scratch;
+    std::vector<unsigned char> kept = gradient.bytes;
+    (dense ? lossmaxpool_dense_gradient : lossmaxpool_upsampled_gradient)(&call);
+    std::swap(kept, gradient.bytes);
+    require(kept == reduced.bytes, "gradient of a reduced value");
+  } else {
+    require(gradient.bytes == reduced.bytes, "gradient of the values");
+  }
+
   std::vector<double> slope(c.batch * c.classes * low);
   double total_weight = 0, mean = 0;
   for (int64_t k = 0; k < c.classes; ++k) total_weight += weight_of(k);

@@ -25,6 +25,26 @@ def as_pools(losses: Tensor, rows: int) -> Tensor:
     return losses.view(rows, losses.numel() // rows if rows else math.prod(losses.shape[1:]))
 
 
+class Prepared(Protocol):
+    """A loss of logits of one form, of which nothing but addresses and values is left to know."""
+
+    def forward(
+        self, logits: Tensor, target: Tensor, weight: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The reduced value, the (B, *spatial) losses and the (6, R) thresholds."""
+
+    def backward(
+        self,
+        grad: Tensor,
+        logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        losses: Tensor,
+        packed: Tensor,
+    ) -> Tensor | None:
+        """The gradient of the logits for that of the value; None for tensors of another form."""
+
+
 class Kernels(Protocol):
     """The stages of the operator: the interface of every backend module.
 
@@ -107,4 +127,28 @@ class Kernels(Protocol):
 
         Returns:
             In the shape, dtype and memory format of the logits.
+        """
+
+    def prepare(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        ignore_index: int,
+        label_smoothing: float,
+        weighting: WeightingSet,
+        pools: int,
+        reduction: str,
+    ) -> Prepared | None:
+        """All stages at once, for tensors of this form; None if that would save nothing.
+
+        Args:
+            logits: as given to :meth:`pixel_losses`, and so are the next four.
+            target: class ids.
+            weight: class weights, or None.
+            ignore_index: the id of ignored pixels.
+            label_smoothing: in [0, 1].
+            weighting: the weighting set.
+            pools: R, the number of pools of consecutive images.
+            reduction: "none", "sum" or "mean" over the pools.
         """

@@ -18,8 +18,15 @@ TARGETS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 # Prepared calls kept per function. Training at many sizes needs some dozens.
 _KEPT = 512
 
+Form = tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device] | None
+
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
+
+
+def form(x: Tensor | None) -> Form:
+    """All that is known of a strided tensor without its values and its address."""
+    return None if x is None else (x.shape, x.stride(), x.dtype, x.device)
 
 
 def by_form(
@@ -27,8 +34,8 @@ def by_form(
 ) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]:
     """Cache a function that reads no values of its first ``tensors`` arguments.
 
-    Those are tensors or None and count by shape, strides, dtype and device; all other arguments
-    are compared. Arguments are positional. Errors are not cached.
+    Those are tensors or None and count by their :func:`form`; all other arguments are compared.
+    Arguments are positional. Errors are not cached.
     """
 
     def decorate(
@@ -40,17 +47,12 @@ def by_form(
         def cached(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
             given: tuple[Any, ...] = args
             try:
-                forms = [
-                    None if x is None else (x.shape, x.stride(), x.dtype, x.device)
-                    for x in given[:tensors]
-                ]
-            except RuntimeError:  # a sparse tensor has no strides
-                return function(*args, **kwargs)
-            key = (*forms, *given[tensors:])
-            try:
+                key = (*map(form, given[:tensors]), *given[tensors:])
                 return known[key]
             except KeyError:
                 pass
+            except (RuntimeError, TypeError):  # a sparse tensor has no strides, a list no hash
+                return function(*args, **kwargs)
             result = function(*args, **kwargs)
             if len(known) >= _KEPT:
                 known.clear()

@@ -23,6 +23,7 @@ from lossmaxpool.ops.backends.kernel_inputs import (
     LOGITS,
     TARGETS,
     by_form,
+    form,
     merged_planes,
     own_planes,
     refuses_inputs,
@@ -32,6 +33,8 @@ from lossmaxpool.ops.backends.native.library import CrossEntropy, find, threads
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_CPU = torch.device("cpu")  # whatever the default device is
+_REDUCTIONS = ("none", "sum", "mean")  # as in the enumeration of cpp/interface.h
 
 
 def absence() -> str | None:
@@ -63,7 +66,7 @@ def pixel_losses(
     label_smoothing: float,
 ) -> Tensor:
     prepared = _prepared(logits, target, weight, ignore_index, label_smoothing)
-    losses = torch.empty(target.shape, dtype=torch.float32)
+    losses = torch.empty(target.shape, dtype=torch.float32, device=_CPU)
     _run("losses", prepared, logits, target, weight, losses=losses)
     return losses
 
@@ -88,12 +91,7 @@ def gradient(
             f"packed holds {rows} pools for {len(logits)} images. Expected a number of pools that "
             "divides the number of images."
         )
-    scratch = None
-    if prepared.stage == "upsampled":
-        # Contribution of each band of output rows to the low-resolution rows above and below it.
-        call = prepared.call
-        scratch = torch.zeros(call.batch, call.low_height, 2, call.classes, call.low_width)
-    gradient = torch.empty_strided(logits.shape, prepared.strides, dtype=logits.dtype)
+    gradient = torch.empty_strided(logits.shape, prepared.strides, dtype=logits.dtype, device=_CPU)
     _run(
         "gradient",
         prepared,
@@ -102,8 +100,8 @@ def gradient(
         weight,
         losses=losses.contiguous(),
         gradient=gradient,
-        scratch=scratch,
-        grad_value=grad_value.float().contiguous(),
+        scratch=prepared.scratch(),
+        grad_value=grad_value.float().resolve_neg().contiguous(),
         packed=packed.contiguous(),
         rows=rows,
         exponent=_exponent(weighting),
@@ -113,16 +111,10 @@ def gradient(
 
 def solve(losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked: bool) -> Tensor:
     rows, size = _check_rows(losses, valid)
-    _exponent(weighting)
-    _, fraction, least = weighting
-    if not (0 <= fraction <= 1 and least > 0):
-        raise ValueError(
-            f"m is clip({fraction} n, {least}, n). Expected a fraction in [0, 1] and a smallest m "
-            "above 0."
-        )
+    _check_weighting(weighting)
     losses = losses.contiguous()
     valid = None if valid is None else valid.contiguous()
-    packed = torch.empty(6, rows, dtype=torch.float64)
+    packed = torch.empty(6, rows, dtype=torch.float64, device=_CPU)
     # torch allocates the workspace, so that running out of memory raises torch's error.
     room = torch.empty_like(losses)
     _library().lossmaxpool_solve(
@@ -147,6 +139,92 @@ def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, weighting: Weigh
     return weights
 
 
+def prepare(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+    weighting: WeightingSet,
+    pools: int,
+    reduction: str,
+) -> _Loss | None:
+    prepared = _prepared(logits, target, weight, ignore_index, label_smoothing)
+    _check_weighting(weighting)
+    if prepared.nothing or not pools or len(logits) % pools:
+        return None
+    call = CrossEntropy.from_buffer_copy(prepared.call)
+    call.rows, call.reduction = pools, _REDUCTIONS.index(reduction)
+    call.p, call.fraction, call.least = weighting
+    call.exponent = weighting.exponent
+    return _Loss(prepared._replace(call=call), logits, target, weight)
+
+
+class _Loss:
+    """One call of the library forward, and one backward: see ``ops.backends.Prepared``."""
+
+    def __init__(
+        self, prepared: _Prepared, logits: Tensor, target: Tensor, weight: Tensor | None
+    ) -> None:
+        self._prepared, self._spatial, self._dtype = prepared, target.shape, logits.dtype
+        self._shape, self._pools = logits.shape, prepared.call.rows
+        self._values = (self._pools,) if prepared.call.reduction == 0 else ()
+        losses = torch.empty(target.shape, dtype=torch.float32, device=_CPU)
+        packed = torch.empty((6, self._pools), dtype=torch.float64, device=_CPU)
+        self._forms = [form(x) for x in (logits, target, weight, losses, packed)]
+        self._ready = target.is_contiguous() and weight is None
+        self._forward = _library().lossmaxpool_cross_entropy
+        self._backward = getattr(_library(), f"lossmaxpool_{prepared.stage}_gradient")
+
+    def forward(
+        self, logits: Tensor, target: Tensor, weight: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        losses = torch.empty(self._spatial, dtype=torch.float32, device=_CPU)
+        packed = torch.empty((6, self._pools), dtype=torch.float64, device=_CPU)
+        value = torch.empty(self._values, dtype=torch.float32, device=_CPU)
+        room = torch.empty(self._spatial, dtype=torch.float32, device=_CPU)
+        call = self._call(logits, target, weight, losses, packed)
+        call.room, call.value = room.data_ptr(), value.data_ptr()
+        self._forward(ctypes.byref(call))
+        return value, losses, packed
+
+    def backward(
+        self,
+        grad: Tensor,
+        logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        losses: Tensor,
+        packed: Tensor,
+    ) -> Tensor | None:
+        # A leaf may have got other data since, and hooks may return other tensors than were saved.
+        saved = (logits, target, weight, losses, packed)
+        if [form(x) for x in saved] != self._forms or grad.shape != self._values:
+            return None
+        grad = grad.float().resolve_neg().contiguous()
+        strides, scratch = self._prepared.strides, self._prepared.scratch()
+        gradient = torch.empty_strided(self._shape, strides, dtype=self._dtype, device=_CPU)
+        call = self._call(logits, target, weight, losses, packed)
+        call.grad_value, call.gradient = grad.data_ptr(), gradient.data_ptr()
+        call.scratch = _address(scratch)
+        self._backward(ctypes.byref(call))
+        return gradient
+
+    def _call(
+        self, logits: Tensor, target: Tensor, weight: Tensor | None, losses: Tensor, packed: Tensor
+    ) -> CrossEntropy:
+        """The call with the addresses of both directions; it keeps the tensors it has made."""
+        call = CrossEntropy.from_buffer_copy(self._prepared.call)
+        if not self._ready:
+            target = target.contiguous()
+            weight = None if weight is None else weight.float().contiguous()
+            call.weight, call.kept = _address(weight), (target, weight)
+        call.logits, call.target = logits.data_ptr(), target.data_ptr()
+        call.losses, call.packed = losses.data_ptr(), packed.data_ptr()
+        call.threads = threads()
+        return call
+
+
 class _Prepared(NamedTuple):
     """A call whose tensors fit together; the library may read them at their addresses."""
 
@@ -154,6 +232,14 @@ class _Prepared(NamedTuple):
     call: CrossEntropy  # everything but addresses, rows, exponent and threads: a template
     strides: tuple[int, ...]  # of the gradient
     nothing: bool  # no images, or no pixels: nothing to write
+
+    def scratch(self) -> Tensor | None:
+        """Upsampled gradient: what each band of output rows adds to the low rows around it."""
+        if self.stage == "dense":
+            return None
+        call = self.call
+        shape = (call.batch, call.low_height, 2, call.classes, call.low_width)
+        return torch.zeros(shape, dtype=torch.float32, device=_CPU)
 
 
 @by_form(tensors=3)
@@ -289,6 +375,16 @@ def _exponent(weighting: WeightingSet) -> float:
     if not weighting.p >= 1:
         raise ValueError(f"p is {weighting.p}. Expected a norm exponent in [1, inf].")
     return weighting.exponent
+
+
+def _check_weighting(weighting: WeightingSet) -> None:
+    _exponent(weighting)
+    _, fraction, least = weighting
+    if not (0 <= fraction <= 1 and least > 0):
+        raise ValueError(
+            f"m is clip({fraction} n, {least}, n). Expected a fraction in [0, 1] and a smallest m "
+            "above 0."
+        )
 
 
 def _refuses_device(tensor: Tensor) -> str | None:

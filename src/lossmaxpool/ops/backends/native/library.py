@@ -15,7 +15,7 @@ import torch
 PATH = Path(__file__).with_name("lossmaxpool_native.so")
 SWITCH = "LOSSMAXPOOL_NATIVE"
 # Must equal kInterface of cpp/interface.h: checks that the library fits these Python files.
-INTERFACE = 2
+INTERFACE = 3
 
 
 class CrossEntropy(ctypes.Structure):
@@ -24,12 +24,14 @@ class CrossEntropy(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("logits", "target", "weight", "losses")),
         *((name, ctypes.c_void_p) for name in ("gradient", "scratch", "grad_value", "packed")),
+        *((name, ctypes.c_void_p) for name in ("room", "value")),
         *((name, ctypes.c_int64) for name in ("logits_format", "target_format")),
         *((name, ctypes.c_int64) for name in ("batch", "classes", "low_height", "low_width")),
         *((name, ctypes.c_int64) for name in ("height", "width")),
         *((name, ctypes.c_int64 * 4) for name in ("logits_strides", "gradient_strides")),
-        *((name, ctypes.c_int64) for name in ("ignore_index", "rows", "threads")),
-        *((name, ctypes.c_double) for name in ("label_smoothing", "exponent")),
+        *((name, ctypes.c_int64) for name in ("ignore_index", "rows", "threads", "reduction")),
+        *((name, ctypes.c_double) for name in ("label_smoothing", "p", "fraction", "least")),
+        ("exponent", ctypes.c_double),
     ]
 
 
@@ -102,6 +104,7 @@ def _declare(opened: ctypes.CDLL) -> None:
         **dict.fromkeys(
             ("dense_losses", "upsampled_losses", "dense_gradient", "upsampled_gradient"), (call,)
         ),
+        "cross_entropy": (call,),
         "solve": (*rows_of_losses, real, real, real, integer, integer, pointer, pointer),
         "weigh": (*rows_of_losses, pointer, real, integer, pointer),
     }

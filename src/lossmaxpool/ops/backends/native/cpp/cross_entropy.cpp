@@ -71,9 +71,16 @@ Scoring scoring_of(const CrossEntropy& call) {
                  static_cast<float>(total)};
 }
 
-Weighing weighing_of_image(const CrossEntropy& P, int64_t image) {
+double divisor_of(const CrossEntropy& P) {
+  const double* valid = P.packed + 4 * P.rows;
+  const int64_t some = std::count_if(valid, valid + P.rows, [](double n) { return n > 0; });
+  return P.reduction == MEAN ? static_cast<double>(std::max<int64_t>(some, 1)) : 1.0;
+}
+
+Weighing weighing_of_image(const CrossEntropy& P, int64_t image, double divisor) {
   const int64_t row = image / (P.batch / P.rows);  // a pool is consecutive images
-  return weighing_of(P.packed, P.rows, row, P.exponent, P.grad_value[row]);
+  const float upstream = P.grad_value[P.reduction == NONE ? row : 0];
+  return weighing_of(P.packed, P.rows, row, P.exponent, static_cast<float>(upstream / divisor));
 }
 
 // Page faults of a new gradient cost more than its arithmetic: request 2 MiB pages.
@@ -157,6 +164,7 @@ extern "C" void lossmaxpool_dense_gradient(const CrossEntropy* call) {
   const Kernels& K = kernels();
   const Scoring scoring = scoring_of(P);
   const int64_t count = DenseTiles::count(P), pixels = buffer_pixels(P);
+  const double divisor = divisor_of(P);
   const int64_t step = tile_step(pixels);
   const Strides& g = P.gradient_strides;
   prefer_large_pages(P.gradient,
@@ -170,7 +178,7 @@ extern "C" void lossmaxpool_dense_gradient(const CrossEntropy* call) {
     for (int64_t index = 0; index < count; ++index) {
       const Tile tile = tiles.load(index);
       void* gradient = gradient_of(P, tiles.image);
-      K.weigh(P.losses + tiles.at, tile.pixels, weighing_of_image(P, tiles.image), weights);
+      K.weigh(P.losses + tiles.at, tile.pixels, weighing_of_image(P, tiles.image, divisor), weights);
       if (in_place(g, P.logits_format, P.width, tiles.first, tile.pixels)) {
         float* place = static_cast<float*>(gradient) + place_of(g, P.width, tiles.first);
         K.gradient(tile, scoring, weights, work.data(), place, g.channel);
@@ -329,6 +337,7 @@ extern "C" void lossmaxpool_upsampled_gradient(const CrossEntropy* call) {
   const Axis rows(P.low_height, P.height), columns(P.low_width, P.width);
   const int64_t pixels = std::min(tile_pixels(P.classes), P.width);
   const int64_t row = P.classes * P.low_width;  // floats of one low-resolution row
+  const double divisor = divisor_of(P);
 #pragma omp parallel num_threads(team(P, P.batch * P.low_height))
   {
     Band band(P, rows, columns);
@@ -339,7 +348,7 @@ extern "C" void lossmaxpool_upsampled_gradient(const CrossEntropy* call) {
 #pragma omp for schedule(static)
     for (int64_t index = 0; index < P.batch * P.low_height; ++index) {
       const int64_t image = index / P.low_height, low = index % P.low_height;
-      const Weighing weighing = weighing_of_image(P, image);
+      const Weighing weighing = weighing_of_image(P, image, divisor);
       float* const top = P.scratch + index * 2 * row;
       band.load(image, low);
       for (int64_t first = 0; first < P.width; first += pixels) {
@@ -373,4 +382,19 @@ extern "C" void lossmaxpool_upsampled_gradient(const CrossEntropy* call) {
               low * P.low_width, P.low_width, P.classes);
     }
   }
+}
+
+extern "C" void lossmaxpool_cross_entropy(const CrossEntropy* call) {
+  const CrossEntropy& P = *call;
+  const bool dense = P.low_height == P.height && P.low_width == P.width;
+  (dense ? lossmaxpool_dense_losses : lossmaxpool_upsampled_losses)(call);
+  lossmaxpool_solve(P.losses, nullptr, P.rows, P.batch / P.rows * P.height * P.width, P.p,
+                    P.fraction, P.least, 1, P.threads, P.room, P.packed);
+  double sum = 0.0;
+  for (int64_t row = 0; row < P.rows; ++row) {
+    const float value = static_cast<float>(P.packed[row]);
+    if (P.reduction == NONE) P.value[row] = value;
+    sum += value;
+  }
+  if (P.reduction != NONE) *P.value = static_cast<float>(sum / divisor_of(P));
 }

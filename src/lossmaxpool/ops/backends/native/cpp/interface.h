@@ -5,12 +5,14 @@
 
 // Compared with INTERFACE of library.py when the library is loaded. Increment both with every
 // change of CrossEntropy or of the arguments of a function below.
-constexpr int64_t kInterface = 2;
+constexpr int64_t kInterface = 3;
 
 namespace lossmaxpool {
 
 enum Format : int64_t { FLOAT32 = 0, BFLOAT16 = 1, FLOAT16 = 2 };
 enum LabelFormat : int64_t { UINT8 = 0, INT8 = 1, INT16 = 2, INT32 = 3, INT64 = 4 };
+// Over pools: their values, the sum, or the mean of those that have a valid pixel.
+enum Reduction : int64_t { NONE = 0, SUM = 1, MEAN = 2 };
 
 // In elements, not bytes.
 struct Strides {
@@ -25,13 +27,15 @@ struct CrossEntropy {
   float* losses;         // (B, height, width) contiguous: written forward, read backward
   void* gradient;        // like logits, with strides of its own; null forward
   float* scratch;  // upsampled gradient: (batch, low_height, 2, C, low_width) zeros; else null
-  const float* grad_value;  // (rows,)
-  const double* packed;     // (6, rows): value, alpha, cap, tie, num_valid, support
+  const float* grad_value;  // of the result: (rows,) for NONE, else one number
+  double* packed;  // (6, rows): value, alpha, cap, tie, num_valid, support; read backward
+  float* room;     // (B, height, width) workspace of the solver
+  float* value;    // the result, of the shape of grad_value
   int64_t logits_format, target_format;
   int64_t batch, classes, low_height, low_width, height, width;
   Strides logits_strides, gradient_strides;
-  int64_t ignore_index, rows, threads;
-  double label_smoothing;
+  int64_t ignore_index, rows, threads, reduction;
+  double label_smoothing, p, fraction, least;
   double exponent;  // q - 1; inf for p = 1, 0 for p = inf
 };
 
@@ -43,6 +47,10 @@ struct CrossEntropy {
 extern "C" {
 
 LOSSMAXPOOL_API int64_t lossmaxpool_interface();
+
+// From the logits to the result: the losses, the thresholds of the rows (pools of consecutive
+// images, of which there is at least one) and their values, reduced.
+LOSSMAXPOOL_API void lossmaxpool_cross_entropy(const lossmaxpool::CrossEntropy* call);
 
 // Logits as large as the target.
 LOSSMAXPOOL_API void lossmaxpool_dense_losses(const lossmaxpool::CrossEntropy* call);

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossmaxpool.pixels import count_classes
+from lossmaxpool.classes import count_classes
 from lossmaxpool.sampling import random_pixel
 from tests.sampling.scenes import ACCEPTED, count, masks, plausibility
 

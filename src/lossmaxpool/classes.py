@@ -1,9 +1,17 @@
-"""The pixels of each class in a mask, counted for the sampler and for the inspection of data."""
+"""The pixels of each class of a mask, and which classes are rare.
+
+One definition of both, for the sampler, the inspection of data and the report.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+# Rare classes together hold at most this share of the labeled pixels.
+RARE_SHARE = 0.05
 
 
 def count_classes(mask: Tensor, num_classes: int, ignore_index: int) -> Tensor:
@@ -37,3 +45,27 @@ def count_classes(mask: Tensor, num_classes: int, ignore_index: int) -> Tensor:
             f"{ignore_index} for ignored pixels: map its ids, or set ignore_index or num_classes"
         )
     return torch.bincount(ids, minlength=num_classes)
+
+
+def rare_classes(shares: Sequence[float]) -> tuple[int, ...]:
+    """The classes of the long tail, rarest first.
+
+    Args:
+        shares: of every class, its share of the labeled pixels; absent classes have 0 and are
+            not rare.
+
+    Returns:
+        Ids of the least frequent classes that together hold at most ``RARE_SHARE`` of the pixels.
+
+    Example:
+        >>> rare_classes([0.9, 0.03, 0.06, 0.01, 0.0])
+        (3, 1)
+    """
+    tail: list[int] = []
+    held = 0.0
+    for c in sorted((c for c, share in enumerate(shares) if share > 0), key=lambda c: shares[c]):
+        held += shares[c]
+        if held > RARE_SHARE:
+            break
+        tail.append(c)
+    return tuple(tail)

@@ -1,0 +1,284 @@
+"""The commands that look at data and at trained networks."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import webbrowser
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import Namespace
+
+import lossmaxpool.inference
+from lossmaxpool.atomic import write_atomically
+from lossmaxpool.cli.arguments import EXPLORED, run_options
+from lossmaxpool.data import EvalTransform, LabelSet, Sample, open_dataset
+from lossmaxpool.data.files import FileDataset, FilePair
+from lossmaxpool.data.folders import find_classes_file, read_classes_file
+from lossmaxpool.data.inspection import format_report, inspect_data
+from lossmaxpool.data.sample import IGNORE_INDEX, DataError
+from lossmaxpool.environment import describe_environment
+from lossmaxpool.explorer import example_page, explorer_page, loss_maps, save_page
+from lossmaxpool.inference import TrainedModel, export_network, load_checkpoint, predict_folder
+from lossmaxpool.inference.export import SUFFIX
+from lossmaxpool.metrics import ConfusionMatrix
+from lossmaxpool.options import DataConfig, Which
+
+_OF_A_RUN = {"checkpoint": "last", "device": "auto", "precision": "fp32"} | dict.fromkeys(
+    ("images", "split", "image", "mask")
+)
+
+
+def inspect(options: Namespace) -> int:
+    """Print the tables and the problems; the status is 1 where training would be wrong."""
+    config = options.data
+    splits = dict.fromkeys((config.train_split, config.val_split))
+    inspection = inspect_data(*(open_dataset(config, split) for split in splits))
+    sys.stdout.write(f"{format_report(inspection)}\n")
+    return 0 if inspection.ok else 1
+
+
+def evaluate(options: Namespace) -> None:
+    """Evaluate, print the table, write the results if asked to."""
+    check_checkpoint(options.run, options.checkpoint)
+    device = choose_device(options.device)
+    split = options.split or options.data.val_split
+    dataset = open_dataset(options.data, split)
+    trained = load_checkpoint(options.run, dataset.labels.names, device, which=options.checkpoint)
+    sys.stdout.write(
+        f"checkpoint  {trained.file}, after step {trained.step:,}\n"
+        f"data        {options.data.name}: {dataset.name}, {len(dataset):,} images\n\n"
+    )
+    sys.stdout.flush()
+    description = trained.description
+    confusion = lossmaxpool.inference.evaluate(
+        trained.model,
+        dataset,
+        EvalTransform(description.mean, description.std),
+        device,
+        options.precision,
+        options.batch_size,
+        show_progress,
+        options.inference,
+    )
+    if options.json is not None:
+        content: dict[str, Any] = {
+            "checkpoint": str(trained.file),
+            "step": trained.step,
+            "data": {"name": options.data.name, "split": split, "images": len(dataset)},
+            "classes": list(dataset.labels.names),
+            "iou": [None if math.isnan(value) else value for value in confusion.iou().tolist()],
+            "miou": confusion.miou(),
+            "pixel_accuracy": confusion.pixel_accuracy(),
+            "confusion": confusion.counts.tolist(),
+            "precision": options.precision,
+            "inference": asdict(options.inference),
+            "environment": describe_environment(device, 1),
+        }
+        write_atomically(options.json, json.dumps(content, indent=1).encode())
+    sys.stdout.write(format_scores(dataset.labels.names, confusion))
+
+
+def format_scores(names: tuple[str, ...], confusion: ConfusionMatrix) -> str:
+    """Return the scores of each class, mIoU and pixel accuracy in percent, as lines of text.
+
+    Of two classes the second, the foreground, comes first.
+
+    Args:
+        names: of the C classes.
+        confusion: the counts.
+    """
+    columns = {
+        "IoU": confusion.iou(),
+        "precision": confusion.precision(),
+        "recall": confusion.recall(),
+        "Dice (F1)": confusion.dice(),
+    }
+    width = max(len(name) for name in (*names, "pixel accuracy"))
+    lines = [f"{'class':{width}}" + "".join(f"  {title:>9}" for title in columns)]
+    for c in (1, 0) if len(names) == 2 else range(len(names)):
+        cells = [_percent(float(values[c])) for values in columns.values()]
+        lines.append(f"{names[c]:{width}}" + "".join(f"  {cell:>9}" for cell in cells))
+    for name, value in (("mIoU", confusion.miou()), ("pixel accuracy", confusion.pixel_accuracy())):
+        lines.append(f"{name:{width}}  {_percent(value):>9}")
+    if any(bool(values.isnan().any()) for values in columns.values()):
+        lines.append(
+            "-: undefined, as no pixel was predicted as the class (precision), none is labelled so "
+            "(recall), or neither"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def predict(options: Namespace) -> int:
+    """Predict, then say where the files are; the status is 1 where an image was skipped."""
+    check_checkpoint(options.run, options.checkpoint)
+    device = choose_device(options.device)
+    trained = load_checkpoint(options.run, device=device, which=options.checkpoint)
+    image_range = options.image_range or run_options(options.run, "data").get("image_range")
+    skipped: list[Path] = []
+
+    def skip(file: Path, reason: str) -> None:
+        skipped.append(file)
+        sys.stderr.write(f"skipped: {reason}\n")
+
+    written = predict_folder(
+        trained,
+        options.images,
+        options.out,
+        overwrite=options.overwrite,
+        precision=options.precision,
+        progress=show_progress,
+        config=options.inference,
+        submission=options.submission,
+        image_range=None if image_range is None else (image_range[0], image_range[1]),
+        on_damaged=skip,
+    )
+    images = "1 image" if len(written) == 1 else f"{len(written)} images"
+    sys.stdout.write(
+        f"{images} predicted into {options.out} by {trained.file}, step {trained.step:,}\n"
+    )
+    if skipped:
+        sys.stderr.write(f"{len(skipped)} of {len(written) + len(skipped)} images were skipped\n")
+    return 1 if skipped else 0
+
+
+def export(options: Namespace) -> None:
+    """Export, check, and say where the files are."""
+    check_checkpoint(options.run, options.checkpoint)
+    trained = load_checkpoint(options.run, which=options.checkpoint)
+    out = options.out
+    if out is None:
+        # RUN/checkpoints/last.ckpt -> RUN/export/last.onnx; another file: beside it.
+        folder = trained.file.parent
+        place = folder.parent / "export" if folder.name == "checkpoints" else folder
+        out = place / f"{trained.file.stem}{SUFFIX[options.format]}"
+    beside = export_network(
+        trained, out, options.format, size=options.size, overwrite=options.overwrite
+    )
+    sys.stdout.write(
+        f"{out}\n{beside}\n"
+        f"the network of {trained.file} after step {trained.step:,}; its logits were compared\n"
+    )
+
+
+def explore(options: Namespace) -> None:
+    """Write the page, say where it is, and open it if asked to."""
+    if options.run is None:
+        _refuse_what_needs_a_run(options)
+        page = example_page()
+    else:
+        page = _page_of_a_run(options)
+    written = save_page(page, options.out)
+    sys.stdout.write(f"{written}\n")
+    if options.open and not webbrowser.open(written.absolute().as_uri()):
+        raise ValueError(f"no browser was found on this machine: open {written} in one")
+
+
+def _refuse_what_needs_a_run(options: Namespace) -> None:
+    given = [name for name, default in _OF_A_RUN.items() if options[name] != default]
+    if options.data != DataConfig():
+        given.append("data")
+    if given:
+        raise ValueError(
+            f"--{given[0]} needs a trained network, and none is given: "
+            "lossmaxpool explore RUN [options]"
+        )
+
+
+def _page_of_a_run(options: Namespace) -> str:
+    check_checkpoint(options.run, options.checkpoint)
+    if (options.image is None) != (options.mask is None):
+        raise ValueError("give --image and --mask together: without labels there is no loss")
+    if options.image is not None and (options.images or options.split):
+        raise ValueError("--image is one image of no split: leave out --images and --split")
+    device = choose_device(options.device)
+    trained = load_checkpoint(options.run, device=device, which=options.checkpoint)
+    description = trained.description
+    labels = LabelSet(description.classes, description.colors)
+    if options.image is not None:
+        samples, what = _one_image(options, labels), f"The image is {options.image.name}"
+    else:
+        samples, what = _of_the_split(options, trained)
+    loss = run_options(options.run, "loss")
+    return explorer_page(
+        loss_maps(trained, samples, options.precision),
+        labels,
+        source=f"{what}, the losses the cross-entropy of {trained.file.name} after "
+        f"{trained.step:,} steps.",
+        p=float(loss.get("p", 1.3)),
+        min_support=float(loss.get("min_support", 0.25)),
+    )
+
+
+def _one_image(options: Namespace, labels: LabelSet) -> list[Sample]:
+    ids = {id_: id_ for id_ in range(labels.num_classes)} | {IGNORE_INDEX: IGNORE_INDEX}
+    classes, root = options.data.classes, options.data.root
+    if classes is None and options.data.name == "folders" and root is not None and root.is_dir():
+        classes = find_classes_file(root)
+    if classes is not None:
+        found = read_classes_file(classes)
+        if found.labels.names != labels.names:
+            raise DataError(f"{classes} has other classes than the network: give --data.classes")
+        ids = found.ids
+    pair = FilePair(options.image.stem, options.image, options.mask)
+    return [FileDataset("image", labels, [pair], ids, options.data.image_range)[0]]
+
+
+def _of_the_split(options: Namespace, trained: TrainedModel) -> tuple[list[Sample], str]:
+    # Imported here: with one image, nothing of training is needed.
+    from lossmaxpool.inference.checkpoint import check_classes
+    from lossmaxpool.training.pictures import evenly_spaced
+
+    count = EXPLORED if options.images is None else options.images
+    if not 1 <= count <= 9:
+        raise ValueError(f"--images is {count}; expected 1 to 9")
+    dataset = open_dataset(options.data, options.split or options.data.val_split)
+    check_classes(trained.file, trained.description.classes, dataset.labels.names)
+    samples = [dataset[index] for index in evenly_spaced(len(dataset), count)]
+    return samples, f"The images are {len(samples)} of {len(dataset):,} of {dataset.name}"
+
+
+def check_checkpoint(run: Path, checkpoint: Which) -> None:
+    """Refuse to take the best checkpoint of a file.
+
+    Raises:
+        ValueError: a file was given together with ``--checkpoint best``.
+    """
+    if run.is_file() and checkpoint != "last":
+        raise ValueError(
+            f"{run} is a checkpoint itself: leave out --checkpoint, or give its run folder"
+        )
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of a ``--device`` option.
+
+    Raises:
+        ValueError: torch does not know it, or this machine does not have it.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"--device {name} cannot be used ({reason}): give auto, cpu, or cuda on a machine "
+            "with a GPU"
+        ) from error
+    return device
+
+
+def show_progress(done: int, total: int) -> None:
+    """Count images on one line of a terminal; say nothing elsewhere."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{done}/{total} images" + ("\n" if done == total else ""))
