@@ -28,7 +28,6 @@ RESULTS = ROOT / "benchmarks" / "results"
 IMAGES = ROOT / "docs" / "images"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "evidence.md")
 COST = "cost.json"
-POWER = "power.json"
 
 # Left out of the records: paths of a machine, and what no table shows.
 _LEFT_OUT = ("examples", "evolution", "curve", "confusion")
@@ -287,28 +286,20 @@ def power_analysis() -> dict[str, Any]:
 
 
 def print_plan(studies: Mapping[str, Study]) -> None:
-    """Write the power analysis; print it and the studies."""
-    found = power_analysis()
-    content = {
-        "command": "python -m benchmarks.studies --plan",
-        "test": "paired t-test, two-sided 5 %, power 80 %, a gain of 2 points",
-        "spreads": found,
-    }
-    (RESULTS / POWER).write_text(json.dumps(content, indent=1) + "\n")
+    """Print the studies, and how many runs settle 2 points."""
     for name, study in studies.items():
         known = (RESULTS / f"{name}.json").is_file()
         print(f"{name:24}{'has results' if known else 'not run':14}{study.question}")
-    for name, one in found.items():
+    for name, one in power_analysis().items():
         print(f"{name:44}sd {one['standard deviation']:5}  runs {one['runs for 2 points']}")
 
 
 def _power_table() -> str:
-    content = json.loads((RESULTS / POWER).read_text())
     lines = [
         "| study: method, over BASE | pairs | standard deviation | runs |",
         "| :-- | --: | --: | --: |",
     ]
-    for name, one in content["spreads"].items():
+    for name, one in power_analysis().items():
         spread = one["standard deviation"]
         lines.append(f"| {name} | {one['pairs']} | {spread} | {one['runs for 2 points']} |")
     return "\n".join(lines)
