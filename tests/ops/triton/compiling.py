@@ -127,6 +127,7 @@ SHAPES = (
     Case("upsampled line", 5, (13,), (5,)),
     Case("upsampled one axis", 1, (6, 12), (6, 4)),
     Case("upsampled weighted smoothed", 19, (64, 64), (8, 8), weighted=True, smoothing=0.1),
+    Case("upsampled weighted", 19, (64, 64), (8, 8), weighted=True),
     Case("upsampled crop", 5, (12, 16), (6, 8), layout="crop"),
     Case("masked", 3, (64, 64), masked=True),
     Case("masked, hardest", 3, (64, 64), masked=True, p=1.0),

@@ -33,8 +33,9 @@ CAPABILITIES = {90: "Hopper", 100: "Blackwell"}
 REGISTERS = {
     "dense_losses_kernel": 136,  # 128 threads: 3 programs and more
     "dense_gradient_kernel": 184,
-    "upsampled_losses_kernel": 144,
-    "cells_kernel": 232,  # 128 threads: 2 programs
+    "upsampled_losses_kernel": 168,
+    "terms_kernel": 168,
+    "cells_kernel": 168,
     "gather_kernel": 96,
     "count_kernel": 128,  # 256 threads: 2 programs
     "split_kernel": 160,

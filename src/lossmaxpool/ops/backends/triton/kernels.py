@@ -20,7 +20,8 @@ from lossmaxpool.ops.backends.triton.dense import (
 )
 from lossmaxpool.ops.backends.triton.launch import ALIGNMENT, observed, on_device_of
 from lossmaxpool.ops.backends.triton.solver import find_threshold, reduction_launch, solver
-from lossmaxpool.ops.backends.triton.upsampling import upsampled_gradient, upsampled_losses
+from lossmaxpool.ops.backends.triton.upsampling import upsampled_losses
+from lossmaxpool.ops.backends.triton.upsampling_gradient import upsampled_gradient
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 
