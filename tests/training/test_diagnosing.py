@@ -159,7 +159,7 @@ def test_methods_that_pool_are_looked_at(name: str) -> None:
     seen = watch(name)
     assert seen.due(2) == pools(seen.criterion)
     assert not seen.due(3)
-    pooling = {"loss-only", "lmp", "bootstrap", "topk", "dice-lmp"}
+    pooling = {"loss-only", "lmp", "bootstrap", "topk", "adjusted-lmp", "dice-lmp"}
     assert pools(seen.criterion) == (name in pooling)
     if name in pooling:
         seen.look(*part(1), step=1)
