@@ -82,7 +82,7 @@ def first_screen(runs: Path) -> None:
         "over all seeds": _over_seeds(runs),
     }
     (RESULTS / FIRST_SCREEN).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    figure = _grid(rows, [_caption(scene["recall of small classes"]) for scene in scenes])
+    figure = grid(rows, [_caption(scene["recall of small classes"]) for scene in scenes])
     with drawing():
         figure.savefig(IMAGES / "before-after.png", dpi=150, metadata={"Software": None})
 
@@ -112,20 +112,23 @@ def _caption(recall: dict[str, list[float]]) -> str:
     return "pixels found: " + ", ".join(changed)
 
 
-def _grid(rows: Sequence[Sequence[NDArray[np.uint8]]], captions: Sequence[str]) -> Figure:
+def grid(rows: Sequence[Sequence[NDArray[np.uint8]]], captions: Sequence[str]) -> Figure:
+    """A row for each image: itself, its truth, both predictions and the weights."""
     titles = ("image", "truth", "cross-entropy", "loss max-pooling", "where its weights sit")
     with drawing():
-        figure = Figure(figsize=(11, 3.85), layout="constrained")
-        grid = figure.subplots(len(rows), len(titles))
+        figure = Figure(figsize=(11, 1.85 * len(rows) + 0.15), layout="constrained")
+        cells = figure.subplots(len(rows), len(titles), squeeze=False)
         for row, (pictures, caption) in enumerate(zip(rows, captions, strict=True)):
-            for axes, picture, title in zip(grid[row], pictures, titles, strict=True):
+            for axes, picture, title in zip(cells[row], pictures, titles, strict=True):
                 axes.imshow(picture, interpolation="nearest")
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
                 if row == 0:
                     weight = "bold" if title == "loss max-pooling" else "normal"
                     axes.set_title(title, fontsize=10, weight=weight)
-            grid[row][2].set_xlabel(caption, loc="left", fontsize=8.5, color="#444")
+            below = {"transform": cells[row][0].transAxes, "va": "top", "in_layout": False}
+            cells[row][0].text(0, -0.05, caption, fontsize=8.5, color="#444", **below)
+        figure.get_layout_engine().set(h_pad=0.16)
     return figure
 
 

@@ -62,7 +62,8 @@ THIRD_PARTY = {
     "data": frozenset({"torch", "torchvision", "numpy", "PIL", "scipy"}),
     "models": frozenset({"torch", "timm", "segmentation_models_pytorch", "safetensors"}),
     "runs": frozenset({"torch", "pydantic", "pydantic_core", "yaml"}),
-    "training": frozenset({"torch", "lightning", "numpy", "matplotlib", "PIL", "rich", "yaml"}),
+    "training": frozenset({"torch", "lightning", "numpy", "matplotlib", "PIL", "rich", "yaml"})
+    | frozenset({"ray"}),
     "inference": frozenset({"torch", "numpy", "PIL", "safetensors", "onnxruntime"}),
     "report": frozenset({"torch", "matplotlib", "adjustText", "scipy", "jinja2", "markupsafe"})
     | frozenset({"numpy", "PIL"}),

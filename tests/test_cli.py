@@ -566,6 +566,8 @@ def test_a_sweep_trains_its_grid_and_goes_on(
     assert status(["sweep", "--config", shared, "--out", out, *grid, "--dry-run"]) == 0
     commands = capsys.readouterr().out.splitlines()
     assert len(commands) == 3
+    assert status(["sweep", "--out", out, "--resume", "--dry-run", "--engine", "ray"]) == 1
+    assert "leave out --engine" in capsys.readouterr().err
     assert not list(out.glob("*/record.json"))
     # A machine of the cluster runs one of them; the sweep takes it as done.
     assert status(commands[1].split()[1:]) == 0

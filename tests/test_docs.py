@@ -145,6 +145,24 @@ def test_links_and_pictures_lead_somewhere() -> None:
             assert known, f"{path.name}: {target}"
 
 
+@pytest.mark.parametrize("address", ["", "https://example.org/"], ids=["nowhere", "published"])
+def test_the_description_on_a_package_index_has_no_broken_link(address: str) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    written = module("long_description").long_description(
+        readme, address and f"{address}blob/", address and f"{address}raw/"
+    )
+    text = re.sub(r"^```.*?^```$", "", written, flags=re.MULTILINE | re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)", text)
+    assert all(target.startswith("https://") for target in targets), targets
+    own = [target for target in targets if address and target.startswith(address)]
+    for target in own:
+        _, _, file = target.removeprefix(address).partition("/")
+        assert (ROOT / file.partition("#")[0]).exists(), target
+    assert ("![" in text) == bool(own) == bool(address)
+    # Every block of code is there as it was.
+    assert SNIPPET.findall(written) == SNIPPET.findall(readme)
+
+
 def test_the_site_builds_without_a_warning_and_has_a_page_of_every_public_name(
     tmp_path: Path,
 ) -> None:

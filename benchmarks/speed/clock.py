@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 FEWEST, MOST = 3, 101
-WARM_UP = 2  # rounds, one where it takes all the time; the last says how many more there are
+WARM_UP = 2  # rounds: the first compiles, the last says how many more there are
 
 Call = Callable[[], object]
 
@@ -32,8 +32,6 @@ def take_turns(
             prepare()
             clock(call)
         spent = time.perf_counter() - start
-        if spent > seconds:
-            break
     rounds = int(np.clip(seconds / spent, FEWEST, MOST))
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):

@@ -73,6 +73,6 @@ class Measured:
         return None if clone is None else clone * passes / 2
 
     def of_clone(self, contender: str) -> float | None:
-        """Bandwidth of three passes over the logits, as a share of the clone's (two passes)."""
-        ratio = self.ratio("clone", contender)
-        return None if ratio is None else 1.5 * ratio
+        """Bandwidth of the floor's bytes, as a share of what the clone reaches."""
+        floor, time = self.floor_ms, self.get(contender, "median_ms")
+        return None if floor is None or not time else floor / time

@@ -116,18 +116,12 @@ class RandomCrop:
         Returns:
             Image (D, h, w) of the dtype that ``finish`` returns, and mask (h, w) int64.
         """
-        # Consecutive seeds give unrelated streams, because torch scrambles the seed.
-        draws = torch.rand(4, generator=torch.Generator().manual_seed(seed)).tolist()
-        low, high = self.scale_range
-        scale = low * (high / low) ** draws[0]
-        row, column = pixel if pixel is not None else (None, None)
-        y = random_span(mask.shape[0], self.crop_size[0], scale, draws[1], row)
-        x = random_span(mask.shape[1], self.crop_size[1], scale, draws[2], column)
+        y, x, flipped = self._spans(mask.shape[0], mask.shape[1], seed, pixel)
         # Crop before scaling, so that the cost does not depend on the image size.
         source = (..., slice(y.start, y.start + y.length), slice(x.start, x.start + x.length))
         piece, labels = _resize(image[source], (y.output, x.output)), mask[source].long()
         labels = labels[_nearest(y.length, y.output)][:, _nearest(x.length, x.output)]
-        if self.flip and draws[3] < 0.5:
+        if flipped:
             piece, labels = piece.flip(-1), labels.flip(-1)
         if finish is not None:
             piece = finish(piece)
@@ -140,6 +134,47 @@ class RandomCrop:
         target = torch.full(self.crop_size, ignore_index, dtype=torch.int64)
         crop[window], target[window] = piece, labels
         return crop, target
+
+    def place(
+        self, height: int, width: int, seed: int, pixel: tuple[int, int] | None = None
+    ) -> tuple[float, float, float, float, bool]:
+        """Where the crop of a seed lies in its image.
+
+        Args:
+            height: Of the image, in pixels.
+            width: Likewise.
+            seed: As of the crop.
+            pixel: As of the crop.
+
+        Returns:
+            Top, left, bottom and right in shares of the image, beyond it where the crop is, and
+            whether the crop is mirrored: those of a mirrored one are those of its mirror image.
+        """
+        y, x, flipped = self._spans(height, width, seed, pixel)
+        crop_height, crop_width = self.crop_size
+        beside = crop_width - x.padding - x.output if flipped else x.padding
+        top, bottom = _shares(y, y.padding, crop_height, height)
+        left, right = _shares(x, beside, crop_width, width)
+        return top, left, bottom, right, flipped
+
+    def _spans(
+        self, height: int, width: int, seed: int, pixel: tuple[int, int] | None
+    ) -> tuple[Span, Span, bool]:
+        # Consecutive seeds give unrelated streams, because torch scrambles the seed.
+        draws = torch.rand(4, generator=torch.Generator().manual_seed(seed)).tolist()
+        low, high = self.scale_range
+        scale = low * (high / low) ** draws[0]
+        row, column = pixel if pixel is not None else (None, None)
+        y = random_span(height, self.crop_size[0], scale, draws[1], row)
+        x = random_span(width, self.crop_size[1], scale, draws[2], column)
+        return y, x, self.flip and draws[3] < 0.5
+
+
+def _shares(span: Span, padding: int, crop: int, length: int) -> tuple[float, float]:
+    """First and last point of a crop along one axis, in shares of the image."""
+    pixel = span.length / span.output / length
+    first = span.start / length - padding * pixel
+    return first, first + crop * pixel
 
 
 def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -26,7 +26,8 @@ from lossmaxpool.ops.inputs import (
     holds_probabilities,
     refuse_unsound,
 )
-from lossmaxpool.ops.max_pool import max_pool, runs_directly
+from lossmaxpool.ops.max_pool import max_pool, runs_directly, solve_pools
+from lossmaxpool.ops.ranks import Ranks, ranks
 from lossmaxpool.ops.upsampling import upsample_to
 from lossmaxpool.ops.weighting_set import WeightingSet
 
@@ -250,17 +251,22 @@ def solve(
 
 
 def solve_losses(
-    losses: Tensor, valid: Tensor | None, weighting: WeightingSet, *, backend: Backend = "auto"
+    losses: Tensor,
+    valid: Tensor | None,
+    weighting: WeightingSet,
+    *,
+    world: bool = False,
+    backend: Backend = "auto",
 ) -> Solution:
-    """:func:`solve` for any weighting set."""
+    """:func:`solve` for any weighting set; of one pool over all ranks, this rank's pixels."""
     check_tensor("losses", losses)
     losses, valid = as_losses(losses.detach(), valid)
     check_backend(backend)
     rows, mask = as_rows(losses, valid, by_image=True)
-    if rows.device.type == "cpu":
+    if rows.device.type == "cpu" and not world:
         refuse_unsound(rows, mask)
     run = kernels(choose_solver(rows, backend))
-    packed = run.solve(rows, mask, weighting, False)
+    packed = solve_pools(run, rows, mask, weighting, world=world)
     weights = run.weigh(rows, mask, packed, weighting)
     threshold = unpack(packed)
     alpha = floor_to(threshold.alpha, rows.dtype).unsqueeze(1)
@@ -278,7 +284,9 @@ def solve_losses(
         weight_cap=threshold.cap.to(narrow),
         norm_bound=gamma.to(narrow),
         dual=dual.view(losses.shape),
-        duality_gap=_duality_gap(kept, weights, threshold, gamma, weighting.q).to(narrow),
+        duality_gap=_duality_gap(kept, weights, threshold, gamma, weighting.q, ranks(world)).to(
+            narrow
+        ),
     )
 
 
@@ -443,18 +451,19 @@ def _check_pooling(pool: Pool, reduction: Reduction) -> None:
 
 
 def _duality_gap(
-    losses: Tensor, weights: Tensor, threshold: Threshold, gamma: Tensor, q: float
+    losses: Tensor, weights: Tensor, threshold: Threshold, gamma: Tensor, q: float, over: Ranks
 ) -> Tensor:
     """``g(lambda*) - w* . l`` (Rota Bulò et al. 2017, Eq. 7), both sums in float64, (B,)."""
     wide_losses = losses.to(threshold.alpha.dtype)
-    primal = (weights.to(wide_losses.dtype) * wide_losses).sum(1)
+    primal = over.sum((weights.to(wide_losses.dtype) * wide_losses).sum(1))
     alpha = threshold.alpha.unsqueeze(1)
     reach = torch.minimum(wide_losses, alpha)  # l - lambda*
-    top = reach.amax(1) if losses.shape[1] else torch.zeros_like(gamma)
+    top = over.max(reach.amax(1) if losses.shape[1] else torch.zeros_like(gamma))
     safe = torch.where(top > 0, top, torch.ones_like(top))
     norm = top
     if not math.isinf(q):
-        mass = relative_power(reach.clamp(min=0), safe.unsqueeze(1), q).sum(1)
+        mass = over.sum(relative_power(reach.clamp(min=0), safe.unsqueeze(1), q).sum(1))
         norm = top * mass ** (1 / q)
-    dual = threshold.cap * (wide_losses - alpha).clamp(min=0).sum(1) + gamma * norm
+    excess = over.sum((wide_losses - alpha).clamp(min=0).sum(1))
+    dual = threshold.cap * excess + gamma * norm
     return dual - primal

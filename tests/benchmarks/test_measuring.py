@@ -55,11 +55,11 @@ def test_contenders_take_turns_and_are_prepared() -> None:
     assert all(len(spent) == MOST for spent in times.values())
 
 
-def test_a_slow_case_takes_the_fewest_rounds_after_one_warm_up() -> None:
+def test_a_slow_case_takes_the_fewest_rounds_after_the_warm_up() -> None:
     done: list[str] = []
     times = take_turns({"a": lambda: done.append("a")}, lambda: None, CPU, seconds=0.0)
     assert len(times["a"]) == FEWEST
-    assert len(done) == FEWEST + 1
+    assert len(done) == FEWEST + WARM_UP
 
 
 def test_quantiles() -> None:

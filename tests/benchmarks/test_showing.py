@@ -81,7 +81,7 @@ def test_the_bars_of_a_cpu_are_computed() -> None:
     assert found["dense, portable path: time / cross-entropy"] == (None, None)
     assert found["×8 upsampling, C = 19: times faster than cross-entropy"] == (2.0, True)
     assert found["×8 upsampling, C = 150: extra memory / cross-entropy"] == (0.5, False)
-    assert found["solver, one image: times faster than by sort"] == (8.0, True)
+    assert found["solver, 2^24 losses: times faster than by sort"] == (8.0, True)
     k, holds = found["solver: k of time ~ n^k, from 2^20 losses on"]
     assert holds
     assert k == pytest.approx(1.0)
@@ -92,7 +92,11 @@ def test_the_bars_of_a_gpu_are_computed() -> None:
     where = "dense 16×19×1024×1024"
     assert found[f"{where}: time / compiled"] == (0.8, True)
     assert found[f"{where}: time / cross-entropy"] == (0.4, True)
-    assert found[f"{where}: bandwidth of three passes / clone's"] == (0.75, False)
+    # Beside three passes over 38 bytes of logits, the floor has 32 bytes of a pixel: label, loss.
+    assert found[f"{where}: bandwidth of the floor's bytes / clone's"] == (
+        pytest.approx(0.75 * (3 * 76 + 32) / (3 * 76)),
+        True,
+    )
     assert found["synchronisations"][1] is True
     assert len(found) == 16
 
@@ -115,7 +119,7 @@ def test_the_ceiling_is_the_clone_of_the_same_run() -> None:
     case = made_up("cpu", "lmp_native", 4.0).of("dense")[0]
     # The clone moves two passes over 45.98 MB in 2 ms; the floor is 157.3 MB.
     assert case.floor_ms == pytest.approx(157.3 / 45.98, rel=PRINTED)
-    assert case.of_clone("lmp_native") == pytest.approx(0.75)
+    assert case.of_clone("lmp_native") == pytest.approx(case.floor_ms / 4.0)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,12 @@ from torch import Tensor
 from torch._subclasses import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from lossmaxpool import BootstrappedCrossEntropyLoss, MaxPoolingCrossEntropyLoss, loss_max_pool
+from lossmaxpool import (
+    BootstrappedCrossEntropyLoss,
+    MaxPoolingCrossEntropyLoss,
+    functional,
+    loss_max_pool,
+)
 from lossmaxpool.ops import cross_entropy, max_pool
 from lossmaxpool.ops.dispatch import absence
 from lossmaxpool.ops.max_pool import runs_directly
@@ -26,7 +31,7 @@ def by_operators(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Call it to make all later calls go through the operators."""
 
     def force() -> None:
-        for module in (max_pool, cross_entropy):
+        for module in (functional, max_pool, cross_entropy):
             monkeypatch.setattr(module, "runs_directly", lambda *tensors: False)
 
     return force

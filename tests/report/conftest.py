@@ -194,6 +194,9 @@ def write_run(root: Path, record: dict[str, Any]) -> Path:
                 if kind in ("truth", "prediction"):
                     colors = [tuple(record["colors"][c]) for c in (0, -1)]
                 (folder / example[kind]).write_bytes(png(24, 18, *colors))
+    for suspect in record.get("suspects") or []:
+        (folder / "suspects").mkdir(exist_ok=True)
+        (folder / suspect["picture"]).write_bytes(png(30, 10, (9, 9, 9), (200, 0, 0)))
     return folder
 
 
@@ -215,3 +218,35 @@ def make_runs(tmp_path: Path) -> Callable[..., list[Path]]:
         return folders
 
     return make
+
+
+def with_weights(record: dict[str, Any]) -> None:
+    """Looks at the weights of a method that pools, and two suspected labels with pictures."""
+    if record["method"] == "base":
+        return
+    total = sum(record["train_pixels"])
+    share = [pixels / total for pixels in record["train_pixels"]]
+    for step in range(20, 201, 20):
+        mass = [s * (2.0 if s < 0.01 else 1.0) for s in share]
+        record["weights"].append(
+            {
+                "step": step,
+                "threshold": 2.0 - step / 200,
+                "capped_share": 0.1 + step / 4000,
+                "effective_support": 0.5,
+                "class_mass": [m / sum(mass) for m in mass],
+                "class_share": share,
+            }
+        )
+    for k in range(2):
+        record["suspects"].append(
+            {
+                "name": f"scene {k}",
+                "box": [0.1, 0.2, 0.3, 0.4],
+                "label": "pole",
+                "predicted": "sign <&> symbol",
+                "score": 3.0 - k,
+                "persistence": 0.75,
+                "picture": f"suspects/00{k + 1}.png",
+            }
+        )

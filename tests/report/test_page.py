@@ -20,7 +20,7 @@ from lossmaxpool.report.figures import Drawing
 from lossmaxpool.report.pictures import strips
 from lossmaxpool.report.statistics import summarize
 
-from .conftest import CLASSES, make_record, many_classes, write_run
+from .conftest import CLASSES, TRAIN_PIXELS, make_record, many_classes, with_weights, write_run
 from .test_comparison import without_class
 
 MakeRuns = Callable[..., list[Path]]
@@ -238,6 +238,31 @@ def test_every_picture_of_the_first_seed_is_embedded(make_runs: MakeRuns, tmp_pa
     alts = {attributes["alt"] for tag, attributes in page.tags if tag == "img"}
     assert "Prediction of LMP (loss only) for scene-001" in alts
     assert "Ground truth of scene-000" in alts
+
+
+def test_it_says_where_the_weight_sat_in_training(make_runs: MakeRuns, tmp_path: Path) -> None:
+    page = page_of(make_runs("base", "loss-only", edit=with_weights), tmp_path / "out")
+    content = (tmp_path / "out" / "report.html").read_text("utf-8")
+    table = re.findall(r'aria-label="Where the weight sits".*?</table>', content, re.DOTALL)[0]
+    rows = re.findall(r"<tr[^>]*><th[^>]*>(.*?)</th>(.*?)</tr>", table, re.DOTALL)[1:]
+    assert len(rows) == len(CLASSES)
+    last = re.findall(r"<td[^>]*>(.*?)</td>", rows[-1][1])
+    rare = TRAIN_PIXELS[-1] / sum(TRAIN_PIXELS)
+    below = sum(p for p in TRAIN_PIXELS if p < 0.01 * sum(TRAIN_PIXELS)) / sum(TRAIN_PIXELS)
+    assert float(last[2]) == pytest.approx(2 / (1 + below), abs=0.005)
+    assert float(last[0]) == pytest.approx(100 * rare, rel=0.05)
+    assert (tmp_path / "out" / "figures" / "weights.svg").is_file()
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert links == ["../runs/loss-only-seed0/suspects.csv"]
+    alts = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+    assert "Image, label and prediction of a region of scene 1" in alts
+    assert "labeled pole, seen as sign <&> symbol" in page.text
+
+
+def test_without_looks_the_page_has_no_section_on_them(plain: Path) -> None:
+    content = plain.read_text("utf-8")
+    assert "sits in training" not in content
+    assert "Labels to look at" not in content
 
 
 @pytest.mark.parametrize(

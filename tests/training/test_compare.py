@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,3 +89,23 @@ def test_several_devices_per_run_are_refused(tmp_path: Path) -> None:
     config = replace(short(), hardware=replace(short().hardware, devices=2))
     with pytest.raises(ValueError, match=r"devices is 2 on 1 nodes: .* on one device"):
         compare(config, ["base"], [0], tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("engine", "error", "message"),
+    [
+        ("ray", TrainingError, r'Ray, which is not installed: pip install "lossmaxpool\[ray\]"'),
+        ("rya", ValueError, "engine must be one of 'local', 'ray', got 'rya'"),
+    ],
+)
+def test_an_engine_that_is_not_there(
+    engine: str,
+    error: type[Exception],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(error, match=message):
+        compare(short(), ["base"], [0], tmp_path / "out", engine=engine)
+    assert not (tmp_path / "out").exists()

@@ -58,8 +58,8 @@ def shard(rank: int) -> tuple[Tensor, Tensor]:
 
 
 def criteria() -> list[nn.Module]:
-    losses = LossConfig(bootstrap_k=40)
-    methods = [built(name, losses) for name in ("loss-only", "bootstrap")]
+    losses = LossConfig(bootstrap_k=40, ohem_threshold=0.05, ohem_min_kept=0.1, top_share=0.2)
+    methods = [built(name, losses) for name in ("loss-only", "bootstrap", "ohem", "topk")]
     return [MeanCrossEntropyLoss(), MeanCrossEntropyLoss(WEIGHT), *methods]
 
 

@@ -135,7 +135,7 @@ def test_a_job_that_lightning_cannot_serve_is_refused(
 
 def test_a_process_without_a_validation_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="1 validation images for 2 processes"):
-        make_fabric(config(2), tmp_path, val_images=1)
+        make_fabric(config(2), val_images=1)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,12 +14,14 @@ import torch.nn.functional as F
 import yaml
 from torch import Tensor, nn
 
-from lossmaxpool.data import IGNORE_INDEX
+from lossmaxpool.data import IGNORE_INDEX, DataConfig
+from lossmaxpool.models import ModelConfig
 from lossmaxpool.report import format_table
-from lossmaxpool.runs.config import LossConfig, TrainConfig
+from lossmaxpool.runs.config import LossConfig, ReportingConfig, TrainConfig
 from lossmaxpool.runs.methods import Imported, method_named
 from lossmaxpool.runs.record import RunRecord
-from lossmaxpool.training import train
+from lossmaxpool.training import TrainingError, loop, train
+from lossmaxpool.training.hardware import make_fabric
 from lossmaxpool.training.imported import build_imported
 from lossmaxpool.training.methods import build_criterion
 from tests.cli.test_values import status
@@ -211,3 +214,45 @@ def test_the_command_takes_a_file_of_losses(
     told = capsys.readouterr().err.splitlines()[-1]
     assert told.startswith("error: class_path is 'torch.nn.CrossEntropyLos'")
     assert not new.exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"losses": {"x": {"class_path": "torch.nn.CrossEntropyLos"}}}, "Did you mean 'CrossE"),
+        ({"losses": {"x": {"class_path": TORCH, "init_args": {"eps": 1}}}}, "takes no eps"),
+        ({"losses": {"x": {"class_path": f"{__name__}.Three"}}}, "cannot be called with logits"),
+        ({"model": ModelConfig(module="torch.nn.Convolution")}, "torch.nn has no Convolution"),
+        ({"model": ModelConfig(module="torch.nn.Conv2d", module_args={"x": 1})}, "takes no x"),
+        ({"data": DataConfig(name="python", train="no.where", val="no.where")}, "no module no"),
+        (
+            {"data": DataConfig(name="python", train="math:pi", val="math:pi")},
+            "expected a function",
+        ),
+    ],
+)
+def test_what_cannot_be_right_is_refused_before_data_and_weights(
+    part: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the data were opened")
+
+    monkeypatch.setattr(loop, "open_splits", never)
+    config = replace(tiny(), **part)
+    if "losses" in part:
+        config = replace(config, method="x")
+    with pytest.raises(ValueError, match=message) as error:
+        train(config, tmp_path / "run")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_logger_that_is_not_installed_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lightning.pytorch.loggers", None)
+    config = replace(tiny(), reporting=ReportingConfig(loggers=["wandb"]))
+    message = "has wandb, which is not installed: pip install wandb, or leave it out"
+    with pytest.raises(TrainingError, match=message) as error:
+        make_fabric(config, tmp_path, val_images=3)
+    assert "\n" not in str(error.value)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import get_args
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from lossmaxpool.data import IGNORE_INDEX
 from lossmaxpool.runs.config import LossConfig
@@ -24,7 +26,11 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 ALL = [*METHODS.values(), *(method_named(name, {}) for name in ready())]
-of_every_method = pytest.mark.parametrize("method", ALL, ids=[method.id for method in ALL])
+KORNIA = pytest.mark.skipif(find_spec("kornia") is None, reason="kornia is not installed")
+of_every_method = pytest.mark.parametrize(
+    "method",
+    [pytest.param(m, id=m.id, marks=[KORNIA] if m.id == "focal-softmax" else []) for m in ALL],
+)
 
 
 def test_ids_and_labels_are_distinct() -> None:
@@ -101,3 +107,47 @@ def test_class_weights_differ_and_combine_with_max_pooling() -> None:
             loss = build_criterion(criterion, LossConfig(), CLASS_PIXELS)(logits, target)
             found.add(round(loss.item(), 6))
     assert len(found) == 2 * len(get_args(Weighting))
+
+
+@pytest.mark.parametrize("name", ["adjusted-lmp", "logit-adjustment"])
+def test_adjusted_logits_take_class_weights_too(name: str) -> None:
+    logits, target = batch()
+    found = []
+    for weighting in (None, "enet"):
+        definition = {"method": name} | ({"class_weights": weighting} if weighting else {})
+        method = method_named("x", {"x": definition})
+        found.append(build_criterion(method.criterion, LossConfig(), CLASS_PIXELS))
+        assert method.max_pooled == (name == "adjusted-lmp")
+    assert found[0](logits, target) != found[1](logits, target)
+
+
+def test_max_pooling_of_adjusted_logits() -> None:
+    logits, target = batch()
+    prior = CLASS_PIXELS.sum(0).clamp(min=1).double()
+    shift = (prior / CLASS_PIXELS.sum()).log().float().view(1, 3, 1, 1)
+    adjusted, plain = (
+        build_criterion(METHODS[name].criterion, LossConfig(), CLASS_PIXELS)
+        for name in ("adjusted-lmp", "loss-only")
+    )
+    torch.testing.assert_close(adjusted(logits, target), plain(logits + shift, target))
+
+
+def test_lmp_is_ready_with_every_class_weighting() -> None:
+    weighted = [method_named(name, {}) for name in ready() if name.startswith("lmp-")]
+    assert {m.criterion.class_weights for m in weighted} == set(get_args(Weighting))  # type: ignore
+    assert all(method.max_pooled for method in weighted)
+
+
+@KORNIA
+def test_the_focal_loss_of_kornia_is_the_formula() -> None:
+    logits, target = batch()
+    criterion = build_criterion(
+        method_named("focal-softmax", {}).criterion, LossConfig(), CLASS_PIXELS
+    )
+    full = F.interpolate(logits, size=(16, 16), mode="bilinear", align_corners=False)
+    valid = target != IGNORE_INDEX
+    losses: Tensor = F.cross_entropy(full, target, ignore_index=IGNORE_INDEX, reduction="none")[
+        valid
+    ]
+    expected = ((1 - (-losses).exp()) ** 2 * losses).mean()
+    torch.testing.assert_close(criterion(logits, target), expected)

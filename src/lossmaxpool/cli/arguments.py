@@ -12,7 +12,7 @@ from jsonargparse.typing import PositiveInt
 
 from lossmaxpool.cli.parser import CommandParser
 from lossmaxpool.options import DataConfig, Format, InferenceConfig, Precision, Which
-from lossmaxpool.runs.config import TrainConfig
+from lossmaxpool.runs.config import EngineName, TrainConfig
 from lossmaxpool.runs.folder import CONFIG
 from lossmaxpool.runs.methods import DEFAULT_METHODS, method_names
 
@@ -185,7 +185,18 @@ def add_runs(parser: CommandParser, seeds: Sequence[int]) -> None:
     )
     parser.add_losses("methods")
     parser.add_argument("--seeds", type=list[int], default=list(seeds), help="one run each")
-    parser.add_argument("--jobs", type=PositiveInt, default=1, help="runs at the same time")
+    parser.add_argument(
+        "--jobs",
+        type=PositiveInt | None,
+        default=None,
+        help="runs at the same time; one if not given, on Ray as many as the cluster has room for",
+    )
+    parser.add_argument(
+        "--engine",
+        type=EngineName,
+        default="local",
+        help="where to train: this machine, or the Ray cluster at RAY_ADDRESS",
+    )
     parser.add_class_arguments(TrainConfig, as_group=False, skip={*OWN, "losses"})
     parser.set_defaults({"data.name": None})
     parser.refuse("method", "give --methods")

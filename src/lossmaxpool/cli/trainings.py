@@ -18,6 +18,7 @@ from lossmaxpool.report import format_table, write_report
 from lossmaxpool.report.sweep import sweep_table, write_sweep
 from lossmaxpool.runs import TrainingError
 from lossmaxpool.runs.config import (
+    EngineName,
     HardwareConfig,
     OptimizationConfig,
     ReportingConfig,
@@ -118,6 +119,7 @@ def compare(options: Namespace) -> None:
         options.seeds,
         options.out,
         jobs=options.jobs,
+        engine=options.engine,
         resume=options.resume,
         tune_lr=options.tune_lr,
         tune_steps=options.tune_steps,
@@ -130,7 +132,8 @@ def compare_and_report(
     seeds: Sequence[int],
     out: Path,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
+    engine: EngineName = "local",
     resume: Resume = False,
     tune_lr: bool = False,
     tune_steps: int | None = None,
@@ -142,7 +145,8 @@ def compare_and_report(
         methods: The methods.
         seeds: The seeds.
         out: The folder of the runs and the report.
-        jobs: Runs at the same time.
+        jobs: Runs at the same time; None leaves it to the engine.
+        engine: Where they are trained.
         resume: Go on with what is in ``out``.
         tune_lr: Let every method find its own learning rate first.
         tune_steps: Steps at each rate.
@@ -156,6 +160,7 @@ def compare_and_report(
         seeds,
         out,
         jobs=jobs,
+        engine=engine,
         resume=resume,
         tune_lr=tune_lr,
         tune_steps=tune_steps,
@@ -174,8 +179,16 @@ def sweep(options: Namespace) -> None:
         [config.loss.min_support] if options.min_support is None else options.min_support,
         options.seeds,
     )
+    if options.dry_run and options.engine != "local":
+        raise ValueError("--dry-run prints commands for any machine: leave out --engine")
     folders = lossmaxpool.training.sweep.sweep(
-        config, grid, out, jobs=options.jobs, resume=options.resume, dry_run=options.dry_run
+        config,
+        grid,
+        out,
+        jobs=options.jobs,
+        engine=options.engine,
+        resume=options.resume,
+        dry_run=options.dry_run,
     )
     if options.dry_run:
         sys.stdout.writelines(f"{command(*each, options)}\n" for each in plan(config, grid, out))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from lossmaxpool.data.folders import Folders
 from lossmaxpool.data.published import (
@@ -71,6 +71,22 @@ def open_dataset(config: DataConfig, split: str) -> SegmentationDataset:
 
 
 def _from_python(config: DataConfig, split: str) -> SegmentationDataset:
+    path, factory = find_function(config, split)
+    found = factory()
+    if not isinstance(found, SegmentationDataset):
+        raise DataError(
+            f"{path} returned a {type(found).__name__}: expected a SegmentationDataset; wrap other "
+            "data sets, as in WrappedDataset(dataset, labels, image=..., mask=...)."
+        )
+    return found
+
+
+def find_function(config: DataConfig, split: str) -> tuple[str, Callable[[], Any]]:
+    """Return the function that opens a split of a data set by import path, without calling it.
+
+    Raises:
+        DataError: there is none, or it cannot be imported.
+    """
     paths = {config.train_split: config.train, config.val_split: config.val}
     check_choice("split", split, paths)
     path = paths[split]
@@ -85,10 +101,4 @@ def _from_python(config: DataConfig, split: str) -> SegmentationDataset:
         raise DataError(f"{error}.") from error
     if not callable(factory):
         raise DataError(f"The data set is {path!r}: expected a function that returns one.")
-    found = factory()
-    if not isinstance(found, SegmentationDataset):
-        raise DataError(
-            f"{path} returned a {type(found).__name__}: expected a SegmentationDataset; wrap other "
-            "data sets, as in WrappedDataset(dataset, labels, image=..., mask=...)."
-        )
-    return found
+    return path, factory

@@ -64,6 +64,11 @@ class TrainTransform:
         if not 0 <= self.hue_jitter <= 0.5:
             raise ValueError(f"hue_jitter must lie in [0, 0.5], got {self.hue_jitter}.")
 
+    @property
+    def crop(self) -> RandomCrop:
+        """The scale, crop and flip."""
+        return RandomCrop(self.crop_size, self.scale_range, self.flip)
+
     def __call__(
         self, sample: Sample, seed: int, pixel: tuple[int, int] | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -78,7 +83,6 @@ class TrainTransform:
             Image (3, h, w) float32, normalized, and mask (h, w) int64.
         """
         check_is(sample, Sample)
-        crop = RandomCrop(self.crop_size, self.scale_range, self.flip)
 
         def finish(piece: Tensor) -> Tensor:
             if self.color_jitter or self.hue_jitter:
@@ -86,7 +90,7 @@ class TrainTransform:
             return _normalize(piece, self.mean, self.std)
 
         # Zero is the mean color once normalized.
-        return crop(
+        return self.crop(
             sample.image, sample.mask, seed, pixel, ignore_index=IGNORE_INDEX, finish=finish
         )
 
@@ -164,7 +168,19 @@ class AugmentedDataset(Dataset[Item]):
         return len(self.dataset)
 
     def __getitem__(self, address: Address) -> Item:
-        """``image`` (3, h, w) float32, ``mask`` (h, w) int64 and ``index`` () int64."""
+        """``image`` (3, h, w) float32, ``mask`` (h, w) int64, ``index`` () int64 and ``place``.
+
+        The place (7,) float32 is that of :meth:`~lossmaxpool.crops.RandomCrop.place`, and height
+        and width of the image.
+        """
         sample = self.dataset[address.image]
-        image, mask = self.transform(sample, address.seed, address.pixel(sample.mask))
-        return {"image": image, "mask": mask, "index": torch.tensor(address.image)}
+        pixel = address.pixel(sample.mask)
+        image, mask = self.transform(sample, address.seed, pixel)
+        height, width = sample.mask.shape
+        place = (*self.transform.crop.place(height, width, address.seed, pixel), height, width)
+        return {
+            "image": image,
+            "mask": mask,
+            "index": torch.tensor(address.image),
+            "place": torch.tensor(place, dtype=torch.float32),
+        }

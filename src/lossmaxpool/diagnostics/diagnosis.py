@@ -8,7 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lossmaxpool.functional import solve_losses, weighting_set
+from lossmaxpool.functional import Pool, solve_losses, weighting_set
+from lossmaxpool.ops.dispatch import Backend
 from lossmaxpool.ops.ranks import ranks
 from lossmaxpool.ops.weighting_set import WeightingSet
 
@@ -16,7 +17,8 @@ from lossmaxpool.ops.weighting_set import WeightingSet
 class Pooled(Protocol):
     """A loss of this package: its pixel losses, and the set that it pools them with."""
 
-    pool: str
+    pool: Pool
+    backend: Backend
 
     @property
     def weighting(self) -> WeightingSet:
@@ -28,7 +30,7 @@ class Pooled(Protocol):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Where the weights of a batch sit. R pools: the images, or 1 for the whole batch.
+    """Where the weights of a batch sit. R pools: the images, or 1 for the batch or all ranks.
 
     Attributes:
         num_valid: (R,) int64, n.
@@ -95,11 +97,11 @@ def diagnose(
             holds class ids, in number those of the logits (two for binary targets).
 
     Returns:
-        A :class:`Diagnosis`, on the device of the input and without waiting for it.
+        A :class:`Diagnosis`, on the device of the input and without waiting for it. With
+        ``pool="world"``, every process has to call it; the maps are those of its own pixels.
 
     Raises:
         TypeError: a criterion that does not pool.
-        ValueError: ``pool="world"`` with several processes, whose weights no single one knows.
 
     Example:
         >>> logits, target = torch.randn(2, 3, 8, 8), torch.randint(0, 3, (2, 8, 8))
@@ -112,11 +114,6 @@ def diagnose(
             f"{type(criterion).__name__} pools no pixel losses: pass a loss of lossmaxpool, or "
             "pixel losses to diagnose_losses."
         )
-    if criterion.pool == "world" and ranks(True).size > 1:
-        raise ValueError(
-            'pool="world" weighs the pixels of all processes together, which one process cannot '
-            'diagnose: pass a loss with pool="batch" for its own share.'
-        )
     losses, valid = criterion.pixel_losses(input, target)
     classes = None
     if labels is None and target.dim() == losses.dim() + 1 and target.shape[1] == 1:
@@ -125,8 +122,8 @@ def diagnose(
         labels = target
     if labels is not None:
         classes = input.shape[1] if input.dim() == losses.dim() + 1 else 2
-    by_image = criterion.pool == "image"
-    return _diagnose(losses, valid, criterion.weighting, by_image, labels, classes)
+    pool, backend = criterion.pool, criterion.backend
+    return _diagnose(losses, valid, criterion.weighting, pool, labels, classes, backend)
 
 
 @torch.no_grad()
@@ -169,16 +166,18 @@ def diagnose_losses(
             f"and num_classes={num_classes!r}."
         )
     weighting = weighting_set(p, min_support)
-    return _diagnose(losses, valid, weighting, by_image, labels, num_classes)
+    pool: Pool = "image" if by_image else "batch"
+    return _diagnose(losses, valid, weighting, pool, labels, num_classes, "auto")
 
 
 def _diagnose(
     losses: Tensor,
     valid: Tensor | None,
     weighting: WeightingSet,
-    by_image: bool,
+    pool: Pool,
     labels: Tensor | None,
     num_classes: int | None,
+    backend: Backend,
 ) -> Diagnosis:
     if labels is not None and labels.shape != losses.shape:
         raise ValueError(
@@ -187,24 +186,34 @@ def _diagnose(
         )
     exists = torch.ones_like(losses, dtype=torch.bool) if valid is None else valid
     shape = losses.shape
-    if not by_image:
+    if pool != "image":
         losses, exists = losses.reshape(1, -1), exists.reshape(1, -1)
-    solution = solve_losses(losses, exists, weighting)
+    world = pool == "world"
+    solution = solve_losses(losses, exists, weighting, world=world, backend=backend)
     rows, mask, weights = (x.flatten(1) for x in (losses, exists, solution.weights))
     n = solution.num_valid.clamp(min=1).to(weights.dtype)
     kept = rows.masked_fill(~mask, 0).to(weights.dtype)
-    total, squares = weights.sum(1), weights.square().sum(1)
-    mass = share = None
+    parts = [
+        kept.sum(1, keepdim=True),
+        solution.capped.flatten(1).sum(1, keepdim=True).to(weights.dtype),
+        weights.sum(1, keepdim=True),
+        weights.square().sum(1, keepdim=True),
+    ]
     if labels is not None and num_classes is not None:
         ids = labels.reshape(rows.shape).long().clamp(0, num_classes - 1)
-        mass = _by_class(weights, ids, num_classes) / _nonzero(total).unsqueeze(1)
-        share = _by_class(mask.to(weights.dtype), ids, num_classes) / n.unsqueeze(1)
+        parts += [_by_class(x, ids, num_classes) for x in (weights, mask.to(weights.dtype))]
+    sums = ranks(world).sum(torch.cat(parts, 1))
+    loss, capped, total, squares = sums[:, :4].unbind(1)
+    mass = share = None
+    if num_classes is not None:
+        mass = sums[:, 4 : 4 + num_classes] / _nonzero(total).unsqueeze(1)
+        share = sums[:, 4 + num_classes :] / n.unsqueeze(1)
     return Diagnosis(
         num_valid=solution.num_valid,
         value=solution.value,
-        mean=kept.sum(1) / n,
+        mean=loss / n,
         threshold=solution.threshold,
-        capped_share=solution.capped.flatten(1).sum(1) / n,
+        capped_share=capped / n,
         effective_support=total.square() / _nonzero(squares) / n,
         class_mass=mass,
         class_share=share,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lossmaxpool.diagnostics.diagnosis import Diagnosis
 
@@ -61,22 +61,22 @@ class Suspect(NamedTuple):
     persistence: float
 
 
-class _Cells(NamedTuple):
-    """What is known of the cells of an image, each (rows, cols)."""
+class Cells(NamedTuple):
+    """What is known of the cells of an image, from one visit or from all; each (rows, cols)."""
 
     seen: Tensor  # visits of valid pixels
     capped: Tensor  # of these, with the cap
     excess: Tensor  # sum of l - alpha* over them
     peak: Tensor  # the largest excess of a pixel so far
-    label: Tensor  # int64, that pixel's label
+    label: Tensor  # int32, that pixel's label
 
 
 class SuspectedLabels:
     """Collects, over a training or an evaluation, the pixels that carry the cap again and again.
 
     Images are kept as coarse grids of cells, so that the memory is bounded: ``resolution`` squared
-    cells of 24 bytes per image at most. Neighboring cells of one label that persist form a region;
-    regions are ranked by how far their losses exceed the threshold.
+    cells of 20 bytes for each of ``max_images`` at most. Neighboring cells of one label that
+    persist form a region; regions are ranked by how far their losses exceed the threshold.
 
     Collect when the network is good already, in the last epochs or in evaluations of the training
     split: early on, everything is wrong.
@@ -85,6 +85,8 @@ class SuspectedLabels:
         resolution: cells along the longer side of an image.
         persistence: the share of visits with the cap from which on a cell is suspected.
         min_visits: visits of an image below which nothing in it is suspected.
+        max_images: beyond so many images, the one whose losses exceed the threshold least is
+            forgotten.
 
     Raises:
         ValueError: options outside their range.
@@ -101,18 +103,26 @@ class SuspectedLabels:
     """
 
     def __init__(
-        self, *, resolution: int = 64, persistence: float = 0.5, min_visits: int = 1
+        self,
+        *,
+        resolution: int = 64,
+        persistence: float = 0.5,
+        min_visits: int = 1,
+        max_images: int = 1000,
     ) -> None:
-        for name, number in (("resolution", resolution), ("min_visits", min_visits)):
+        whole = {"resolution": resolution, "min_visits": min_visits, "max_images": max_images}
+        for name, number in whole.items():
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 raise ValueError(f"{name} must be an integer >= 1, got {number!r}.")
         if not isinstance(persistence, (int, float)) or not 0 < persistence <= 1:
             raise ValueError(
                 f"persistence must be a share of the visits in (0, 1], got {persistence!r}."
             )
-        self.resolution, self.persistence, self.min_visits = resolution, persistence, min_visits
-        self._cells: dict[Hashable, _Cells] = {}
+        self.resolution, self.persistence = resolution, persistence
+        self.min_visits, self.max_images = min_visits, max_images
+        self._cells: dict[Hashable, Cells] = {}
         self._visits: dict[Hashable, int] = {}
+        self._strength: dict[Hashable, float] = {}
 
     def __len__(self) -> int:
         """The number of images seen."""
@@ -131,12 +141,38 @@ class SuspectedLabels:
         Args:
             images: an id for each image of the batch, e.g. its index or file name.
             diagnosis: of the batch, with labels, (B, H, W).
-            places: where each crop lies in its image; None: the batch holds whole images.
+            places: where each crop lies in its image; None: the batch holds whole images. A crop
+                that reaches beyond its image, with pixels there that are not valid, has a place
+                that does.
             flipped: which crops show their image mirrored from left to right; None: none does.
 
         Raises:
             ValueError: a diagnosis without labels or of other than images, another number of
-                images, or a place outside of its image.
+                images, or a place that is none.
+        """
+        self.add(self.visits(images, diagnosis, places=places, flipped=flipped))
+
+    def visits(
+        self,
+        images: Sequence[Hashable],
+        diagnosis: Diagnosis,
+        *,
+        places: Sequence[Box] | None = None,
+        flipped: Sequence[bool] | None = None,
+        sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> list[tuple[Hashable, Cells]]:
+        """Return what a batch would add, for :meth:`add`: processes exchange it, small as it is.
+
+        Args:
+            images: as in :meth:`update`, and so are the next three.
+            diagnosis: of the batch.
+            places: of the crops.
+            flipped: which crops are mirrored.
+            sizes: height and width of each whole image, for places that are rounded to pixels;
+                None: by the size of the crop and its place.
+
+        Raises:
+            ValueError: as in :meth:`update`.
         """
         if diagnosis.labels is None or diagnosis.capped.dim() != 3:
             raise ValueError(
@@ -144,26 +180,43 @@ class SuspectedLabels:
                 f"{tuple(diagnosis.capped.shape)} and "
                 f"{'no ' if diagnosis.labels is None else ''}labels."
             )
-        size = diagnosis.capped.shape[0]
+        size, H, W = diagnosis.capped.shape
         boxes = [WHOLE] * size if places is None else list(places)
         mirrored = [False] * size if flipped is None else list(flipped)
-        for name, given in (("images", images), ("places", boxes), ("flipped", mirrored)):
+        named = {"images": images, "places": boxes, "flipped": mirrored}
+        for name, given in (named if sizes is None else named | {"sizes": sizes}).items():
             if len(given) != size:
                 raise ValueError(f"{name} holds {len(given)} entries for a batch of {size}.")
-        for box in boxes:
-            if not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
-                raise ValueError(
-                    f"a place must be (top, left, bottom, right) in shares of the image, got {box}."
-                )
         maps = torch.stack(
             [diagnosis.valid.float(), diagnosis.capped.float(), diagnosis.excess.float()], 1
-        ).cpu()
-        labels = diagnosis.labels.cpu().long()
-        for b, image in enumerate(images):
-            if mirrored[b]:
-                self._add(image, maps[b].flip(-1), labels[b].flip(-1), boxes[b])
-            else:
-                self._add(image, maps[b], labels[b], boxes[b])
+        )
+        labels = diagnosis.labels.int()
+        found: list[tuple[Hashable, Cells]] = []
+        for b, (image, box) in enumerate(zip(images, boxes, strict=True)):
+            if not (box[0] < box[2] and box[1] < box[3]):
+                raise _no_place(box)
+            high, wide = H / (box[2] - box[0]), W / (box[3] - box[1])
+            grid = self._grid(image, *((high, wide) if sizes is None else sizes[b]))
+            turn = [-1] if mirrored[b] else []
+            found.append((image, _visit(maps[b].flip(turn), labels[b].flip(turn), box, grid)))
+        return found
+
+    def add(self, visits: Sequence[tuple[Hashable, Cells]]) -> None:
+        """Add what :meth:`visits` returned, here or in another process."""
+        for image, visit in visits:
+            cells = self._cells.get(image)
+            if cells is not None:
+                label = visit.label.where(visit.peak > cells.peak, cells.label)
+                peak = torch.maximum(cells.peak, visit.peak)
+                seen, capped, excess = (cells[k] + visit[k] for k in range(3))
+                visit = Cells(seen, capped, excess, peak, label)
+            self._cells[image] = visit
+            self._visits[image] = self._visits.get(image, 0) + 1
+            self._strength[image] = _strength(visit)
+        while len(self._cells) > self.max_images:
+            least = min(self._strength, key=self._strength.__getitem__)
+            for known in (self._cells, self._visits, self._strength):
+                known.pop(least)
 
     def ranked(self, limit: int | None = None) -> list[Suspect]:
         """Return the regions, the most suspicious first.
@@ -204,40 +257,26 @@ class SuspectedLabels:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state."""
         self._cells = {
-            image: _Cells(*(x.clone() for x in cells)) for image, cells in state["cells"].items()
+            image: Cells(*(x.clone() for x in cells)) for image, cells in state["cells"].items()
         }
         self._visits = dict(state["visits"])
+        self._strength = {image: _strength(cells) for image, cells in self._cells.items()}
 
-    def _add(self, image: Hashable, maps: Tensor, labels: Tensor, box: Box) -> None:
-        H, W = labels.shape
-        if image not in self._cells:
-            high, wide = H / (box[2] - box[0]), W / (box[3] - box[1])
-            per_cell = max(high, wide) / self.resolution
-            shape = tuple(max(1, min(self.resolution, round(x / per_cell))) for x in (high, wide))
-            nothing = torch.zeros(shape)
-            seen, capped, excess, peak = (nothing.clone() for _ in range(4))
-            self._cells[image] = _Cells(seen, capped, excess, peak, nothing.long().fill_(-1))
-            self._visits[image] = 0
-        self._visits[image] += 1
-        cells = self._cells[image]
-        rows, cols = cells.seen.shape
-        row, col = _cells_along(H, rows, box[0], box[2]), _cells_along(W, cols, box[1], box[3])
-        at = (row.unsqueeze(1) * cols + col).flatten()
-        for into, values in zip(cells[:3], maps, strict=True):
-            into.view(-1).index_add_(0, at, values.flatten())
-        excess = maps[2].flatten()
-        peak = torch.zeros(rows * cols).scatter_reduce_(0, at, excess, "amax")
-        highest = (excess == peak[at]) & (excess > cells.peak.view(-1)[at])
-        cells.label.view(-1)[at[highest]] = labels.flatten()[highest]
-        torch.maximum(cells.peak, peak.view(rows, cols), out=cells.peak)
+    def _grid(self, image: Hashable, height: float, width: float) -> tuple[int, int]:
+        """The numbers of rows and columns of cells, which never change for an image."""
+        if image in self._cells:
+            rows, cols = self._cells[image].seen.shape
+            return rows, cols
+        per_cell = max(height, width) / self.resolution
+        rows, cols = (max(1, min(self.resolution, round(x / per_cell))) for x in (height, width))
+        return rows, cols
 
-    def _regions(self, image: Hashable, cells: _Cells) -> list[Suspect]:
+    def _regions(self, image: Hashable, cells: Cells) -> list[Suspect]:
         rows, cols = cells.seen.shape
         seen = cells.seen.clamp(min=1)
         share, excess = cells.capped / seen, cells.excess / seen
-        waiting = {
-            (r, c) for r, c in (share >= self.persistence).nonzero().tolist() if cells.seen[r, c]
-        }
+        persist = (share >= self.persistence) & (cells.seen > 0) & (cells.label >= 0)
+        waiting = {(r, c) for r, c in persist.nonzero().tolist()}
         found = []
         while waiting:
             start = min(waiting)
@@ -255,6 +294,47 @@ class SuspectedLabels:
             score = mean * len(region) ** 0.5
             found.append(Suspect(image, box, label, score, float(share[r, c].mean())))
         return found
+
+
+def _visit(maps: Tensor, labels: Tensor, box: Box, grid: tuple[int, int]) -> Cells:
+    """The cells of a whole image from the maps (3, H, W) and labels (H, W) of one crop.
+
+    Computed where the maps are, in an order that does not depend on chance; returned on the CPU.
+    """
+    down = _along(labels.shape[0], box[0], box[2])
+    across = _along(labels.shape[1], box[1], box[3])
+    if min(box) < 0 or max(box) > 1:
+        beyond = ((down < 0) | (down > 1)).unsqueeze(1) | (across < 0) | (across > 1)
+        if bool((maps[0] * beyond.to(maps.device)).any()):
+            raise _no_place(box)
+    row, col = (
+        (at * n).long().clamp(0, n - 1).to(maps.device)
+        for at, n in zip((down, across), grid, strict=True)
+    )
+    of_row, of_col = (
+        nn.functional.one_hot(at, n).to(maps.dtype) for at, n in zip((row, col), grid, strict=True)
+    )
+    excess = maps[2]
+    peak = _largest(excess, row, col, grid)
+    highest = (excess == peak[row][:, col]) & (excess > 0)
+    label = _largest(labels.where(highest, -1), row, col, grid)
+    sums = of_row.T @ maps @ of_col
+    known = torch.cat([sums, torch.stack([peak, label.to(peak.dtype)])]).cpu()
+    return Cells(known[0], known[1], known[2], known[3], known[4].int())
+
+
+def _largest(values: Tensor, row: Tensor, col: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The largest of the values (H, W) in each cell, at least -1 or 0: one axis after the other."""
+    H, W = values.shape
+    least = -1 if not values.is_floating_point() else 0
+    across = values.new_full((H, grid[1]), least)
+    across.scatter_reduce_(1, col.expand(H, W), values, "amax")
+    down = values.new_full(grid, least)
+    return down.scatter_reduce_(0, row.unsqueeze(1).expand(H, grid[1]), across, "amax")
+
+
+def _strength(cells: Cells) -> float:
+    return float((cells.excess / cells.seen.clamp(min=1)).max())
 
 
 def _pixels(first: float, last: float, size: int) -> slice:
@@ -277,7 +357,12 @@ def _connected(
     return region
 
 
-def _cells_along(pixels: int, cells: int, first: float, last: float) -> Tensor:
-    """The cell of every pixel along one axis of a crop from ``first`` to ``last`` of the image."""
-    at = (torch.arange(pixels, dtype=torch.float64) + 0.5) / pixels * (last - first) + first
-    return (at * cells).long().clamp(0, cells - 1)
+def _along(pixels: int, first: float, last: float) -> Tensor:
+    """Where the pixels of a crop from ``first`` to ``last`` of an image lie along one axis."""
+    return (torch.arange(pixels, dtype=torch.float64) + 0.5) / pixels * (last - first) + first
+
+
+def _no_place(box: Box) -> ValueError:
+    return ValueError(
+        f"a place must be (top, left, bottom, right) in shares of the image, got {box}."
+    )

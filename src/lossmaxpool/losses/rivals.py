@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lossmaxpool.checks import check_choice
 from lossmaxpool.functional import Pool, Reduction, check_cross_entropy
 from lossmaxpool.losses.class_weights import ClassPixels, class_counts
 from lossmaxpool.losses.options import LabeledLoss, Weight, as_weight
@@ -23,6 +25,7 @@ from lossmaxpool.ops.inputs import (
     may_look,
     refuse_unknown_labels,
 )
+from lossmaxpool.ops.ranks import Ranks, ranks
 from lossmaxpool.ops.upsampling import upsample_to
 from lossmaxpool.ops.weighting_set import WeightingSet
 
@@ -104,11 +107,13 @@ class OHEMCrossEntropyLoss(nn.Module):
             decide which pixels are kept.
         ignore_index: target id of ignored pixels; None: all are valid.
         label_smoothing: in [0, 1], as in torch; it does not decide which pixels are kept.
+        pool: mine the "batch" of each process, or the batches of all of them together ("world"):
+            then every process must call the loss on as many pixels, and the mean of their values is
+            the loss, as the mean of their gradients, which DDP takes, is its gradient.
 
     Shapes:
         input: logits (B, C, *spatial) or (N, C), any floating dtype. target: (B, *spatial) or
-        (B, 1, *spatial) class ids. Low-resolution logits are upsampled. Under data-parallel
-        training, each process mines its own batch.
+        (B, 1, *spatial) class ids. Low-resolution logits are upsampled.
 
     Raises:
         ValueError, TypeError: parameters or tensors that do not fit; on the CPU also labels outside
@@ -133,8 +138,11 @@ class OHEMCrossEntropyLoss(nn.Module):
         weight: Weight = None,
         ignore_index: int | None = -100,
         label_smoothing: float = 0.0,
+        pool: Literal["batch", "world"] = "batch",
     ) -> None:
         super().__init__()
+        check_choice("pool", pool, ("batch", "world"))
+        self.pool = pool
         if not isinstance(threshold, (int, float)) or not 0 < threshold <= 1:
             raise ValueError(
                 f"threshold must be a probability in (0, 1], got {threshold!r}: pixels below it "
@@ -172,7 +180,8 @@ class OHEMCrossEntropyLoss(nn.Module):
             # NaN at an ignored pixel would make the gradient NaN, because 0 * NaN is NaN.
             scores = scores.masked_fill(~valid.unsqueeze(1), 0)
         losses = F.cross_entropy(scores, labels, reduction="none").masked_fill(unknown, torch.nan)
-        kept = _hard(losses.detach(), valid, self.threshold, self.min_kept)
+        over = ranks(self.pool == "world")
+        kept = _hard(losses.detach(), valid, self.threshold, self.min_kept, over)
         if self.weight is not None or self.label_smoothing:
             losses = F.cross_entropy(
                 scores,
@@ -181,10 +190,11 @@ class OHEMCrossEntropyLoss(nn.Module):
                 reduction="none",
                 label_smoothing=self.label_smoothing,
             ).masked_fill(unknown, torch.nan)
-        return losses.masked_fill(~kept, 0).sum() / kept.sum().clamp(min=1)
+        count = over.sum(kept.sum()).clamp(min=1)
+        return losses.masked_fill(~kept, 0).sum() * over.size / count
 
     def extra_repr(self) -> str:
-        return f"threshold={self.threshold!r}, min_kept={self.min_kept!r}"
+        return f"threshold={self.threshold!r}, min_kept={self.min_kept!r}, pool={self.pool!r}"
 
 
 class LogitAdjustedLoss(nn.Module):
@@ -262,12 +272,15 @@ class LogitAdjustedLoss(nn.Module):
         return f"tau={self.tau!r}"
 
 
-def _hard(losses: Tensor, valid: Tensor, threshold: float, min_kept: int) -> Tensor:
+def _hard(losses: Tensor, valid: Tensor, threshold: float, min_kept: int, over: Ranks) -> Tensor:
     """Mark the valid pixels above the threshold's loss, and at least ``min_kept`` hardest ones."""
     losses = losses.masked_fill(~valid, -1)  # below every loss
     # No number is read from the device: with fewer valid pixels than min_kept, the last is -1.
-    count = min(min_kept, losses.numel())
-    last = losses.flatten().topk(count, sorted=False).values.amin() if count else losses.sum()
+    highest = losses.flatten().topk(min(min_kept, losses.numel()), sorted=False).values
+    if over.size > 1:
+        highest = over.gather(highest)
+        highest = highest.topk(min(min_kept, highest.numel()), sorted=False).values
+    last = highest.amin() if highest.numel() else losses.sum()
     # NaN, which compares as easy, has to come out as NaN.
     return valid & ((losses > -math.log(threshold)) | (losses >= last) | losses.isnan())
 

@@ -72,6 +72,21 @@ def build_outside(config: ModelConfig, num_classes: int) -> OutsideNetwork:
     Raises:
         ValueError: It cannot be imported, is no class of modules, or refuses its arguments.
     """
+    found, arguments = find_outside(config, num_classes)
+    path = str(config.module)
+    try:
+        network = found(**arguments)
+    except Exception as error:  # each network fails in its own way
+        raise ValueError(f"{path} cannot be built like this: {reason_of(error)}") from error
+    return OutsideNetwork(network, config.stride)
+
+
+def find_outside(config: ModelConfig, num_classes: int = 2) -> tuple[Any, dict[str, Any]]:
+    """Return the class that ``config.module`` names and its arguments, without building it.
+
+    Raises:
+        ValueError: It cannot be imported, is no class of modules, or has no such argument.
+    """
     path = str(config.module)
     found = import_path(path, "model.module")
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
@@ -85,8 +100,4 @@ def build_outside(config: ModelConfig, num_classes: int) -> OutsideNetwork:
     if counts is not None:
         arguments.setdefault(counts, num_classes)
     refuse_unknown(path, found, arguments)
-    try:
-        network = found(**arguments)
-    except Exception as error:  # each network fails in its own way
-        raise ValueError(f"{path} cannot be built like this: {reason_of(error)}") from error
-    return OutsideNetwork(network, config.stride)
+    return found, arguments

@@ -18,6 +18,9 @@ class Local:
     def max(self, x: Tensor) -> Tensor:
         return x
 
+    def gather(self, x: Tensor) -> Tensor:
+        return x
+
 
 class World:
     """A pool over all ranks of the default process group; reduces a few scalars per pass.
@@ -38,6 +41,12 @@ class World:
         largest = x.clone()
         dist.all_reduce(largest, op=dist.ReduceOp.MAX)
         return largest
+
+    def gather(self, x: Tensor) -> Tensor:
+        """The values (k,) of all ranks one after the other; k is the same on all of them."""
+        found = [torch.empty_like(x) for _ in range(self.size)]
+        dist.all_gather(found, x.contiguous())
+        return torch.cat(found)
 
 
 Ranks = Local | World

@@ -37,7 +37,10 @@ def reduce_pools(packed: Tensor, dtype: torch.dtype, reduction: str) -> tuple[Te
         divisor = max(pools, 1)
         return torch.tensor(sum(values) / divisor, dtype=dtype), divisor
     by, value = divisor_of(packed, reduction), packed[0].to(dtype, copy=True)
-    return (value if by is None else value.sum() / by), by
+    if by is None:
+        return value, None
+    # In the wide dtype, as above and as in the kernels: the sum of a few is exact in any order.
+    return (value.sum(dtype=packed.dtype) / by).to(dtype), by
 
 
 def result_shape(pools: int, reduction: str) -> tuple[int, ...]:

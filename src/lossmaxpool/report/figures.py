@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import math
@@ -23,7 +24,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from lossmaxpool.report.statistics import MethodSummary, Summary
 from lossmaxpool.report.wording import MINUS, number, percent, points, share, with_std
-from lossmaxpool.runs.record import RunRecord
+from lossmaxpool.runs.record import RunRecord, WeightPoint
 
 # Light and dark. A figure is drawn in the light colors; a style sheet turns them into the dark
 # ones, so no two light colors may be the same. The methods have Okabe and Ito's colors, which
@@ -57,6 +58,8 @@ LONGEST_NAME = 18
 PARTS = 30
 # Up to this many values are marked one by one: a single one would draw no line at all.
 MARKED = 12
+# So many classes have a panel of their weights; the rarest of the rare ones have none.
+MULTIPLES = 6
 # Above this many classes a confusion matrix has no numbers in its cells and the full width.
 NUMBERED = 14
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif'
@@ -299,6 +302,72 @@ def _curves(
             for at, mean in zip(steps, means, strict=True) if len(each) <= MARKED else ():
                 _mark(axes, index, at, mean)
     return drawn[0]
+
+
+def weights_figure(summary: Summary, width: int) -> Drawing:
+    """Where the weights of the methods that pool sat, over training steps: a panel per question.
+
+    Threshold, share of the pixels at the cap, effective support, and of the rare classes how much
+    more they weigh than in the mean.
+    """
+    methods = [(index, m) for index, m in enumerate(summary.methods) if m.weights is not None]
+    panels: list[tuple[str, Callable[[WeightPoint], float]]] = [
+        ("threshold α*", lambda point: point.threshold),
+        ("pixels at the cap (%)", lambda point: 100 * point.capped_share),
+        ("effective support (%)", lambda point: 100 * point.effective_support),
+    ]
+    for c in summary.rare[:MULTIPLES]:
+        gain = functools.partial(_relative_mass, c)
+        panels.append((f"{_short(summary.comparison.classes[c])} ×", gain))
+    columns, high = (3 if width == WIDE else 2), 170
+    rows = math.ceil(len(panels) / columns)
+    last = "; ".join(
+        f"{m.label}: {m.weights.capped_share * 100:.1f} % of the pixels at the cap, effective "
+        f"support {m.weights.effective_support * 100:.0f} %"
+        for _, m in methods
+        if m.weights
+    )
+    with _canvas(width, high * rows, f"The weights over training steps. At the end, {last}") as (
+        figure,
+        drawn,
+    ):
+        for k, (title, value) in enumerate(panels):
+            row, column = divmod(k, columns)
+            axes = _axes(
+                figure,
+                left=column * width / columns + 38,
+                right=(columns - 1 - column) * width / columns + 8,
+                top=row * high + 28,
+                bottom=(rows - 1 - row) * high + 44,
+            )
+            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+            _ticks(axes)
+            _title(axes, title, "training step" if k + columns >= len(panels) else "")
+            top = 1.0 if k > 2 else 0.0
+            if k > 2:
+                axes.axhline(1, color=_light("zero"), lw=1.2)
+            for index, m in methods:
+                seen = [
+                    in_parts([(p.step, value(p)) for p in run.weights], PARTS)
+                    for run in m.method.runs
+                    if run.weights
+                ]
+                found = over_seeds(seen)
+                top = max([top, *(at[3] for at in found)])
+                steps, means, lows, highs = zip(*found, strict=True) if found else ((), (), (), ())
+                color = _light(f"m{index % METHOD_COLORS}")
+                axes.fill_between(steps, lows, highs, color=color, alpha=0.18, lw=0)
+                axes.plot(steps, means, color=color, lw=2, gid=f"{_TITLE}{m.label}")
+                for at, mean in zip(steps, means, strict=True) if len(found) <= MARKED else ():
+                    _mark(axes, index, at, mean)
+            axes.set_xlim(left=0)
+            axes.set_ylim(0, 1.06 * top or 1)
+    return drawn[0]
+
+
+def _relative_mass(c: int, point: WeightPoint) -> float:
+    return point.class_mass[c] / point.class_share[c] if point.class_share[c] else math.nan
 
 
 def confusion_figure(summary: Summary, method: MethodSummary) -> Drawing:

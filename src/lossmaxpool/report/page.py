@@ -67,7 +67,7 @@ def write_report(run_folders: Sequence[Path], out: Path, title: str = TITLE) -> 
     """
     summary = summarize(read_runs(run_folders))
     drawings = _drawings(summary)
-    page = _page(summary, drawings, title)
+    page = _page(summary, drawings, title, Path(out))
     content = json.dumps(summary_content(summary), indent=2, ensure_ascii=False, allow_nan=False)
     out = Path(out)
     (out / "figures").mkdir(parents=True, exist_ok=True)
@@ -123,6 +123,9 @@ def _drawings(summary: Summary) -> dict[str, Drawing]:
     if any(len(run.evaluations) > 1 for m in summary.methods for run in m.method.runs):
         drawn["miou"] = figures.miou_figure(summary)
     drawn["cross-entropy"] = figures.cross_entropy_figure(summary)
+    if any(m.weights for m in summary.methods):
+        drawn["weights"] = figures.weights_figure(summary, WIDE)
+        drawn["weights-narrow"] = figures.weights_figure(summary, NARROW)
     for m in summary.methods:
         drawn[f"confusion-{m.method.id}"] = figures.confusion_figure(summary, m)
     return drawn
@@ -132,7 +135,7 @@ def _gaining(summary: Summary) -> list[MethodSummary]:
     return [m for m in summary.rivals if m.gains and m.gains.lead.n]
 
 
-def _page(summary: Summary, drawings: Mapping[str, Drawing], title: str) -> str:
+def _page(summary: Summary, drawings: Mapping[str, Drawing], title: str, out: Path) -> str:
     environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
@@ -171,6 +174,7 @@ def _page(summary: Summary, drawings: Mapping[str, Drawing], title: str) -> str:
         drawings=drawings,
         keys=[_inline(figures.key(i), "key") for i in range(len(summary.methods))],
         strips=pictures.strips(summary),
+        suspected=pictures.suspected(summary, out),
         palette=json.dumps(pictures.classes_by_color(summary)),
         seeds=sorted({m.method.runs[0].seed for m in summary.methods}),
         settled=settled_classes,

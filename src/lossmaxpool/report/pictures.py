@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
 from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
 
 from lossmaxpool.report.statistics import Summary
-from lossmaxpool.runs.record import RunRecord
+from lossmaxpool.runs.record import SUSPECTS, RunRecord, SuspectLabel
 
 UNLABELED = (0, 0, 0)
+# Of the suspected labels of a run, so many are shown; its list has all of them.
+SHOWN = 6
 Color = tuple[int, int, int]
 
 
@@ -58,6 +62,39 @@ def strips(summary: Summary) -> list[Strip]:
     runs = [m.method.runs[0] for m in summary.methods]
     names = dict.fromkeys(example.name for run in runs for example in run.examples)
     return [_strip(summary, runs, name) for name in names]
+
+
+@dataclass(frozen=True)
+class Suspected:
+    """The labels that a run suspects.
+
+    Args:
+        run: The run.
+        link: Its whole list, from the page.
+        shown: The first of them, with their pictures.
+    """
+
+    run: RunRecord
+    link: str
+    shown: tuple[tuple[SuspectLabel, Picture], ...]
+
+
+def suspected(summary: Summary, out: Path) -> list[Suspected]:
+    """The suspected labels of the first seed of each method that has some.
+
+    Args:
+        summary: The comparison.
+        out: The folder of the page.
+    """
+    found = []
+    for run in (m.method.runs[0] for m in summary.methods if m.method.runs[0].suspects):
+        link = Path(os.path.relpath(run.folder / SUSPECTS, out)).as_posix()
+        shown = []
+        for one in run.suspects[:SHOWN]:
+            alt = f"Image, label and prediction of a region of {one.name}"
+            shown.append((one, _picture(run.folder / one.picture, one.name, alt)))
+        found.append(Suspected(run, quote(link), tuple(shown)))
+    return found
 
 
 def classes_by_color(summary: Summary) -> dict[str, str]:

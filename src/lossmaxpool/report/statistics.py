@@ -14,7 +14,7 @@ from scipy.special import stdtrit  # type: ignore[import-untyped]
 from lossmaxpool.classes import rare_classes
 from lossmaxpool.metrics import ConfusionMatrix
 from lossmaxpool.report.comparison import Comparison, Method
-from lossmaxpool.runs.record import RunRecord
+from lossmaxpool.runs.record import RunRecord, WeightPoint
 
 CONFIDENCE = 0.95
 CLASS_SCORES = ("IoU", "F1", "precision", "recall")
@@ -83,13 +83,15 @@ class Gains:
 class MethodSummary:
     """One method: scores over its seeds, and gains where there is a baseline to compare with.
 
-    `measures` are over all classes, `classes` has the scores of each class by the score's name.
+    `measures` are over all classes, `classes` has the scores of each class by the score's name;
+    `weights` says where those of its loss sat in the last third of the looks, if it pools.
     """
 
     method: Method
     measures: Mapping[str, Score]
     classes: Mapping[str, tuple[Score, ...]]
     gains: Gains | None
+    weights: WeightPoint | None = None
 
     @property
     def label(self) -> str:
@@ -215,6 +217,7 @@ def summarize(comparison: Comparison) -> Summary:
                 gains_over(baseline, method, names)
                 if baseline and baseline is not method
                 else None,
+                late_weights(method.runs),
             )
             for method in comparison.methods
         ),
@@ -249,6 +252,24 @@ def class_scores(run: RunRecord) -> dict[str, list[float]]:
         "precision": matrix.precision().tolist(),
         "recall": matrix.recall().tolist(),
     }
+
+
+def late_weights(runs: Sequence[RunRecord]) -> WeightPoint | None:
+    """The mean of the last third of the looks of all runs at their weights; None without any."""
+    late = [point for run in runs for point in run.weights[len(run.weights) * 2 // 3 :]]
+    if not late:
+        return None
+    by_class = {
+        key: [fmean(values) for values in zip(*(getattr(p, key) for p in late), strict=True)]
+        for key in ("class_mass", "class_share")
+    }
+    return WeightPoint(
+        step=late[-1].step,
+        threshold=fmean(p.threshold for p in late),
+        capped_share=fmean(p.capped_share for p in late),
+        effective_support=fmean(p.effective_support for p in late),
+        **by_class,
+    )
 
 
 def gains_over(baseline: Method, method: Method, names: Sequence[str]) -> Gains:

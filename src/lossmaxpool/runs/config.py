@@ -32,10 +32,14 @@ NEUTRAL = frozenset(
         "reporting.eval_every", "reporting.checkpoint_every", "reporting.keep_checkpoints",
         "reporting.log_every", "reporting.examples", "reporting.evolution",
         "reporting.loggers",
+        "diagnostics.every", "diagnostics.suspects", "diagnostics.suspects_after",
     }
 )  # fmt: skip
 # Groups that had another name in version 0.1.
 RENAMED = {"optimisation": "optimization"}
+
+# Where the runs of a comparison or a sweep are trained.
+EngineName = Literal["local", "ray"]
 
 _T = TypeVar("_T")
 _STRICT = ConfigDict(extra="forbid")
@@ -305,6 +309,22 @@ class ReportingConfig:
     )
 
 
+@_settings("diagnostics")
+@dataclass(config=_STRICT)
+class DiagnosticsConfig:
+    """Where a loss that pools puts its weights, and labels that it suspects; see docs/diagnostics.
+
+    Args:
+        every: Steps between two looks at the weights of a batch; 0 does not look.
+        suspects: Suspected label errors of which the run folder keeps a picture; 0 looks for none.
+        suspects_after: Share of the steps after which they are looked for: early, all is wrong.
+    """
+
+    every: _CountOrNone = 50
+    suspects: _CountOrNone = 20
+    suspects_after: _Share = 0.5
+
+
 @_settings("")
 @dataclass(config=_STRICT)
 class TrainConfig:
@@ -322,6 +342,7 @@ class TrainConfig:
         sampling: The options of the sampler.
         hardware: Devices, precision, workers.
         reporting: Evaluations, checkpoints, curves.
+        diagnostics: Where the weights of the loss sit.
         losses: Definitions of further methods by their names, as docs/training.md describes them.
 
     Raises:
@@ -338,6 +359,7 @@ class TrainConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     reporting: ReportingConfig = field(default_factory=ReportingConfig)
+    diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
     losses: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

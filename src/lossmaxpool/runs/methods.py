@@ -23,8 +23,16 @@ from lossmaxpool.checks import did_you_mean
 Weighting = Literal["median-frequency", "effective-number", "enet", "inverse-sqrt"]
 # The criteria of the package; training.methods builds each from the options of the losses.
 CriterionName = Literal[
-    "cross-entropy", "max-pooling", "bootstrap", "ohem", "top-k", "logit-adjustment"
+    "cross-entropy",
+    "max-pooling",
+    "bootstrap",
+    "ohem",
+    "top-k",
+    "logit-adjustment",
+    "adjusted-max-pooling",
 ]
+# Those that the weighting set of the options ``loss`` concerns.
+_MAX_POOLED = ("max-pooling", "adjusted-max-pooling")
 
 
 @dataclass(frozen=True)
@@ -97,9 +105,13 @@ class Method:
     @property
     def max_pooled(self) -> bool:
         """Whether ``loss.p`` and ``loss.min_support`` change its criterion."""
-        return any(isinstance(c, Own) and c.name == "max-pooling" for c in leaves(self.criterion))
+        return any(isinstance(c, Own) and c.name in _MAX_POOLED for c in leaves(self.criterion))
 
 
+_TOLD = {
+    "max-pooling": "loss max-pooling",
+    "adjusted-max-pooling": "loss max-pooling of adjusted logits",
+}
 _BY_CLASS = "with more crops of the classes on which the network is still poor"
 _POOLING = Own("max-pooling")
 METHODS = {
@@ -151,6 +163,12 @@ METHODS = {
             "Logit adjustment",
             Own("logit-adjustment"),
             text="cross-entropy of logits raised by the log frequency of their class",
+        ),
+        Method(
+            "adjusted-lmp",
+            "Logit-adjusted LMP",
+            Own("adjusted-max-pooling"),
+            text="loss max-pooling of logits raised by the log frequency of their class",
         ),
         Method(
             "effective-number",
@@ -266,7 +284,7 @@ def described(criterion: Criterion) -> str:
             for part, weight in pairs
         )
     if isinstance(criterion, Own):
-        text = {"max-pooling": "loss max-pooling"}.get(criterion.name, criterion.name)
+        text = _TOLD.get(criterion.name, criterion.name)
     else:
         arguments = ", ".join(f"{key}: {value}" for key, value in criterion.init_args.items())
         text = criterion.class_path + (f" ({arguments})" if arguments else "")

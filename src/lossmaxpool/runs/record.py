@@ -30,6 +30,8 @@ from lossmaxpool.runs.methods import Method, method_named
 
 SCHEMA = 1
 RECORD = "record.json"
+# The list of suspected labels, beside it.
+SUSPECTS = "suspects.csv"
 # "interrupted" from the start until the run has ended otherwise: a kill leaves no time to say so.
 Status = Literal["finished", "interrupted", "failed"]
 # A record holds the same numbers more than once (a mean and its terms, an IoU and its counts); they
@@ -104,6 +106,50 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class WeightPoint:
+    """Where a pooled loss put its weights in a step: means over its pools, the images or batches.
+
+    Args:
+        step: After which it was the loss.
+        threshold: alpha*, the loss above which a pixel carries the cap.
+        capped_share: ``|J*| / n``, the share of the pixels that do.
+        effective_support: ``(sum w)^2 / sum w^2 / n``.
+        class_mass: Share of the weight on the pixels of each class.
+        class_share: Share of these pixels.
+    """
+
+    step: int
+    threshold: _Number
+    capped_share: _Fraction
+    effective_support: _Fraction
+    class_mass: list[_Fraction]
+    class_share: list[_Fraction]
+
+
+@dataclass(frozen=True)
+class SuspectLabel:
+    """A region of a training image whose label is suspected to be wrong.
+
+    Args:
+        name: Of the sample.
+        box: Top, left, bottom and right in shares of the image.
+        label: The class that it is labeled with.
+        predicted: The class that the trained network sees there.
+        score: How far its losses exceed the threshold; the list is in this order.
+        persistence: The share of its looks in which it carried the cap.
+        picture: Image, label and prediction of the region, with a margin.
+    """
+
+    name: str
+    box: tuple[float, float, float, float]
+    label: str
+    predicted: str
+    score: float
+    persistence: _Fraction
+    picture: _Inside
+
+
+@dataclass(frozen=True)
 class Picture:
     """An image and what a run made of it; the paths are relative to the run folder.
 
@@ -145,6 +191,8 @@ class RunRecord:
         confusion: The integer confusion matrix (truth, prediction) of the last evaluation.
         examples: Pictures of a few validation images.
         evolution: Pictures of a few training images at every evaluation.
+        weights: Where the weights of the loss sat at some steps, if it pools.
+        suspects: Regions whose labels are suspected to be wrong, the most suspicious first.
         seconds: Time spent training and evaluating, over all sessions.
         waiting: Share of the time that the last session's first batches waited for their images.
         schema: The version of this layout.
@@ -167,6 +215,8 @@ class RunRecord:
     confusion: list[list[_Count]] = field(default_factory=list)
     examples: list[Picture] = field(default_factory=list)
     evolution: list[Picture] = field(default_factory=list)
+    weights: list[WeightPoint] = field(default_factory=list)
+    suspects: list[SuspectLabel] = field(default_factory=list)
     seconds: _Number = 0.0
     waiting: float | None = None
     schema: int = SCHEMA
@@ -290,6 +340,7 @@ _GATHERED: dict[str, TypeAdapter[Any]] = {
     "curve": TypeAdapter(list[CurvePoint]),
     "evaluations": TypeAdapter(list[Evaluation]),
     "evolution": TypeAdapter(list[Picture]),
+    "weights": TypeAdapter(list[WeightPoint]),
 }
 
 
@@ -342,6 +393,9 @@ def _check_classes(record: RunRecord, path: Path) -> None:
         key: getattr(record, key) for key in ("colors", "train_pixels", "val_pixels")
     }
     per_class |= {f"evaluations[{k}]: iou": one.iou for k, one in enumerate(record.evaluations)}
+    for k, point in enumerate(record.weights):
+        for key in ("class_mass", "class_share"):
+            per_class[f"weights[{k}]: {key}"] = getattr(point, key)
     if record.confusion or record.finished:
         per_class["confusion"] = record.confusion
     for key, values in per_class.items():

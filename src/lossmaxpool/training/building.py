@@ -18,6 +18,7 @@ from lossmaxpool.data import (
     check_before_training,
     open_dataset,
 )
+from lossmaxpool.data.open import find_function
 from lossmaxpool.data.sample import check_is
 from lossmaxpool.models import (
     ModelConfig,
@@ -27,7 +28,7 @@ from lossmaxpool.models import (
     normalization,
     parameter_groups,
 )
-from lossmaxpool.models.outside import OutsideNetwork
+from lossmaxpool.models.outside import OutsideNetwork, find_outside
 from lossmaxpool.options import GIVEN
 from lossmaxpool.runs import TrainingError
 from lossmaxpool.runs.config import TrainConfig
@@ -36,6 +37,7 @@ from lossmaxpool.sampling import ClassIndex, PerformanceSampler, RunningIoU
 from lossmaxpool.sampling.draws import mix
 from lossmaxpool.training import methods
 from lossmaxpool.training.counting import count_pixels
+from lossmaxpool.training.imported import check_imported
 from lossmaxpool.training.loading import CachedDataset
 
 
@@ -91,6 +93,21 @@ class Given:
                     f'options of the network beside a model need model=ModelConfig("{GIVEN}", ...)'
                 )
         return config
+
+
+def check_import_paths(config: TrainConfig, given: Given) -> None:
+    """Refuse import paths that cannot be right, before data are opened or weights fetched.
+
+    Raises:
+        DataError, ValueError: The criterion, the network or a data set cannot be imported, or does
+            not take its arguments.
+    """
+    check_imported(config.chosen.criterion)
+    if config.model.module is not None:
+        find_outside(config.model)
+    if config.data.name == "python" and given.train_set is None:
+        for split in (config.data.train_split, config.data.val_split):
+            find_function(config.data, split)
 
 
 def open_splits(

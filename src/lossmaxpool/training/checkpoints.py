@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from lossmaxpool.atomic import write_atomically
+from lossmaxpool.diagnostics import SuspectedLabels
 from lossmaxpool.models import ModelDescription
 from lossmaxpool.models.weights import load_plain
 from lossmaxpool.runs import CheckpointError, NonFiniteLossError, TrainingError
@@ -55,6 +56,7 @@ class RunState:
         writes: Whether this process writes files: the first of several does.
         average: The moving average of the weights, if there is one.
         criterion: The loss; one by import path may have buffers that change.
+        suspects: Of all processes, the pixels that carry the cap again and again.
     """
 
     config: TrainConfig
@@ -70,6 +72,7 @@ class RunState:
     writes: bool = True
     average: AveragedModel | None = None
     criterion: nn.Module | None = None
+    suspects: SuspectedLabels = field(default_factory=SuspectedLabels)
     _earlier_seconds: float = 0.0
     _started: float = field(default_factory=time.monotonic)
 
@@ -108,6 +111,8 @@ class RunState:
         self.optimizer.load_state_dict(content["optimizer"])
         if self.criterion is not None and "criterion" in content:
             self.criterion.load_state_dict(content["criterion"])
+        if "suspects" in content:
+            self.suspects.load_state_dict(content["suspects"])
         self.precision.load_state_dict(content["precision"])
         self.record.take(content["record"])
         self._earlier_seconds = self.record.seconds
@@ -145,6 +150,7 @@ class RunState:
             "sampler": self.sampler.state_dict(),
             "running_iou": self.running_iou.state_dict(),
             "record": self.record.gathered(),
+            "suspects": self.suspects.state_dict(),
         }
         if self.criterion is not None:
             content["criterion"] = self.criterion.state_dict()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib.util
 import logging
 import os
 import re
@@ -13,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -30,6 +32,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from lossmaxpool.import_paths import reason_of
 from lossmaxpool.processes import end_with_parent
 from lossmaxpool.runs import TrainingError
 from lossmaxpool.runs.config import HardwareConfig, TrainConfig
@@ -39,20 +42,20 @@ from lossmaxpool.sampling import ClassIndex
 _LOST = re.compile(r"closed by peer|reset by peer|Broken pipe|Socket closed|remote process exited")
 
 
-def make_fabric(config: TrainConfig, out: Path, val_images: int) -> Fabric:
+def make_fabric(config: TrainConfig, val_images: int) -> Fabric:
     """Return the devices of a run; its other processes start with ``launch``.
 
     Args:
         config: The run.
-        out: Its folder, for the files of loggers.
         val_images: Size of the validation split.
 
     Raises:
-        TrainingError: The hardware that was asked for is not there, a launcher has started another
-            number of processes, or there are more of them than validation images.
+        TrainingError: The hardware or a logger that was asked for is not there, a launcher has
+            started another number of processes, or there are more of them than validation images.
     """
     hardware = config.hardware
-    loggers = [_logger(name, out) for name in config.reporting.loggers]
+    for name in config.reporting.loggers:
+        _check_installed(name)
     try:
         launched_by, launcher = _launcher()
         fabric = Fabric(
@@ -61,7 +64,8 @@ def make_fabric(config: TrainConfig, out: Path, val_images: int) -> Fabric:
             num_nodes=hardware.num_nodes,
             strategy=hardware.strategy,
             precision="32-true" if hardware.precision == "32" else hardware.precision,
-            loggers=loggers,
+            # Filled once the run folder is claimed.
+            loggers=[],
             plugins=[] if launcher is None else [launcher],
         )
     # RuntimeError: among others for a SLURM task layout that Lightning does not support.
@@ -89,32 +93,72 @@ def make_fabric(config: TrainConfig, out: Path, val_images: int) -> Fabric:
     return fabric
 
 
-def _logger(name: str, out: Path) -> Logger:
+def _check_installed(logger: str) -> None:
+    if logger in ("wandb", "mlflow") and importlib.util.find_spec(logger) is None:
+        raise TrainingError(
+            f"reporting.loggers has {logger}, which is not installed: pip install {logger}, or "
+            "leave it out"
+        )
+
+
+def open_logger(name: str, out: Path) -> Logger:
     """Return a logger by its name.
 
+    Args:
+        name: One of ``reporting.loggers``.
+        out: The run folder, which is there.
+
     Raises:
-        TrainingError: Its package is not installed.
+        TrainingError: It cannot write where its environment variables say.
     """
     if name == "tensorboard":
         return TensorBoardLogger(out, name="", version="tensorboard")
     if name == "csv":
         # Each session has a file of its own: the logger would delete an earlier one.
         return CSVLogger(out, name="csv")
-    try:
-        # Slow to import, and only these need it.
-        from lightning.pytorch.loggers import MLFlowLogger, WandbLogger
+    # Slow to import, and only these need it.
+    from lightning.pytorch.loggers import MLFlowLogger, WandbLogger
 
-        found: Logger
+    found: Any
+    try:
         if name == "wandb":
-            found = WandbLogger(name=out.name, save_dir=out, project="lossmaxpool")
+            project = os.environ.get("WANDB_PROJECT", "lossmaxpool")
+            found = WandbLogger(name=out.name, save_dir=out, project=project)
         else:
-            found = MLFlowLogger("lossmaxpool", run_name=out.name, save_dir=str(out / "mlruns"))
-    except ModuleNotFoundError as error:
+            # Without it, mlflow refuses to write files.
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+            server = os.environ.get("MLFLOW_TRACKING_URI")
+            found = MLFlowLogger(
+                os.environ.get("MLFLOW_EXPERIMENT_NAME", "lossmaxpool"),
+                run_name=out.name,
+                tracking_uri=server or (out / "mlruns").absolute().as_uri(),
+            )
+        # Its run begins now: a missing key or server must not come up in the first logged step.
+        _ = found.experiment
+        if name == "mlflow" and not server:
+            # The logger has set it, for this process and its next run.
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+    except Exception as error:  # each library has its own kinds
         raise TrainingError(
-            f"reporting.loggers has {name}, which is not installed: pip install {name}, or leave "
-            "it out"
+            f"reporting.loggers has {name}, which fails with {reason_of(error)}: correct its "
+            "environment variables, or leave it out"
         ) from error
-    return found
+    opened: Logger = found
+    return opened
+
+
+def close_logger(logger: Any, status: str) -> None:
+    """Write what a logger holds, and end its run there.
+
+    Args:
+        logger: From :func:`open_logger`.
+        status: That of the record.
+    """
+    # MLflow has no status for an interrupted run.
+    logger.finalize({"interrupted": "KILLED"}.get(status, status))
+    if type(logger).__name__ == "WandbLogger":
+        # Else the next run of this process would write into the same one there.
+        logger.experiment.finish(exit_code=0 if status == "finished" else 1)
 
 
 def check_workers(hardware: HardwareConfig) -> None:

@@ -6,6 +6,7 @@ before anything is trained, so that one that does not fit is an error in one lin
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Any
@@ -102,6 +103,48 @@ def build_imported(
         ValueError: It cannot be imported, built or called, or it does not return a finite scalar
             with a gradient.
     """
+    criterion, arguments = _constructed(imported, weight)
+    name = imported.class_path
+    if isinstance(criterion, nn.Module) and any(p.requires_grad for p in criterion.parameters()):
+        raise ValueError(
+            f"{name} has parameters to train, and a run trains those of the network alone"
+        )
+    found = ImportedCriterion(
+        criterion,
+        name,
+        ignore_index=arguments.get("ignore_index"),
+        valid_only=imported.valid_only,
+    )
+    _try(found, num_classes)
+    return found
+
+
+def check_imported(criterion: Criterion) -> None:
+    """Refuse criteria by import path that cannot be right, before data or a network are there.
+
+    Raises:
+        ValueError: One cannot be imported or built, or it does not take two arguments.
+    """
+    for each in leaves(criterion):
+        if isinstance(each, Imported):
+            # The number of classes is not known yet: the weights only stand for those to come.
+            found, _ = _constructed(each, torch.ones(2) if each.class_weights else None)
+            called = found.forward if isinstance(found, nn.Module) else found
+            try:
+                signature = inspect.signature(called)
+            except (TypeError, ValueError):
+                continue
+            try:
+                signature.bind(None, None)
+            except TypeError as error:
+                raise ValueError(
+                    f"{each.class_path} cannot be called with logits (B, C, H, W) and class ids "
+                    f"(B, H, W): {reason_of(error)}"
+                ) from error
+
+
+def _constructed(imported: Imported, weight: Tensor | None) -> tuple[Any, dict[str, Any]]:
+    """The criterion and the arguments that it was built with."""
     name = imported.class_path
     factory = import_path(name, "class_path")
     if not callable(factory):
@@ -118,18 +161,9 @@ def build_imported(
         criterion = factory(**arguments)
     except Exception as error:  # whatever the library raises
         raise ValueError(f"{name} refuses its init_args: {reason_of(error)}") from error
-    if isinstance(criterion, nn.Module) and any(p.requires_grad for p in criterion.parameters()):
-        raise ValueError(
-            f"{name} has parameters to train, and a run trains those of the network alone"
-        )
-    found = ImportedCriterion(
-        criterion,
-        name,
-        ignore_index=arguments.get("ignore_index"),
-        valid_only=imported.valid_only,
-    )
-    _try(found, num_classes)
-    return found
+    if not callable(criterion):
+        raise ValueError(f"{name} returns a {type(criterion).__name__}: expected a criterion")
+    return criterion, arguments
 
 
 def packages(criterion: Criterion) -> dict[str, str]:

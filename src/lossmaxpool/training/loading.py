@@ -73,8 +73,8 @@ def training_batches(
         std: Their standard deviation.
 
     Returns:
-        ``image`` (B, 3, h, w) float32, ``mask`` (B, h, w) int64 and ``index`` (B,) int64, on the
-        CPU.
+        The items of :class:`~lossmaxpool.data.AugmentedDataset`: ``image`` (B, 3, h, w) float32,
+        ``mask`` (B, h, w) int64, ``index`` (B,) int64 and ``place`` (B, 7) float32, on the CPU.
     """
     optimization, workers = config.optimization, config.hardware.workers
     transform = TrainTransform(

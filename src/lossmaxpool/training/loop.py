@@ -32,6 +32,7 @@ from lossmaxpool.training.building import (
     build_optimizer,
     build_sampler,
     check_crops,
+    check_import_paths,
     count_split,
     describe_network,
     new_average,
@@ -42,13 +43,16 @@ from lossmaxpool.training.building import (
 )
 from lossmaxpool.training.checkpoints import RunState
 from lossmaxpool.training.criteria import MeanCrossEntropyLoss, mean_over_ranks
+from lossmaxpool.training.diagnosing import WeightWatch, scalars, write_suspects
 from lossmaxpool.training.hardware import (
     any_rank,
     check_ranks,
     check_workers,
+    close_logger,
     leave_group_at_exit,
     lost_process,
     make_fabric,
+    open_logger,
     quiet,
     share_buffers,
 )
@@ -107,6 +111,7 @@ def train(
     given = Given(train_set, val_set, model)
     config = given.named_in(config.resolved())
     check_workers(config.hardware)
+    check_import_paths(config, given)
     rank_zero_only(check_folder)(config, out, resume=resume)
     if resume:
         rank_zero_only(sweep_partial)(out)
@@ -116,15 +121,15 @@ def train(
     train_set, val_set = open_splits(config, given)
     with beginning("counting the pixels of each class"):
         train_pixels, val_pixels = count_split(config, train_set), count_split(config, val_set)
+    criterion = build_criterion(config, train_pixels)
     # A checkpoint brings the encoder's weights itself.
     with beginning("building the network"):
         model = new_network(
             config, train_set.labels.num_classes, pretrained=not resumed, given=given.model
         )
-    criterion = build_criterion(config, train_pixels)
     record = new_record(config, train_set, val_set, train_pixels, val_pixels)
     with quiet(), postponed_interrupt() as interrupt:
-        fabric = make_fabric(config, out, len(val_set))
+        fabric = make_fabric(config, len(val_set))
         check_crops(model, config, fabric.world_size)
         rank_zero_only(claim_folder)(config, out)
         record.environment = describe_environment(fabric.device, fabric.world_size)
@@ -152,6 +157,8 @@ def train(
                 state.restore()
                 known = True
             check_ranks(state.step, train_pixels, val_pixels)
+            for name in config.reporting.loggers:
+                fabric.loggers.append(open_logger(name, out))
             _train(fabric, state, criterion, train_set, val_set, interrupt, place)
             record.status = "finished"
             state.write_record()
@@ -175,8 +182,7 @@ def train(
             raise
         finally:
             for logger in fabric.loggers:
-                # MLflow has no status for an interrupted run.
-                logger.finalize({"interrupted": "KILLED"}.get(record.status, record.status))
+                close_logger(logger, record.status)
     return record
 
 
@@ -205,6 +211,7 @@ def _train(
     network, optimizer = fabric.setup(model.train(), state.optimizer)
     criterion.to(fabric.device)
     schedule = loss_schedule(config, criterion, state.step)
+    weights = WeightWatch(config, criterion, state.suspects)
     batches = training_batches(config, train_set, state.sampler, mean, std)
     to_evaluate = math.ceil(len(val_set) / fabric.world_size)
     work = Work(steps, reporting.eval_every, to_evaluate, optimization.batch_size)
@@ -215,6 +222,7 @@ def _train(
             for group in state.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * rate
             logs = (state.step + 1) % reporting.log_every == 0 or state.step == 0
+            looks = weights.due(state.step + 1)
             losses, cross_entropies = [], []
             optimizer.zero_grad()
             for part in range(parts):
@@ -234,6 +242,8 @@ def _train(
                 logits = logits.detach()
                 if logs:
                     cross_entropies.append(cross_entropy(logits, masks))
+                if looks:
+                    weights.look(logits, masks, batch, state.step + 1)
                 # The one feedback of a run: the IoU on its crops decides which crops come next.
                 if config.draws_by_class:
                     state.running_iou.update(
@@ -260,13 +270,16 @@ def _train(
                 watch.computed(fabric.device)
 
             if logs:
-                scalars = {
+                values = {
                     "loss": float(mean_over_ranks(torch.stack(losses).sum())),
                     "cross_entropy": float(mean_over_ranks(torch.stack(cross_entropies).mean())),
                     "learning_rate": optimization.lr * rate,
                 }
-                record.curve.append(CurvePoint(state.step, **scalars))
-                fabric.log_dict(scalars | scheduled, step=state.step)
+                record.curve.append(CurvePoint(state.step, **values))
+                fabric.log_dict(values | scheduled, step=state.step)
+            if looks:
+                record.weights.append(weights.point(state.step))
+                fabric.log_dict(scalars(record.weights[-1], record.classes), step=state.step)
             progress.stepped(state.step)
 
             stop = any_rank(interrupt.requested, fabric.device)
@@ -290,6 +303,9 @@ def _train(
     if fabric.is_global_zero:
         state.result.eval()
         record.examples = photographer.examples(val_set, reporting.examples, config.loss)
+        if ranked := state.suspects.ranked(config.diagnostics.suspects):
+            record.suspects = photographer.suspects(train_set, ranked)
+            write_suspects(state.folder, record.suspects)
 
 
 def _evaluate(

@@ -19,8 +19,9 @@ from lossmaxpool.losses import (
     inverse_sqrt_frequency_weights,
     median_frequency_weights,
 )
+from lossmaxpool.ops.ranks import ranks
 from lossmaxpool.runs.config import LossConfig, ScheduleConfig, TrainConfig
-from lossmaxpool.runs.methods import Criterion, Imported, Own, Sum
+from lossmaxpool.runs.methods import Criterion, Imported, Sum
 from lossmaxpool.training.criteria import ImageMeanLoss, MeanCrossEntropyLoss, WeightedSum
 from lossmaxpool.training.imported import build_imported
 
@@ -40,11 +41,12 @@ def build_criterion(criterion: Criterion, loss: LossConfig, class_pixels: Tensor
         parts = [build_criterion(part, loss, class_pixels) for part in criterion.parts]
         return WeightedSum(parts, criterion.weights)
     name = criterion.class_weights
-    if isinstance(criterion, Own) and criterion.name == "logit-adjustment":
-        return LogitAdjustedLoss(_cross_entropy(loss, None), class_pixels, tau=loss.tau)
     weight = None if name is None else WEIGHTINGS[name](class_pixels).float()
     if isinstance(criterion, Imported):
         return build_imported(criterion, class_pixels.shape[1], weight)
+    if criterion.name in _ADJUSTED:
+        adjusted = _ADJUSTED[criterion.name](loss, weight)
+        return LogitAdjustedLoss(adjusted, class_pixels, tau=loss.tau)
     return _OWN[criterion.name](loss, weight)
 
 
@@ -84,7 +86,7 @@ def _top_k(loss: LossConfig, weight: Tensor | None) -> nn.Module:
         weight=weight,
         ignore_index=IGNORE_INDEX,
         label_smoothing=loss.label_smoothing,
-        pool="batch",
+        pool="world",
     )
 
 
@@ -99,10 +101,12 @@ class _OHEM(nn.Module):
             weight=weight,
             ignore_index=IGNORE_INDEX,
             label_smoothing=loss.label_smoothing,
+            pool="world",
         )
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        self.criterion.min_kept = max(1, round(self.share * target.numel()))
+        pixels = target.numel() * ranks(True).size
+        self.criterion.min_kept = max(1, round(self.share * pixels))
         loss: Tensor = self.criterion(logits, target)
         return loss
 
@@ -138,6 +142,8 @@ _OWN: dict[str, Callable[[LossConfig, Tensor | None], nn.Module]] = {
     "ohem": _OHEM,
     "top-k": _top_k,
 }
+# Those that see the logits raised by the log frequency of their class.
+_ADJUSTED = {"logit-adjustment": _cross_entropy, "adjusted-max-pooling": _max_pooling}
 WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "median-frequency": median_frequency_weights,
     "effective-number": effective_number_weights,

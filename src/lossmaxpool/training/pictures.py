@@ -14,19 +14,23 @@ from torch import Tensor, nn
 
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.data import IGNORE_INDEX, EvalTransform, Sample, SegmentationDataset
+from lossmaxpool.diagnostics import Suspect
 from lossmaxpool.functional import solve
 from lossmaxpool.inference import Precision, predict_ids, predict_logits
 from lossmaxpool.models import ModelDescription
 from lossmaxpool.runs.config import LossConfig
-from lossmaxpool.runs.record import Picture
+from lossmaxpool.runs.record import Picture, SuspectLabel
 
 EXAMPLES = "examples"
 EVOLUTION = "evolution"
+SUSPECTS = "suspects"
 
 # The grey image is dimmed, so that it cannot be taken for heat, and shows through the greatest
 # heat, so that it can be recognized.
 _DIMMED = 0.45
 _OPACITY = 0.8
+# The longer side of the picture of a suspected region is enlarged to so many pixels.
+_LEGIBLE = 128
 
 Pictures = dict[str, np.ndarray]
 
@@ -109,6 +113,49 @@ class Photographer:
             entries.append(Picture(name=sample.name, step=None, **entry))
         return entries
 
+    def suspects(
+        self, dataset: SegmentationDataset, ranked: Sequence[Suspect]
+    ) -> list[SuspectLabel]:
+        """Write image, label and prediction of regions whose labels are suspected.
+
+        Args:
+            dataset: The training split, whose indices are the ids of the images.
+            ranked: The regions.
+
+        Returns:
+            The entries of the record; paths are relative to the run folder.
+        """
+        names = self.description.classes
+        entries = []
+        seen: dict[int, Tensor] = {}
+        for k, found in enumerate(ranked):
+            index = int(str(found.image))
+            sample = dataset[index]
+            if index not in seen:
+                image, _ = self.transform(sample)
+                ids = predict_ids(self.model, self._on_device(image), precision=self.precision)[0]
+                seen[index] = ids.to("cpu", sample.mask.dtype)
+            inside = found.box.cut(seen[index], margin=0.0).flatten()
+            of_label = inside[found.box.cut(sample.mask, margin=0.0).flatten() == found.label]
+            predicted = (of_label if of_label.numel() else inside).mode().values
+            path = f"{SUSPECTS}/{k + 1:03d}.png"
+            cut = Sample(found.box.cut(sample.image), found.box.cut(sample.mask), sample.name)
+            shown = views(cut, found.box.cut(seen[index]), self.description.colors)
+            times = max(1, _LEGIBLE // max(cut.mask.shape))
+            write_png(self.folder / path, np.hstack([_enlarged(v, times) for v in shown.values()]))
+            entries.append(
+                SuspectLabel(
+                    name=sample.name,
+                    box=(*found.box,),
+                    label=names[found.label],
+                    predicted=names[int(predicted)],
+                    score=float(f"{found.score:.6g}"),
+                    persistence=round(found.persistence, 6),
+                    picture=path,
+                )
+            )
+        return entries
+
     def _on_device(self, image: Tensor) -> Tensor:
         return image[None].to(next(self.model.parameters()).device)
 
@@ -154,6 +201,10 @@ def heat_map(sample: Sample, weights: Tensor) -> np.ndarray:
     color = colormaps["inferno"](weights.numpy())[..., :3]
     blended: np.ndarray = (255 * ((1 - heat) * grey + heat * color)).astype(np.uint8)
     return blended
+
+
+def _enlarged(pixels: np.ndarray, times: int) -> np.ndarray:
+    return pixels.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def max_pooling_weights(logits: Tensor, target: Tensor, *, p: float, min_support: float) -> Tensor:

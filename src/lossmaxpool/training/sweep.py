@@ -5,25 +5,19 @@ A comparison is the sweep whose p and min_support are those of the configuration
 
 from __future__ import annotations
 
-import multiprocessing
-import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from lossmaxpool.checks import check_norm, check_share
 from lossmaxpool.data import SegmentationDataset
-from lossmaxpool.processes import end_with_parent
 from lossmaxpool.runs import TrainingError
-from lossmaxpool.runs.config import HardwareConfig, TrainConfig
+from lossmaxpool.runs.config import EngineName, TrainConfig
 from lossmaxpool.runs.folder import (
-    CONFIG,
     Resume,
     check_same_run,
     claimed_output,
@@ -31,19 +25,20 @@ from lossmaxpool.runs.folder import (
     nothing_to_resume,
 )
 from lossmaxpool.runs.methods import DEFAULT_METHODS
-from lossmaxpool.runs.record import RECORD, RunRecord
 from lossmaxpool.training.building import Given, open_splits
-from lossmaxpool.training.loop import train
-from lossmaxpool.training.progress import ALONE, Place
+from lossmaxpool.training.engines import (
+    NOTHING,
+    Planned,
+    engine_named,
+    is_finished,
+    on_one_device,
+)
 from lossmaxpool.training.tuning import with_tuned_rates
 
 # The files of options: of a comparison, of a sweep, and what the runs of a sweep share.
 COMPARE = "compare.yaml"
 SWEEP = "sweep.yaml"
 SHARED = "shared.yaml"
-# A configuration, and the folder for its run.
-Planned = tuple[TrainConfig, Path]
-_NOTHING = Given()
 
 
 @dataclass(frozen=True)
@@ -120,7 +115,8 @@ def compare(
     seeds: Sequence[int],
     out: Path,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
+    engine: EngineName = "local",
     resume: Resume = False,
     train_set: SegmentationDataset | None = None,
     val_set: SegmentationDataset | None = None,
@@ -136,7 +132,9 @@ def compare(
         seeds: The seeds.
         out: The folder that will hold the run folders and compare.yaml; new or empty, unless
             resuming.
-        jobs: Runs at the same time, each in a process with its share of the threads.
+        jobs: Runs at the same time; None is one here, where several share the threads, and on Ray
+            as many as the cluster has room for.
+        engine: "local" trains on this machine, "ray" on the nodes of a Ray cluster.
         resume: Keep the finished runs in ``out`` and go on with the rest; "auto" also begins where
             there is nothing yet.
         train_set: As for :func:`~lossmaxpool.training.train`; with several jobs, it must be one
@@ -163,11 +161,22 @@ def compare(
             raise TrainingError(f"{out} is not empty: choose a new folder, or add --resume")
         if resume is True and unused:
             raise nothing_to_resume(out)
-        shared = replace(config, hardware=_share(config.hardware, 1))
-        tuned = with_tuned_rates(shared, methods, seeds[0], out, steps=tune_steps, given=given)
+        shared = replace(config, hardware=on_one_device(config.hardware, config.hardware.threads))
+        tuned = with_tuned_rates(
+            shared,
+            methods,
+            seeds[0],
+            out,
+            steps=tune_steps,
+            given=given,
+            engine=engine_named(engine, jobs),
+            jobs=jobs,
+        )
         config = replace(config, losses=tuned.losses)
         resume = "auto"
-    return sweep(config, grid, out, jobs=jobs, resume=resume, saved=COMPARE, given=given)
+    return sweep(
+        config, grid, out, jobs=jobs, engine=engine, resume=resume, saved=COMPARE, given=given
+    )
 
 
 def sweep(
@@ -175,11 +184,12 @@ def sweep(
     grid: Grid,
     out: Path,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
+    engine: EngineName = "local",
     resume: Resume = False,
     saved: str = SWEEP,
     dry_run: bool = False,
-    given: Given = _NOTHING,
+    given: Given = NOTHING,
 ) -> list[Path]:
     """Train a grid of runs: those that are not finished, from where they were.
 
@@ -188,7 +198,8 @@ def sweep(
         grid: The options in which they differ.
         out: The folder that will hold the run folders and their options; new or empty, unless
             resuming.
-        jobs: Runs at the same time, each in a process with its share of the threads.
+        jobs: As for :func:`compare`.
+        engine: Likewise.
         resume: As for :func:`compare`.
         saved: The name of the file of options in ``out``.
         dry_run: Claim the folder and train nothing.
@@ -208,101 +219,38 @@ def sweep(
         files[SHARED] = common
     with claimed_output(out, files, runs, resume=resume):
         if not dry_run:
-            train_all(runs, jobs=jobs, given=given)
+            train_all(runs, jobs=jobs, engine=engine, given=given)
     return [folder for _, folder in runs]
 
 
-def train_all(runs: Sequence[Planned], *, jobs: int = 1, given: Given = _NOTHING) -> None:
+def train_all(
+    runs: Sequence[Planned],
+    *,
+    jobs: int | None = None,
+    engine: EngineName = "local",
+    given: Given = NOTHING,
+) -> None:
     """Train the runs that are not finished, resume those that have begun.
 
     Args:
         runs: Configurations and their run folders.
-        jobs: Runs at the same time, each in a process with its share of the threads.
+        jobs: As for :func:`compare`.
+        engine: Likewise.
         given: What the runs take from Python.
 
     Raises:
-        TrainingError: A folder holds a run of another configuration, or a run stopped.
+        TrainingError: A folder holds a run of another configuration, a run stopped, or the engine
+            cannot be used.
         DataError: The data set of the runs cannot be opened; no run has begun.
-        ValueError: Less than one job, or several devices per run.
+        ValueError: Less than one job, several devices per run, or an unknown engine.
     """
-    if jobs < 1:
-        raise ValueError(f"jobs is {jobs}: expected at least 1")
-    shared = [
-        (replace(config, hardware=_share(config.hardware, jobs)), folder) for config, folder in runs
-    ]
-    for config in [config for config, folder in shared if not _is_finished(folder)][:1]:
+    train_with = engine_named(engine, jobs)
+    for config, folder in runs:
+        on_one_device(config.hardware, 1)
+        if is_finished(folder):
+            check_same_run(config, folder)
+    left = [config for config, folder in runs if not is_finished(folder)]
+    if left:
         # The runs share their data: if it cannot be read, no run begins.
-        open_splits(config, given)
-    placed = _placed(shared, jobs)
-    if jobs == 1:
-        for (config, folder), place in placed:
-            train_unless_finished(config, folder, given, place)
-        return
-    # Fresh interpreters: a forked one would inherit the threads' locks.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
-        # A run is handed over when a process is free for it: what the pool holds it will begin.
-        # After a failure or Ctrl-C, no further one begins.
-        active = {
-            pool.submit(train_unless_finished, *run, given, place)
-            for run, place in islice(placed, jobs)
-        }
-        while active:
-            done, active = wait(active, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
-            active |= {
-                pool.submit(train_unless_finished, *run, given, place)
-                for run, place in islice(placed, len(done))
-            }
-
-
-def _placed(runs: Sequence[Planned], jobs: int) -> Iterator[tuple[Planned, Place]]:
-    """Give every run its place, and say which one begins."""
-    left = [run for run in runs if not _is_finished(run[1])]
-    kept = len(runs) - len(left)
-    for number, run in enumerate(runs, 1):
-        place = ALONE
-        if len(runs) > 1 and run in left:
-            begun = left.index(run)
-            place = Place(number, len(runs), waiting=(len(left) - 1 - begun) // jobs)
-            finished = f", {kept} finished before" if kept and not begun else ""
-            sys.stderr.write(f"{place}: {run[1].name}{finished}\n")
-        yield run, place
-
-
-def _share(hardware: HardwareConfig, jobs: int) -> HardwareConfig:
-    """One device, and a share of the threads, for each run."""
-    if hardware.devices not in ("auto", 1) or hardware.num_nodes > 1:
-        raise ValueError(
-            f"hardware.devices is {hardware.devices} on {hardware.num_nodes} nodes: a comparison "
-            "trains each run on one device; set 1 and raise jobs, or train the runs one by one"
-        )
-    threads = hardware.threads
-    if jobs > 1:
-        threads = max(1, (threads or torch.get_num_threads()) // jobs)
-    return replace(hardware, devices=1, threads=threads)
-
-
-def _is_finished(folder: Path) -> bool:
-    has_run = (folder / CONFIG).is_file() and (folder / RECORD).is_file() and not is_unused(folder)
-    return has_run and RunRecord.read(folder).finished
-
-
-def train_unless_finished(
-    config: TrainConfig, folder: Path, given: Given = _NOTHING, place: Place = ALONE
-) -> None:
-    """Train, resume or keep the run in a folder, whichever is left to do."""
-    if _is_finished(folder):
-        check_same_run(config, folder)
-    else:
-        begun = (folder / CONFIG).is_file() and not is_unused(folder)
-        train(
-            config,
-            folder,
-            resume=begun,
-            train_set=given.train_set,
-            val_set=given.val_set,
-            model=given.model,
-            place=place,
-        )
+        open_splits(left[0], given)
+        train_with(runs, jobs, given)

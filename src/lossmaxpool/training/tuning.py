@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from lossmaxpool.data import DataConfig, Sample, SegmentationDataset
 from lossmaxpool.data.sample import MaskFile
 from lossmaxpool.runs import NonFiniteLossError, TrainingError
 from lossmaxpool.runs.config import TrainConfig
+from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.sampling.draws import mix
 from lossmaxpool.training.building import Given, open_splits
-from lossmaxpool.training.loop import train
-from lossmaxpool.training.progress import Place
+from lossmaxpool.training.engines import Engine, Planned, is_finished, train_unless_finished
+from lossmaxpool.training.progress import ALONE, Place
 
 TUNING = "tuning.json"
 # Multiples of the rate of the configuration.
@@ -85,6 +86,8 @@ def with_tuned_rates(
     *,
     steps: int | None = None,
     given: Given,
+    engine: Engine,
+    jobs: int | None = None,
 ) -> TrainConfig:
     """Return a configuration in which each method has the rate that served it best.
 
@@ -98,6 +101,8 @@ def with_tuned_rates(
             ``tuning.json``.
         steps: Steps at each rate; None takes a quarter of those of a run.
         given: What the runs take from Python.
+        engine: Where to train.
+        jobs: Runs at the same time.
 
     Raises:
         TrainingError: A method has no rate at which its loss stays finite, or the training split
@@ -108,21 +113,13 @@ def with_tuned_rates(
         raise ValueError(f"the steps at each rate are {steps}: expected at least 1")
     found = _read(out / TUNING)
     missing = [method for method in methods if method not in found]
-    parts: Given | None = None
-    for number, method in enumerate(missing):
-        own = replace(config, method=method).resolved()
-        if parts is None:
-            parts = _parts(config, seed, given)
-        tried = []
-        for k, factor in enumerate(FACTORS):
-            lr = float(f"{own.optimization.lr * factor:.3g}")
-            begun, total = number * len(FACTORS) + k + 1, len(missing) * len(FACTORS)
-            place = Place(begun, total, waiting=total - begun, kind="rate")
-            sys.stderr.write(f"{place}: {method} at {lr:g}\n")
-            folder = out / "tuning" / f"{method}-lr{lr:g}"
-            tried.append(Tried(lr, _score(_short(own, seed, lr, steps), folder, parts, place)))
-        found[method] = tried
-        _best(method, tried, own.optimization.lr)
+    if missing:
+        tried = {method: _tried(config, method, seed, steps, out) for method in missing}
+        runs = [run for each in tried.values() for run in each]
+        (out / "tuning").mkdir(parents=True, exist_ok=True)
+        engine(runs, jobs, _parts(config, seed, given), train_if_finite, "rate")
+        for method, each in tried.items():
+            found[method] = [Tried(own.optimization.lr, _score(folder)) for own, folder in each]
         _write(out / TUNING, found, steps)
     losses = dict(config.losses)
     for method in methods:
@@ -171,6 +168,13 @@ def _parts(config: TrainConfig, seed: int, given: Given) -> Given:
     )
 
 
+def _tried(config: TrainConfig, method: str, seed: int, steps: int, out: Path) -> list[Planned]:
+    own = replace(config, method=method).resolved()
+    rates = [float(f"{own.optimization.lr * factor:.3g}") for factor in FACTORS]
+    folder = out / "tuning"
+    return [(_short(own, seed, lr, steps), folder / f"{method}-lr{lr:g}") for lr in rates]
+
+
 def _short(own: TrainConfig, seed: int, lr: float, steps: int) -> TrainConfig:
     warmup = min(steps, own.optimization.warmup)
     return replace(
@@ -190,20 +194,14 @@ def _short(own: TrainConfig, seed: int, lr: float, steps: int) -> TrainConfig:
     )
 
 
-def _score(config: TrainConfig, folder: Path, parts: Given, place: Place) -> float:
-    try:
-        record = train(
-            config,
-            folder,
-            resume="auto",
-            train_set=parts.train_set,
-            val_set=parts.val_set,
-            model=parts.model,
-            place=place,
-        )
-    except NonFiniteLossError:
-        return math.nan
-    return record.results.miou
+def train_if_finite(config: TrainConfig, folder: Path, given: Given, place: Place = ALONE) -> None:
+    """Train as an engine does, and take a loss that does not stay finite for a result."""
+    with suppress(NonFiniteLossError):
+        train_unless_finished(config, folder, given, place)
+
+
+def _score(folder: Path) -> float:
+    return RunRecord.read(folder).results.miou if is_finished(folder) else math.nan
 
 
 def _best(method: str, tried: Sequence[Tried], usual: float) -> float:

@@ -12,9 +12,11 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import namedtuple
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import triton
@@ -72,6 +74,7 @@ class Case(NamedTuple):
     p: float = 1.3
     batch: int = 2
     pools: int | None = None
+    reduction: str = "mean"
     weighted: bool = False
     smoothing: float = 0.0
     layout: str = ""
@@ -124,28 +127,110 @@ SHAPES = (
     Case("upsampled line", 5, (13,), (5,)),
     Case("upsampled one axis", 1, (6, 12), (6, 4)),
     Case("upsampled weighted smoothed", 19, (64, 64), (8, 8), weighted=True, smoothing=0.1),
+    Case("upsampled weighted", 19, (64, 64), (8, 8), weighted=True),
     Case("upsampled crop", 5, (12, 16), (6, 8), layout="crop"),
     Case("masked", 3, (64, 64), masked=True),
     Case("masked, hardest", 3, (64, 64), masked=True, p=1.0),
-    Case("many pools", 3, (64, 64), batch=64),
+    Case("many pools", 3, (64, 64), batch=64, reduction="sum"),
+    Case("every pool", 3, (64, 64), reduction="none"),
 )  # fmt: skip
 
 
 def call(case: Case) -> None:
-    """All stages, as the losses call them."""
+    """All launches of a loss, and of the weights, as they are called."""
     logits, target = case.tensors()
     weight = torch.ones(case.classes) if case.weighted else None
     pools = case.batch if case.pools is None else case.pools
-    losses = kernels.pixel_losses(logits, target, weight, IGNORE, case.smoothing)
-    rows = losses.view(pools, -1)
-    valid = torch.empty(rows.shape, dtype=torch.bool) if case.masked else None
     weighting = WeightingSet(case.p, 0.25)
-    packed = kernels.solve(rows, valid, weighting, not case.masked)
-    outer = torch.empty(pools)
-    kernels.gradient(
-        outer, logits, target, weight, losses, packed, IGNORE, case.smoothing, weighting
+    loss = kernels.prepare(
+        logits, target, weight, IGNORE, case.smoothing, weighting, pools, case.reduction
     )
+    assert loss is not None
+    _, losses, packed = loss.forward(logits, target, weight)
+    outer = torch.empty(() if case.reduction != "none" else pools)
+    assert loss.backward(outer, logits, target, weight, losses, packed) is not None
+    rows, valid = losses.view(pools, -1), None
+    if case.masked:
+        valid = torch.empty(rows.shape, dtype=torch.bool)
+        packed = kernels.solve(rows, valid, weighting, False)
     kernels.weigh(rows, valid, packed, weighting)
+
+
+class Recorder:
+    """A launcher that writes down what it is given, tensors as their addresses and sizes."""
+
+    launched: ClassVar[list[tuple[Any, ...]]] = []
+
+    def __init__(self, source: Any, metadata: Any) -> None:
+        self.name = metadata.name
+
+    def __call__(self, x: int, y: int, z: int, *rest: Any) -> None:
+        self.launched.append((self.name, x, y, z, *rest[6:]))
+
+    def get_device_properties(self, device: int) -> dict[str, int]:
+        return {"max_shared_mem": 232448, "multiprocessor_count": 132, "warpSize": 32}
+
+    def load_binary(self, *arguments: Any) -> tuple[int, ...]:
+        return 1, 1, 0, 0, 1024
+
+    def unload_module(self, module: int) -> None:
+        """Nothing was loaded."""
+
+
+def places(launches: list[tuple[Any, ...]], sizes: list[tuple[Any, ...]]) -> list[Any]:
+    """Launches with every address as (which buffer, offset in it), first met first numbered.
+
+    Neighboring addresses of one buffer are told by the tensors of ``sizes``, the same launches.
+    """
+    known: list[tuple[int, int]] = []  # first address, bytes
+    result = []
+    for one, sized in zip(launches, sizes, strict=True):
+        line = []
+        for x, tensor in zip(one, sized, strict=True):
+            if not isinstance(tensor, Tensor):
+                line.append(x)
+                continue
+            address = x.data_ptr() if isinstance(x, Tensor) else x
+            bytes_ = tensor.untyped_storage().nbytes()
+            start = address - tensor.storage_offset() * tensor.itemsize
+            assert all(start == a or start + bytes_ <= a or a + n <= start for a, n in known), (
+                "buffers overlap",
+                one,
+            )
+            if (start, bytes_) not in known:
+                known.append((start, bytes_))
+            line.append((known.index((start, bytes_)), address - start))
+        result.append(line)
+    return result
+
+
+def by_address() -> None:
+    """Launches by address get what launches by tensors get. Prints the number of launches."""
+    device: Any = NoDevice(90)
+    device.utils, device.launcher_cls = Recorder("", namedtuple("_", "name")("")), Recorder
+    driver.set_active(device)
+    count = 0
+    for p, reduction, pools, dtype in product(
+        (1.0, 1.3), ("mean", "none"), (1, 3), (torch.float32, torch.bfloat16)
+    ):
+        logits, target = torch.empty(3, 5, 60, 80, dtype=dtype), torch.empty(3, 60, 80).long()
+        weighting = WeightingSet(p, 0.25)
+        loss = kernels.prepare(logits, target, None, IGNORE, 0.1, weighting, pools, reduction)
+        assert loss is not None
+        outer = torch.empty(() if reduction != "none" else pools)
+        passes = []
+        for _ in range(2):
+            Recorder.launched.clear()
+            value, losses, packed = loss.forward(logits, target, None)
+            forward = list(Recorder.launched)
+            Recorder.launched.clear()
+            made = loss.backward(outer, logits, target, None, losses, packed)
+            passes.append((forward, list(Recorder.launched), value, made))
+        for tensors, addresses in zip(passes[0][:2], passes[1][:2], strict=True):
+            assert not any(isinstance(x, Tensor) for line in addresses for x in line)
+            assert places(tensors, tensors) == places(addresses, tensors), (p, reduction, pools)
+            count += len(addresses)
+    sys.stdout.write(f"{count}\n")
 
 
 def resources(binary: bytes) -> dict[str, int]:
@@ -205,4 +290,7 @@ def main(capability: int, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    if sys.argv[1:] == ["by address"]:
+        by_address()
+    else:
+        main(int(sys.argv[1]), sys.argv[2:])

@@ -33,13 +33,16 @@ CAPABILITIES = {90: "Hopper", 100: "Blackwell"}
 REGISTERS = {
     "dense_losses_kernel": 136,  # 128 threads: 3 programs and more
     "dense_gradient_kernel": 184,
-    "upsampled_losses_kernel": 144,
-    "cells_kernel": 232,  # 128 threads: 2 programs
+    "upsampled_losses_kernel": 168,
+    "terms_kernel": 168,
+    "cells_kernel": 168,
     "gather_kernel": 96,
     "count_kernel": 128,  # 256 threads: 2 programs
     "split_kernel": 160,
     "finish_kernel": 160,
     "weigh_kernel": 96,
+    "reduce_kernel": 64,
+    "spread_kernel": 64,
 }
 # From logits to the value: the pixel losses, two counts, the split and the finish.
 FORWARD = 5
@@ -52,12 +55,21 @@ A_FEW_NUMBERS = 32
 
 def launches(group: str, capability: int, cache: Path) -> dict[str, list[dict[str, Any]]]:
     """The launches of every case of a group, by the case's name."""
+    found = run_compiler(cache, str(capability), group)
+    lines = [json.loads(line) for line in found.splitlines()]
+    failed = {line["case"]: line["error"][-500:] for line in lines if "error" in line}
+    assert not failed, f"do not compile: {failed}"
+    assert lines
+    return {line["case"]: line["launches"] for line in lines}
+
+
+def run_compiler(cache: Path, *arguments: str) -> str:
     # A separate process: it must not use the interpreter, unlike other tests.
     environment = {name: x for name, x in os.environ.items() if name != "TRITON_INTERPRET"}
     environment.setdefault("TRITON_CACHE_DIR", str(cache))
     command = [sys.executable, "-W", "ignore", "-m", "tests.ops.triton.compiling"]
     done = subprocess.run(
-        [*command, str(capability), group],
+        [*command, *arguments],
         env=environment,
         cwd=ROOT,
         capture_output=True,
@@ -65,11 +77,11 @@ def launches(group: str, capability: int, cache: Path) -> dict[str, list[dict[st
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    failed = {line["case"]: line["error"][-500:] for line in lines if "error" in line}
-    assert not failed, f"do not compile: {failed}"
-    assert lines
-    return {line["case"]: line["launches"] for line in lines}
+    return done.stdout
+
+
+def test_launches_by_address_are_those_by_tensor(tmp_path: Path) -> None:
+    assert int(run_compiler(tmp_path, "by address")) > 0
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES, ids=CAPABILITIES.get)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from lossmaxpool import BootstrappedCrossEntropyLoss, MaxPoolingCrossEntropyLoss
+from lossmaxpool import BootstrappedCrossEntropyLoss, MaxPoolingCrossEntropyLoss, functional
+from lossmaxpool.ops import cross_entropy
 from tests.cases import IGNORE, labelled
 from tests.reference import assert_near, value_and_gradient
 from tests.tolerances import FROM_LOGITS
@@ -48,3 +49,20 @@ def test_value_and_gradient(name: str, low: tuple[int, int], device: torch.devic
     truth = value_and_gradient(criterion("torch"), logits, target)
     for part, true_part in zip(ours, truth, strict=True):
         assert_near(part, true_part, FROM_LOGITS)
+
+
+@pytest.mark.parametrize(("name", "low"), [("plain", (5, 6)), ("smoothed", (3, 2))])
+def test_a_direct_call_has_the_bits_of_the_operators(
+    name: str, low: tuple[int, int], device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits, _ = labelled(3, 5, *low)
+    _, target = labelled(3, 5, 5, 6, seed=1, ignored=0.3)
+    target[0] = IGNORE  # a mean over two images
+    criterion = CRITERIA[name]("triton").to(device)
+    tensors = logits.to(device), target.to(device)
+    direct = value_and_gradient(criterion, *tensors)
+    for module in (functional, cross_entropy):
+        monkeypatch.setattr(module, "runs_directly", lambda *tensors: False)
+    truth = value_and_gradient(criterion, *tensors)
+    for part, true_part in zip(direct, truth, strict=True):
+        torch.testing.assert_close(part, true_part, rtol=0, atol=0)

@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+LOG2_E = tl.constexpr(1.4426950408889634)
 IGNORED = tl.constexpr(-1.0)  # marks an ignored pixel: pixel losses are never negative
 
 
@@ -62,24 +63,30 @@ def terms(label_smoothing: float, classes: int, weight: Tensor | None) -> Terms:
 
 
 @triton.jit
-def load_label(target, place, inside, ignore_index, C: tl.constexpr):
+def as_label(read, inside, ignore_index, C: tl.constexpr):
     """The label, clamped to a safe index; whether the pixel is valid; whether its label is a class.
 
     Compared as int64: in uint8, -100 would be 156.
     """
-    label = tl.load(target + place, mask=inside, other=0).to(tl.int64)
+    label = read.to(tl.int64)
     known = (label >= 0) & (label < C)
     return tl.where(known, label, 0), inside & (label != ignore_index), known
 
 
 @triton.jit
+def exponential(x):
+    """``exp(x)``: ``tl.exp`` without its three instructions for denormal results."""
+    return tl.exp2(x * LOG2_E)
+
+
+@triton.jit
 def absorb(x, peak, total):
-    """Update running maximum and sum of exponentials with a block of logits (classes, pixels)."""
+    """Update running maximum and sum of exponentials with logits (classes, *pixels)."""
     top = tl.maximum(peak, tl.max(x, 0))
     # If all logits so far are -inf, subtract 0: -inf - -inf is NaN.
     shift = tl.where(top == float("-inf"), 0.0, top)
-    total = total * tl.exp(peak - shift) + tl.sum(tl.exp(x - shift[None, :]), 0)
-    return top, total
+    powers = exponential(x - tl.expand_dims(shift, 0))
+    return top, total * exponential(peak - shift) + tl.sum(powers, 0)
 
 
 @triton.jit
@@ -104,9 +111,8 @@ def reference(own):
 
 @triton.jit
 def spread_sum(x, known, weights, own):
-    """``sum_c v_c (x_c - reference)`` over a block of logits (classes, pixels)."""
-    distance = x - reference(own)[None, :]
-    return tl.sum(tl.where(known[:, None], weights[:, None] * distance, 0.0), 0)
+    """``sum_c v_c (x_c - reference)`` over a block of logits; all can be broadcast to ``x``."""
+    return tl.sum(tl.where(known, weights * (x - reference(own)), 0.0), 0)
 
 
 @triton.jit
@@ -114,19 +120,24 @@ def slopes(
     weight, weight_sum, label, keep, spread, C: tl.constexpr,
     HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
 ):  # fmt: skip
-    """``(1 - s) v[y]``, and the factor of the softmax in the derivative, for every pixel."""
+    """``(1 - s) v[y]``, and the factor of the softmax in the derivative, for every pixel.
+
+    Without smoothing, the two are equal and multiply the whole derivative: they are returned third,
+    and :func:`class_derivative` takes them as 1.
+    """
     own = tl.zeros_like(label).to(tl.float32)
     if HARD:
         own += keep
     if WEIGHTED:
         own *= tl.load(weight + label)
-    factor = own
+    factor, common = own, own
     if SMOOTH:
+        common = tl.full(own.shape, 1.0, tl.float32)
         if WEIGHTED:
             factor += spread * tl.load(weight_sum)
         else:
             factor += spread * C
-    return own, factor
+    return own, factor, common
 
 
 @triton.jit
@@ -149,18 +160,13 @@ def pixel_loss(
 
 
 @triton.jit
-def class_derivative(
-    x, own, gap, label, classes, weights, keep_own, factor, spread,
-    HARD: tl.constexpr, SMOOTH: tl.constexpr,
-):  # fmt: skip
-    """The derivative of the loss with respect to x, for a block (classes, pixels).
+def class_derivative(softmax, hit, weights, keep_own, factor, spread, SMOOTH: tl.constexpr):
+    """The derivative of the loss with respect to the logits of a block of classes.
 
     ``softmax (keep_own + spread sum_c v_c) - keep_own [c == y] - spread v_c``; ``factor`` is the
-    bracket, and ``gap`` is ``lse - x[y]``.
+    bracket, ``hit`` is ``c == y``. All arguments can be broadcast to ``softmax``, which is
+    ``exp((x - x[y]) - margin)``.
     """
-    slope = tl.exp((x - own[None, :]) - gap[None, :]) * factor[None, :]
-    if HARD:
-        slope -= tl.where(classes[:, None] == label[None, :], keep_own[None, :], 0.0)
     if SMOOTH:
-        slope -= spread * weights[:, None]
-    return slope
+        return softmax * factor - tl.where(hit, keep_own, 0.0) - spread * weights
+    return softmax - tl.where(hit, 1.0, 0.0)

@@ -16,9 +16,10 @@ from lossmaxpool.ops.backends.triton.cross_entropy import (
     Numbers,
     Terms,
     absorb,
+    as_label,
     class_derivative,
     class_weights,
-    load_label,
+    exponential,
     margin,
     pixel_loss,
     slopes,
@@ -114,13 +115,13 @@ def class_sums(
         peak, total = absorb(x, peak, total)
         if SMOOTH:
             weights = class_weights(weight, classes, known, WEIGHTED)
-            smoothed += spread_sum(x, known, weights, own)
+            smoothed += spread_sum(x, known[:, None], weights[:, None], own[None, :])
     if TAIL > 0:
         rest, classes_left, known_left = load_block(pixels, FULL, stride_c, inside, C, TAIL)
         peak, total = absorb(rest, peak, total)
         if SMOOTH:
             weights_left = class_weights(weight, classes_left, known_left, WEIGHTED)
-            smoothed += spread_sum(rest, known_left, weights_left, own)
+            smoothed += spread_sum(rest, known_left[:, None], weights_left[:, None], own[None, :])
     return peak, total, smoothed
 
 
@@ -140,7 +141,8 @@ def dense_losses_kernel(
         program % tiles, stride_h, stride_w, width, height, UNIT, FLAT, BLOCK_N
     )
     row = image * (width * height) * UNIT
-    label, exists, known_label = load_label(target + row, n, inside, ignore_index, C)
+    read = tl.load(target + row + n, mask=inside, other=0)
+    label, exists, known_label = as_label(read, inside, ignore_index, C)
     # tl.full: an argument of 1 is specialized to a Python integer, which has no `to`.
     stride = tl.full([], stride_c, tl.int64) * UNIT
     pixels = logits + image * stride_b * UNIT + place
@@ -161,14 +163,14 @@ def dense_losses(logits: Tensor, target: Tensor, ignore_index: int, loss: Terms)
     losses = torch.empty(target.shape, dtype=torch.float32, device=logits.device)
     if losses.numel() == 0:
         return losses
-    launch = _losses_launch(logits, target, ignore_index, loss.numbers)
+    launch = losses_launch(logits, target, ignore_index, loss.numbers)
     with on_device_of(logits):
         launch(logits, target, loss.weight, loss.weight_sum, losses)
     return losses
 
 
 @by_form(tensors=2)
-def _losses_launch(logits: Tensor, target: Tensor, ignore_index: int, loss: Numbers) -> Launch:
+def losses_launch(logits: Tensor, target: Tensor, ignore_index: int, loss: Numbers) -> Launch:
     view = _planes(logits)
     classes, (strides,), unit = logits.shape[1], view.strides, unit_of(view)
     tile = tile_of(classes, logits.dtype, unit)
@@ -182,8 +184,19 @@ def _losses_launch(logits: Tensor, target: Tensor, ignore_index: int, loss: Numb
 
 
 @triton.jit
-def store_block(outputs, slope, share, exists, classes, known, stride_c, inside):
-    """Write a block (classes, pixels); selects instead of multiplying, since NaN * 0 is NaN."""
+def write_block(
+    outputs, x, classes, known, weight, own, gap, label, exists, share, keep_own, factor, spread,
+    stride_c, inside, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
+):  # fmt: skip
+    """Write the gradient of a block of logits (classes, pixels).
+
+    It selects instead of multiplying by 0, since NaN * 0 is NaN.
+    """
+    slope = class_derivative(
+        exponential((x - own[None, :]) - gap[None, :]), classes[:, None] == label[None, :],
+        class_weights(weight, classes, known, WEIGHTED)[:, None],
+        keep_own[None, :], factor[None, :], spread, SMOOTH,
+    )  # fmt: skip
     slope = tl.where(exists[None, :], share[None, :] * slope, 0.0)
     places = outputs[None, :] + (classes.to(tl.int64) * stride_c)[:, None]
     mask = known[:, None] & inside[None, :]
@@ -209,7 +222,8 @@ def dense_gradient_kernel(
         program % tiles, out_h, out_w, width, height, UNIT, FLAT, BLOCK_N
     )
     row = image * (width * height) * UNIT
-    label, exists, _ = load_label(target + row, n, inside, ignore_index, C)
+    read = tl.load(target + row + n, mask=inside, other=0)
+    label, exists, _ = as_label(read, inside, ignore_index, C)
     stride = tl.full([], stride_c, tl.int64) * UNIT
     out_stride = tl.full([], out_c, tl.int64) * UNIT
     pixels = logits + image * stride_b * UNIT + place
@@ -228,24 +242,22 @@ def dense_gradient_kernel(
         gap = margin(peak, total, own)
     else:
         gap = loss
-    keep_own, factor = slopes(weight, weight_sum, label, keep, spread, C, HARD, SMOOTH, WEIGHTED)
+    keep_own, factor, common = slopes(
+        weight, weight_sum, label, keep, spread, C, HARD, SMOOTH, WEIGHTED
+    )
+    share *= common
     for first in range(0, FULL, BLOCK_C):
         x, classes, known = load_block(pixels, first, stride, inside, FULL, BLOCK_C)
-        weights = class_weights(weight, classes, known, WEIGHTED)
-        slope = class_derivative(
-            x, own, gap, label, classes, weights, keep_own, factor, spread, HARD, SMOOTH
-        )
-        store_block(outputs, slope, share, exists, classes, known, out_stride, inside)
+        write_block(
+            outputs, x, classes, known, weight, own, gap, label, exists, share, keep_own, factor,
+            spread, out_stride, inside, SMOOTH, WEIGHTED,
+        )  # fmt: skip
     if TAIL > 0:
         rest, classes_left, known_left = load_block(pixels, FULL, stride, inside, C, TAIL)
-        weights_left = class_weights(weight, classes_left, known_left, WEIGHTED)
-        slope_left = class_derivative(
-            rest, own, gap, label, classes_left, weights_left, keep_own, factor, spread,
-            HARD, SMOOTH,
+        write_block(
+            outputs, rest, classes_left, known_left, weight, own, gap, label, exists, share,
+            keep_own, factor, spread, out_stride, inside, SMOOTH, WEIGHTED,
         )  # fmt: skip
-        store_block(
-            outputs, slope_left, share, exists, classes_left, known_left, out_stride, inside
-        )
 
 
 def dense_gradient(
@@ -262,7 +274,7 @@ def dense_gradient(
     gradient = torch.empty_like(logits)
     if gradient.numel() == 0:
         return gradient
-    launch = _gradient_launch(
+    launch = gradient_launch(
         logits, target, gradient, ignore_index, loss.numbers, shape, packed.shape[1]
     )
     with on_device_of(logits):
@@ -271,7 +283,7 @@ def dense_gradient(
 
 
 @by_form(tensors=3)
-def _gradient_launch(
+def gradient_launch(
     logits: Tensor,
     target: Tensor,
     gradient: Tensor,

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from triton import knobs
 
 # Triton compiles another kernel for a tensor whose address is not a multiple of this.
-_ALIGNMENT = 16
+ALIGNMENT = 16
 
 
 class Launch:
@@ -34,13 +35,15 @@ class Launch:
     def __init__(
         self, kernel: Any, grid: tuple[int, ...], *numbers: float, **constants: Any
     ) -> None:
-        self._kernel, self._grid = kernel, (*grid, 1, 1)[:3]
+        x, y, z = (*grid, 1, 1)[:3]
+        self._kernel, self._grid = kernel, (x, y, z)
         self._numbers, self._constants = numbers, constants
         self._compiled: Callable[..., object] | None = None
         self._tail: tuple[Any, ...] = ()
+        self._bound: Callable[..., object] | None = None
 
     def __call__(self, *tensors: Tensor | None) -> None:
-        aligned = all(x is None or x.data_ptr() % _ALIGNMENT == 0 for x in tensors)
+        aligned = all(x is None or x.data_ptr() % ALIGNMENT == 0 for x in tensors)
         if aligned and self._compiled is not None and not self._kernel.pre_run_hooks:
             self._compiled(*tensors, *self._tail)
             return
@@ -48,7 +51,34 @@ class Launch:
         if aligned and compiled is not None:  # the interpreter compiles nothing
             names = self._kernel.arg_names[len(tensors) + len(self._numbers) :]
             self._tail = (*self._numbers, *(self._constants[name] for name in names))
-            self._compiled = compiled[self._grid]
+            self._compiled, self._bound = compiled[self._grid], None
+            self._handle = compiled
+
+    def bound(self) -> Callable[..., object] | None:
+        """``(stream, *addresses)``, once aligned tensors have been launched; None before.
+
+        Nothing stands between it and the launch: it looks neither at the tensors, which may be
+        given by their addresses, nor at hooks (see :func:`observed`).
+        """
+        if self._bound is None and self._compiled is not None:
+            handle, (x, y, z), tail = self._handle, self._grid, self._tail
+            run, function, metadata = handle.run, handle.function, handle.packed_metadata
+
+            def launch(stream: int, *addresses: int | None) -> None:
+                run(x, y, z, stream, function, metadata, None, None, None, *addresses, *tail)
+
+            self._bound = launch
+        return self._bound
+
+
+def observed() -> bool:
+    """Whether something, such as a profiler, asks Triton to be called at every launch."""
+    runtime = knobs.runtime
+    return _calls(runtime.launch_enter_hook) or _calls(runtime.launch_exit_hook)
+
+
+def _calls(hook: Any) -> bool:
+    return hook is not None and bool(getattr(hook, "calls", True))
 
 
 def on_device_of(tensor: Tensor) -> AbstractContextManager[object]:

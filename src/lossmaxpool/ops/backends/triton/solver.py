@@ -19,6 +19,7 @@ partial results of the previous launch. The host never waits.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -43,6 +44,9 @@ SHIFTS, TOP_K_SHIFTS = (23, 15), (23, 15, 7, 0)
 # Splitting: number above, their sum, anchor and sum of the powers below (for p = 1 the number of
 # ties instead of the sum), number kept, threshold.
 FIELDS = tl.constexpr(6)
+# Of the values of all rows: each for itself, their sum, the mean over those with a valid pixel.
+REDUCTIONS = ("none", "sum", "mean")
+EACH, MEAN = tl.constexpr(0), tl.constexpr(2)
 
 
 @triton.jit
@@ -439,14 +443,79 @@ def finish_kernel(
     tl.store(packed + 5 * rows + row, m)
 
 
+@triton.jit(do_not_specialize=["rows"])
+def reduce_kernel(packed, value, rows, ROWS: tl.constexpr, REDUCTION: tl.constexpr):
+    """One program: the values of all rows in float32, their sum, or their mean.
+
+    The sum is in float64, in which that of a few float32 numbers is exact in any order.
+    """
+    row = tl.arange(0, ROWS)
+    inside = row < rows
+    each = tl.load(packed + row, mask=inside, other=0.0).to(tl.float32)
+    if REDUCTION == EACH:
+        tl.store(value + row, each, mask=inside)
+    else:
+        divisor = occupied_rows(packed, rows, row, REDUCTION)
+        tl.store(value, (tl.sum(each.to(tl.float64), 0) / divisor).to(tl.float32))
+
+
+@triton.jit(do_not_specialize=["rows"])
+def spread_kernel(packed, grad, upstream, rows, ROWS: tl.constexpr, REDUCTION: tl.constexpr):
+    """One program: the gradient of every row's value from that of the result."""
+    row = tl.arange(0, ROWS)
+    share = tl.load(grad).to(tl.float64) / occupied_rows(packed, rows, row, REDUCTION)
+    tl.store(upstream + row, tl.zeros([ROWS], tl.float32) + share.to(tl.float32), mask=row < rows)
+
+
+@triton.jit
+def occupied_rows(packed, rows, row, REDUCTION: tl.constexpr):
+    """The divisor of the sum over rows, in float64."""
+    if REDUCTION == MEAN:
+        n = tl.load(packed + 4 * rows + row, mask=row < rows, other=0.0)
+        return tl.maximum(tl.sum((n > 0).to(tl.int32), 0), 1).to(tl.float64)
+    return tl.full([], 1.0, tl.float64)
+
+
 class _Solver(NamedTuple):
     """The launches for (R, N) losses, and the sizes of what they leave to each other."""
 
     counting: tuple[Launch, ...]
     split: Launch
     finish: Launch
+    rows: int
     programs: int  # of a row
     capacity: int  # losses that a program can keep
+
+    def bound(self) -> tuple[Callable[..., None], int] | None:
+        """The launches of :func:`find_threshold` by addresses, and the bytes of their workspace.
+
+        ``(stream, losses, packed, workspace)``; None before all have been launched.
+        """
+        found = [x.bound() for x in (*self.counting, self.split, self.finish)]
+        launches = [x for x in found if x is not None]
+        if len(launches) < len(found):
+            return None
+        *counting, narrow, finish = launches
+        passes, programs = len(counting), self.rows * self.programs
+        count, part = programs * BINS.value * 4, programs * FIELDS.value * 8
+        behind = passes * count + (passes + 1) * part
+
+        def run(stream: int, losses: int, packed: int, counts: int) -> None:
+            parts = counts + passes * count
+            for i, launch in enumerate(counting):
+                last = max(i - 1, 0)
+                launch(
+                    stream, losses, None, parts, counts + last * count, parts + last * part,
+                    counts + i * count, parts + i * part,
+                )  # fmt: skip
+            split, kept = parts + passes * part, counts + behind
+            narrow(
+                stream, losses, None, parts, counts + (passes - 1) * count, split - part, split,
+                kept,
+            )  # fmt: skip
+            finish(stream, parts, split, kept, packed)
+
+        return run, behind + programs * self.capacity * 4
 
 
 def find_threshold(
@@ -457,7 +526,7 @@ def find_threshold(
     packed = torch.empty(6, rows, dtype=torch.float64, device=device)
     if rows == 0:
         return packed
-    run = _solver(losses, valid is not None, weighting, marked)
+    run = solver(losses, valid is not None, weighting, marked)
     passes = len(run.counting)
     shape = (passes, rows, run.programs, BINS.value)
     counts = torch.empty(shape, dtype=torch.int32, device=device).unbind()
@@ -474,7 +543,7 @@ def find_threshold(
 
 
 @by_form(tensors=1)
-def _solver(losses: Tensor, masked: bool, weighting: WeightingSet, marked: bool) -> _Solver:
+def solver(losses: Tensor, masked: bool, weighting: WeightingSet, marked: bool) -> _Solver:
     (rows, pixels), top_k = losses.shape, weighting.is_top_k
     # Depends on the shape alone, so that results are bit-identical on every run and device.
     blocks = triton.cdiv(pixels, BLOCK)
@@ -504,4 +573,14 @@ def _solver(losses: Tensor, masked: bool, weighting: WeightingSet, marked: bool)
         finish_kernel, (rows,), rows, capacity, *numbers, *split(1 / weighting.p), programs,
         LANES=BLOCK, **options,
     )  # fmt: skip
-    return _Solver(counting, narrow, finish, programs, capacity)
+    return _Solver(counting, narrow, finish, rows, programs, capacity)
+
+
+@by_form(tensors=1)
+def reduction_launch(packed: Tensor, reduction: str, backward: bool) -> Launch:
+    """From (6, R) thresholds to their reduced value, or from its gradient to those of the rows."""
+    rows = packed.shape[1]
+    return Launch(
+        spread_kernel if backward else reduce_kernel, (1,), rows,
+        ROWS=triton.next_power_of_2(rows), REDUCTION=REDUCTIONS.index(reduction), num_warps=1,
+    )  # fmt: skip

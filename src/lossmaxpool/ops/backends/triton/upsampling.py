@@ -1,88 +1,75 @@
 """Logits smaller than the target: upsampled in registers, without storing the scores.
 
 ``align_corners=False`` puts pixel o of ``out`` at ``(2 o + 1) in / (2 out) - 1 / 2`` of ``in``.
-The numerator is exact, so that cell borders are exact and the fraction is rounded only once.
-Cell j holds the pixels between low-resolution pixels j - 1 and j, for j = 0, ..., in; at both ends
-the border pixel replaces the missing neighbor. For an integer scale s, an inner cell has s x s
-pixels.
+The numerator is exact, so that cell borders are exact. Cell j holds the pixels between
+low-resolution pixels j - 1 and j, for j = 0, ..., in; at both ends the border pixel replaces the
+missing neighbor. For an integer scale s, an inner cell has s x s pixels.
 
-The gradient uses no atomics: a program processes cells and a block of classes, one cell per thread.
-The four corner logits and the four gradient sums of the corners stay in registers while it loops
-over the cell's pixels. A second kernel gathers each low-resolution pixel from its four cells.
+A thread scores up to 8 neighbors in a row of a cell: it mixes a class's four corner logits along
+the columns once, and every score is one more step between the two results. The gradient, in
+:mod:`lossmaxpool.ops.backends.triton.upsampling_gradient`, works by whole cells.
 """
 
 from __future__ import annotations
 
-from importlib.metadata import version
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from lossmaxpool.ops.backends.kernel_inputs import by_form, own_planes
+from lossmaxpool.ops.backends.kernel_inputs import Planes, by_form, own_planes
 from lossmaxpool.ops.backends.triton.cross_entropy import (
     IGNORED,
     Numbers,
     Terms,
     absorb,
-    class_derivative,
+    as_label,
     class_weights,
-    load_label,
     margin,
     pixel_loss,
-    slopes,
     spread_sum,
 )
 from lossmaxpool.ops.backends.triton.launch import Launch, on_device_of
-from lossmaxpool.ops.backends.triton.weights import Norm, load_pool, pool_weight
 
-
-class Block(NamedTuple):
-    """A block of classes by pixels or cells."""
-
-    classes: int
-    pixels: int
-    warps: int
-
-
-# One pixel per thread, 8 interpolated classes in flight: 96 registers; two pixels would take 174.
-UPSAMPLED = Block(8, 128, 4)
-# One cell per thread, 8 classes with four corner logits and four corner sums each: 178 registers.
-# 16 classes would spill.
-CELLS = Block(8, 128, 4)
-
-# Up to Triton 3.6, if two axes are equally contiguous, the lanes go to the first one, the classes.
-_LANES_ALONG_CLASSES = tuple(int(part) for part in version("triton").split(".")[:2]) < (3, 7)
-HINT_LANES = tl.constexpr(_LANES_ALONG_CLASSES)
+# One row of a cell or one cell per thread.
+THREADS, WARPS = 128, 4
+# Pixels of a row per thread, and the sizes of a block of classes: up to 64 scores per thread.
+ALONG, ROW_CLASSES = 8, (4, 8)
 
 
 @triton.jit
-def load_corner(corner, places, mask):
-    """A corner's logits in float32, for pixels or (classes, pixels); 0 where masked.
+def load_lanes(tensor, places, mask, other):
+    """Load (classes or pixels, cells) with the lanes along the cells.
 
-    The hint puts the lanes along the pixels. It claims that two neighbors are contiguous, which may
-    be false, so the strides along the image must not be specialized: the compiler widens a load
-    only if it knows the divisibility of its offset.
+    Neighbors along the first axis may be contiguous; the compiler would give them to neighboring
+    lanes and exchange data between threads. The hint, which must be where the address is computed,
+    claims more contiguous neighbors along the cells. That is false, and only chooses the layout:
+    the compiler widens an access if it knows the divisibility of its offset, which is why the
+    kernels do not specialize the sizes of a plane.
     """
-    pointers = corner + places
-    if HINT_LANES and len(mask.shape) == 2:
-        pointers = tl.max_contiguous(pointers, [1, 2])
-    return tl.load(pointers, mask=mask, other=0.0).to(tl.float32)
+    return tl.load(tl.max_contiguous(tensor + places, [1, 16]), mask=mask, other=other)
+
+
+@triton.jit
+def store_lanes(tensor, places, value, mask):
+    """Store (classes or pixels, cells) in the layout of :func:`load_lanes`."""
+    value = value.to(tensor.dtype.element_ty)
+    tl.store(tl.max_contiguous(tensor + places, [1, 16]), value, mask=mask)
 
 
 @triton.jit
 def axis_cell(o, size, out):
     """The cell of pixel ``o`` along one axis of ``size`` low-resolution pixels."""
-    position = (2 * o.to(tl.int64) + 1) * size - out
+    position = (2 * o + 1) * size - out
     return tl.where(position < 0, 0, position // (2 * out) + 1)
 
 
 @triton.jit
 def axis_start(cell, size, out):
     """The first pixel of a cell."""
-    numerator = tl.maximum((2 * cell.to(tl.int64) - 1) * out - size, 0)
+    numerator = tl.maximum((2 * cell - 1) * out - size, 0)
     return tl.minimum((numerator + 2 * size - 1) // (2 * size), out)
 
 
@@ -90,295 +77,229 @@ def axis_start(cell, size, out):
 def axis_fraction(o, cell, size, out):
     """Position of pixel ``o`` between neighbors ``cell - 1`` and ``cell``, in [0, 1].
 
-    In the outer cells, both neighbors are the same pixel; the fraction then selects the one inside.
+    In the outer cells, both neighbors are the same pixel; any fraction would do.
     """
-    position = (2 * o.to(tl.int64) + 1) * size - out
-    inside = (position - 2 * out * (cell - 1)).to(tl.float32) / (2 * out).to(tl.float32)
+    position = (2 * o + 1) * size - out
+    inside = (position - 2 * out * (cell - 1)).to(tl.float32) * (1.0 / (2 * out).to(tl.float32))
     return tl.where(cell == 0, 1.0, tl.where(cell == size, 0.0, inside))
 
 
 @triton.jit
-def corners_of(row, column, stride_h, stride_w, low_h, low_w):
+def corners_of(row, column, stride_h, low_h, low_w):
     """Offsets in a plane of a cell's corners: top left, top right, bottom left, bottom right."""
     top, bottom = tl.maximum(row - 1, 0) * stride_h, tl.minimum(row, low_h - 1) * stride_h
-    left, right = tl.maximum(column - 1, 0) * stride_w, tl.minimum(column, low_w - 1) * stride_w
+    left, right = tl.maximum(column - 1, 0), tl.minimum(column, low_w - 1)
     return top + left, top + right, bottom + left, bottom + right
 
 
 @triton.jit
-def mix(low, high, fraction):
-    return (1 - fraction) * low + fraction * high
+def load_corners(image, ta, tb, tc, td, places, mask):
+    """The four corners' logits in float32; 0 where masked."""
+    a = load_lanes(image, ta + places, mask, 0.0).to(tl.float32)
+    b = load_lanes(image, tb + places, mask, 0.0).to(tl.float32)
+    c = load_lanes(image, tc + places, mask, 0.0).to(tl.float32)
+    d = load_lanes(image, td + places, mask, 0.0).to(tl.float32)
+    return a, b, c, d
 
 
 @triton.jit
-def mixed(top_left, top_right, bottom_left, bottom_right, places, mask, y, x):
-    """Interpolate between the logits at the four corners, of any shape, in float32."""
-    a = load_corner(top_left, places, mask)
-    b = load_corner(top_right, places, mask)
-    c = load_corner(bottom_left, places, mask)
-    d = load_corner(bottom_right, places, mask)
-    return mix(mix(a, c, y), mix(b, d, y), x)
+def mix(low, high, fraction):
+    return low + fraction * (high - low)
+
+
+@triton.jit
+def row_of_cell(
+    program, low_h, low_w, height, width, segments,
+    INDEX: tl.constexpr, ALONG: tl.constexpr, BLOCK_M: tl.constexpr,
+):  # fmt: skip
+    """Every thread's pixels, neighbors in a row of a cell: i (M,), j and inside (ALONG, M)."""
+    place = tl.full([], program, INDEX) * BLOCK_M + tl.arange(0, BLOCK_M)
+    piece = place // segments
+    i, column = piece // (low_w + 1), piece % (low_w + 1)
+    present = i < height
+    first = axis_start(column, low_w, width) + (place % segments) * ALONG
+    j = first[None, :] + tl.arange(0, ALONG)[:, None]
+    end = axis_start(column + 1, low_w, width)
+    return i, j, axis_cell(i, low_h, height), column, present, present[None, :] & (j < end[None, :])
+
+
+@triton.jit
+def own_logits(
+    image, target, i, j, inside, y, x, ta, tb, tc, td, ignore_index, stride_c, width,
+    C: tl.constexpr,
+):  # fmt: skip
+    """Labels, which are valid, which are classes, and their logits: all (pixels, cells)."""
+    read = load_lanes(target, i[None, :] * width + j, inside, 0)
+    label, exists, known = as_label(read, inside, ignore_index, C)
+    places = label.to(j.dtype) * stride_c
+    a, b, c, d = load_corners(
+        image, ta[None, :], tb[None, :], tc[None, :], td[None, :], places, inside
+    )
+    return label, exists, known, mix(mix(a, c, y[None, :]), mix(b, d, y[None, :]), x)
 
 
 @triton.jit(do_not_specialize=[
-    "ignore_index", "tiles", "width", "height", "low_w", "low_h", "stride_h", "stride_w",
+    "ignore_index", "first_source", "first_image", "low_h", "low_w", "height", "width",
+    "stride_h", "segments", "tiles",
 ])  # fmt: skip
 def upsampled_losses_kernel(
     logits, target, weight, weight_sum, losses,  # (B, C, h, w), (B, H, W), (C,), (), (B, H, W)
-    ignore_index, keep, spread,
-    stride_b, stride_c, stride_h, stride_w, low_h, low_w, height, width, tiles,
+    ignore_index, keep, spread, first_source, first_image,
+    stride_b, stride_c, stride_h, low_h, low_w, height, width, segments, tiles,
     C: tl.constexpr, HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
-    MARGIN: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
+    MARGIN: tl.constexpr, INDEX: tl.constexpr,
+    BLOCK_C: tl.constexpr, ALONG: tl.constexpr, BLOCK_M: tl.constexpr,
 ):  # fmt: skip
-    """Program: one tile of one image's pixels. With MARGIN, write lse - own logit."""
+    """Program: some rows of cells of an image. With MARGIN, write lse - own logit.
+
+    The logits begin with image ``first_source``, the target with ``first_image``.
+    """
     program = tl.program_id(0)
     image = (program // tiles).to(tl.int64)
-    n = (program % tiles).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
+    i, j, row, column, present, inside = row_of_cell(
+        program % tiles, low_h, low_w, height, width, segments, INDEX, ALONG, BLOCK_M
+    )
+    y = axis_fraction(i, row, low_h, height)
+    x = axis_fraction(j, column[None, :], low_w, width)
     size = tl.full([], height, tl.int64) * width
-    inside = n < size
-    label, exists, known_label = load_label(target + image * size, n, inside, ignore_index, C)
-    i, j = n // width, n % width
-    row, column = axis_cell(i, low_h, height), axis_cell(j, low_w, width)
-    y, x = axis_fraction(i, row, low_h, height), axis_fraction(j, column, low_w, width)
-    base = logits + image * stride_b
-    ta, tb, tc, td = corners_of(row, column, stride_h, stride_w, low_h, low_w)
-    a, b, c, d = base + ta, base + tb, base + tc, base + td
-    stride = tl.full([], stride_c, tl.int64)
-    own = mixed(a, b, c, d, label * stride, inside, y, x)
-    wide_a, wide_b, wide_c, wide_d = a[None, :], b[None, :], c[None, :], d[None, :]
-
-    peak = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    total = tl.zeros([BLOCK_N], tl.float32)
-    smoothed = tl.zeros([BLOCK_N], tl.float32)
+    target += (first_image + image) * size
+    losses += image * size
+    logits += (first_source + image) * stride_b
+    stride = tl.full([], stride_c, INDEX)
+    ta, tb, tc, td = corners_of(row, column, stride_h, low_h, low_w)
+    if SMOOTH:
+        label, exists, known_label, own = own_logits(
+            logits, target, i, j, inside, y, x, ta, tb, tc, td, ignore_index, stride, width, C
+        )
+    peak = tl.full([ALONG, BLOCK_M], float("-inf"), tl.float32)
+    total = tl.zeros([ALONG, BLOCK_M], tl.float32)
+    smoothed = tl.zeros([ALONG, BLOCK_M], tl.float32)
     for first in range(0, C, BLOCK_C):
         classes = first + tl.arange(0, BLOCK_C)
         known = classes < C
-        scores = mixed(
-            wide_a, wide_b, wide_c, wide_d, (classes * stride)[:, None],
-            known[:, None] & inside[None, :], y[None, :], x[None, :],
+        a, b, c, d = load_corners(
+            logits, ta[None, :], tb[None, :], tc[None, :], td[None, :],
+            (classes * stride)[:, None], known[:, None] & present[None, :],
         )  # fmt: skip
-        scores = tl.where(known[:, None], scores, float("-inf"))
+        start, end = mix(a, c, y[None, :]), mix(b, d, y[None, :])
+        scores = mix(start[:, None, :], end[:, None, :], x[None, :, :])
+        scores = tl.where(known[:, None, None], scores, float("-inf"))
         peak, total = absorb(scores, peak, total)
         if SMOOTH:
             weights = class_weights(weight, classes, known, WEIGHTED)
-            smoothed += spread_sum(scores, known, weights, own)
+            smoothed += spread_sum(
+                scores, known[:, None, None], weights[:, None, None], own[None, :, :]
+            )
+    if not SMOOTH:  # after the loop: it would hold registers
+        label, exists, known_label, own = own_logits(
+            logits, target, i, j, inside, y, x, ta, tb, tc, td, ignore_index, stride, width, C
+        )
+    n = i[None, :] * width + j
     if MARGIN:
-        tl.store(losses + image * size + n, margin(peak, total, own), mask=inside)
+        store_lanes(losses, n, margin(peak, total, own), inside)
     else:
         loss = pixel_loss(
             peak, total, own, smoothed, weight, weight_sum, label, keep, spread, C,
             HARD, SMOOTH, WEIGHTED,
         )  # fmt: skip
         loss = tl.where(known_label, loss, float("nan"))
-        tl.store(losses + image * size + n, tl.where(exists, loss, IGNORED), mask=inside)
+        store_lanes(losses, n, tl.where(exists, loss, IGNORED), inside)
 
 
-def upsampled_losses(
-    logits: Tensor,
-    target: Tensor,
-    ignore_index: int,
-    loss: Terms,
-    *,
-    only_margins: bool = False,
-) -> Tensor:
+class Geometry(NamedTuple):
+    """The sizes of an upsampling. The logits' rows are contiguous."""
+
+    low: Planes
+    high: Planes
+    index: Any  # the integer type of offsets within an image
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        return self.low.height, self.low.width, self.high.height, self.high.width
+
+    @property
+    def cells(self) -> int:
+        return (self.low.height + 1) * (self.low.width + 1)
+
+    @property
+    def cell(self) -> tuple[int, int]:
+        """The largest number of pixels of a cell along both axes."""
+        return (
+            triton.cdiv(self.high.height, self.low.height),
+            triton.cdiv(self.high.width, self.low.width),
+        )
+
+    @property
+    def terms(self) -> int:
+        """The number of slots for the pixels of an image, in the order of the cells."""
+        return self.cells * self.cell[0] * self.cell[1]
+
+    @property
+    def rows(self) -> tuple[int, int, int]:
+        """Pixels per thread along a row of a cell, threads per row, programs per image."""
+        along = min(ALONG, triton.next_power_of_2(self.cell[1]))
+        segments = triton.cdiv(self.cell[1], along)
+        threads = self.high.height * (self.low.width + 1) * segments
+        return along, segments, triton.cdiv(threads, THREADS)
+
+
+def geometry(logits: Tensor, target: Tensor, *others: Tensor) -> Geometry:
+    """The sizes for (B, C, *low) tensors and a target; 32-bit offsets where they suffice."""
+    low, high = own_planes(logits, *others), own_planes(target.unsqueeze(1))
+    sizes, classes = Geometry(low, high, tl.int64), logits.shape[1] + THREADS
+    axes = ((low.height, high.height), (low.width, high.width))
+    largest = max(
+        *(classes * s.channel + low.height * s.row + low.width * s.column for s in low.strides),
+        *(4 * (size + 1) * (out + 1) for size, out in axes),
+        4 * classes * sizes.cells, 2 * sizes.terms, 2 * THREADS * sizes.rows[2],
+    )  # fmt: skip
+    return sizes._replace(index=tl.int32) if largest < 2**31 else sizes
+
+
+def with_contiguous_rows(logits: Tensor) -> Tensor:
+    """Copy logits in channels_last order: they are few, and each is read for many scores."""
+    return logits if logits.stride(-1) == 1 else logits.contiguous()
+
+
+def upsampled_losses(logits: Tensor, target: Tensor, ignore_index: int, loss: Terms) -> Tensor:
     """(B, C, *low) logits, contiguous (B, *spatial) target -> (B, *spatial) float32."""
     losses = torch.empty(target.shape, dtype=torch.float32, device=logits.device)
     if losses.numel() == 0:
         return losses
-    launch = _losses_launch(logits, target, ignore_index, loss.numbers, only_margins)
+    logits = with_contiguous_rows(logits)
+    launch = _losses_launch(logits, target, ignore_index, loss.numbers)
     with on_device_of(logits):
         launch(logits, target, loss.weight, loss.weight_sum, losses)
     return losses
 
 
 @by_form(tensors=2)
-def _losses_launch(
-    logits: Tensor, target: Tensor, ignore_index: int, loss: Numbers, only_margins: bool
-) -> Launch:
-    low, high, tile = own_planes(logits), own_planes(target.unsqueeze(1)), UPSAMPLED
-    tiles = triton.cdiv(high.height * high.width, tile.pixels)
-    return Launch(
-        upsampled_losses_kernel, (tiles * logits.shape[0],),
-        ignore_index, loss.keep, loss.spread,
-        *low.strides[0], low.height, low.width, high.height, high.width, tiles,
-        C=logits.shape[1], **loss._replace(smooth=loss.smooth and not only_margins).flags,
-        MARGIN=only_margins, BLOCK_C=tile.classes, BLOCK_N=tile.pixels, num_warps=tile.warps,
-    )  # fmt: skip
+def _losses_launch(logits: Tensor, target: Tensor, ignore_index: int, loss: Numbers) -> Launch:
+    sizes, (batch, classes) = geometry(logits, target), logits.shape[:2]
+    return rows_launch(sizes, batch, classes, ignore_index, loss)
 
 
-@triton.jit(do_not_specialize=[
-    "ignore_index", "tiles", "width", "height", "low_w", "low_h", "pools", "images_per_pool",
-    "cell_h", "cell_w", "stride_h", "stride_w",
-])  # fmt: skip
-def cells_kernel(
-    grad_value, packed, logits, target, weight, weight_sum, losses, margins, corners,
-    ignore_index, keep, spread, exponent, pools, images_per_pool,
-    stride_b, stride_c, stride_h, stride_w, low_h, low_w, height, width, cell_h, cell_w, tiles,
-    C: tl.constexpr, NORM: tl.constexpr,
-    HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
-    BLOCK_C: tl.constexpr, BLOCK_M: tl.constexpr,
-):  # fmt: skip
-    """Program (tile of cells of an image, block of classes) -> corners (B, 4, C, M)."""
-    program = tl.program_id(0)
-    image = (program // tiles).to(tl.int64)
-    cells = (tl.full([], low_h, tl.int64) + 1) * (low_w + 1)
-    cell = (program % tiles).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
-    present = cell < cells
-    row, column = cell // (low_w + 1), cell % (low_w + 1)
-    classes = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
-    known = classes < C
-    stride = tl.full([], stride_c, tl.int64)
-
-    base = logits + image * stride_b
-    ta, tb, tc, td = corners_of(row, column, stride_h, stride_w, low_h, low_w)
-    places = (classes * stride)[:, None]
-    mask = known[:, None] & present[None, :]
-    a = load_corner((base + ta)[None, :], places, mask)
-    b = load_corner((base + tb)[None, :], places, mask)
-    c = load_corner((base + tc)[None, :], places, mask)
-    d = load_corner((base + td)[None, :], places, mask)
-
-    pool = image // images_per_pool
-    threshold, cap, scale = load_pool(packed, pool, pools, exponent, NORM)
-    outer = tl.load(grad_value + pool)
-    weights = class_weights(weight, classes, known, WEIGHTED)
-
-    first_i, end_i = axis_start(row, low_h, height), axis_start(row + 1, low_h, height)
-    first_j, end_j = axis_start(column, low_w, width), axis_start(column + 1, low_w, width)
-    size = tl.full([], height, tl.int64) * width
-    to_a = tl.zeros([BLOCK_C, BLOCK_M], tl.float32)
-    to_b = tl.zeros([BLOCK_C, BLOCK_M], tl.float32)
-    to_c = tl.zeros([BLOCK_C, BLOCK_M], tl.float32)
-    to_d = tl.zeros([BLOCK_C, BLOCK_M], tl.float32)
-    down = tl.full([], 0, tl.int32)
-    while down < cell_h:
-        i = first_i + down
-        y = axis_fraction(i, row, low_h, height)
-        start, end = mix(a, c, y[None, :]), mix(b, d, y[None, :])
-        to_start = tl.zeros([BLOCK_C, BLOCK_M], tl.float32)
-        to_end = tl.zeros([BLOCK_C, BLOCK_M], tl.float32)
-        along = tl.full([], 0, tl.int32)
-        while along < cell_w:
-            j = first_j + along
-            inside = present & (i < end_i) & (j < end_j)
-            x = axis_fraction(j, column, low_w, width)
-            n = i * width + j
-            label, exists, _ = load_label(target + image * size, n, inside, ignore_index, C)
-            loss = tl.load(losses + image * size + n, mask=inside, other=0.0)
-            gap = tl.load(margins + image * size + n, mask=inside, other=0.0)
-            own = mixed(base + ta, base + tb, base + tc, base + td, label * stride, inside, y, x)
-            keep_own, factor = slopes(
-                weight, weight_sum, label, keep, spread, C, HARD, SMOOTH, WEIGHTED
-            )
-            share = outer * pool_weight(loss, threshold, cap, scale, exponent, NORM)
-            scores = mix(start, end, x[None, :])
-            slope = class_derivative(
-                scores, own, gap, label, classes, weights, keep_own, factor, spread, HARD, SMOOTH
-            )
-            slope = tl.where(exists[None, :], share[None, :] * slope, 0.0)
-            to_start += (1 - x)[None, :] * slope
-            to_end += x[None, :] * slope
-            along += 1
-        to_a += (1 - y)[None, :] * to_start
-        to_b += (1 - y)[None, :] * to_end
-        to_c += y[None, :] * to_start
-        to_d += y[None, :] * to_end
-        down += 1
-    # The compiler must not know that these stores are aligned: it would choose a layout of four
-    # cells per thread, and the loops above would exchange data between threads at every pixel.
-    out = corners + ((image * 4 * C + classes) * cells)[:, None] + cell[None, :]
-    tl.store(out, to_a, mask=mask)
-    tl.store(out + C * cells, to_b, mask=mask)
-    tl.store(out + 2 * C * cells, to_c, mask=mask)
-    tl.store(out + 3 * C * cells, to_d, mask=mask)
-
-
-@triton.jit(do_not_specialize=["tiles", "low_w", "low_h"])
-def gather_kernel(
-    corners, gradient, out_b, out_c, out_h, out_w, low_h, low_w, tiles,
-    C: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
-):  # fmt: skip
-    """Program (tile of an image's pixels, block of classes): sum the four cells of each pixel."""
-    program = tl.program_id(0)
-    image = (program // tiles).to(tl.int64)
-    n = (program % tiles).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
-    classes = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
-    row, column = n // low_w, n % low_w
-    mask = (classes < C)[:, None] & (row < low_h)[None, :]
-    across = tl.full([], low_w, tl.int64) + 1
-    cells = (tl.full([], low_h, tl.int64) + 1) * across
-    # The pixel is the bottom right corner of cell (row, column).
-    cell = row * across + column
-    places = corners + ((image * 4 * C + classes) * cells)[:, None] + cell[None, :]
-    bottom_right = tl.load(places + 3 * C * cells, mask=mask, other=0.0)
-    bottom_left = tl.load(places + 2 * C * cells + 1, mask=mask, other=0.0)
-    top_right = tl.load(places + C * cells + across, mask=mask, other=0.0)
-    top_left = tl.load(places + across + 1, mask=mask, other=0.0)
-    total = (bottom_right + bottom_left) + (top_right + top_left)
-    out = gradient + image * out_b + (row * out_h + column * out_w)[None, :]
-    out += (classes * tl.full([], out_c, tl.int64))[:, None]
-    tl.store(out, total.to(gradient.dtype.element_ty), mask=mask)
-
-
-def upsampled_gradient(
-    grad_value: Tensor,
-    logits: Tensor,
-    target: Tensor,
-    losses: Tensor,
-    packed: Tensor,
-    ignore_index: int,
-    loss: Terms,
-    shape: Norm,
-) -> Tensor:
-    """The gradient of (B, C, *low) logits; scratch of four float32 per logit and border cell."""
-    gradient = torch.empty_like(logits)
-    if gradient.numel() == 0:
-        return gradient
-    if losses.numel() == 0:
-        return gradient.zero_()
-    margins = losses
-    if not loss.numbers.plain:
-        margins = upsampled_losses(logits, target, ignore_index, loss, only_margins=True)
-    cells, gather, size = _gradient_launches(
-        logits, target, gradient, ignore_index, loss.numbers, shape, packed.shape[1]
-    )
-    corners = torch.empty(size, dtype=torch.float32, device=logits.device)
-    with on_device_of(logits):
-        cells(
-            grad_value, packed, logits, target, loss.weight, loss.weight_sum, losses, margins,
-            corners,
-        )  # fmt: skip
-        gather(corners, gradient)
-    return gradient
-
-
-@by_form(tensors=3)
-def _gradient_launches(
-    logits: Tensor,
-    target: Tensor,
-    gradient: Tensor,
+def rows_launch(
+    sizes: Geometry,
+    images: int,
+    classes: int,
     ignore_index: int,
     loss: Numbers,
-    shape: Norm,
-    pools: int,
-) -> tuple[Launch, Launch, int]:
-    """Both launches, and the number of corners."""
-    low, high, out = own_planes(logits), own_planes(target.unsqueeze(1)), own_planes(gradient)
-    (batch, classes), tile = logits.shape[:2], CELLS
-    cells = (low.height + 1) * (low.width + 1)
-    tiles, low_tiles = (triton.cdiv(n, tile.pixels) for n in (cells, low.height * low.width))
-    blocks = triton.cdiv(classes, tile.classes)
-    accumulate = Launch(
-        cells_kernel, (tiles * batch, blocks),
-        ignore_index, loss.keep, loss.spread, shape.exponent, pools, batch // pools,
-        *low.strides[0], low.height, low.width, high.height, high.width,
-        triton.cdiv(high.height, low.height), triton.cdiv(high.width, low.width), tiles,
-        C=classes, NORM=shape.kind, **loss.flags,
-        BLOCK_C=tile.classes, BLOCK_M=tile.pixels, num_warps=tile.warps,
+    *,
+    first_source: int = 0,
+    first_image: int = 0,
+    only_margins: bool = False,
+) -> Launch:
+    """The launch for ``images`` images of the target from ``first_image`` on."""
+    along, segments, tiles = sizes.rows
+    # A block costs an exponential a class, and one more to rescale the sum.
+    block = min(ROW_CLASSES, key=lambda size: triton.cdiv(classes, size) * (size + 1))
+    strides = sizes.low.strides[0]
+    return Launch(
+        upsampled_losses_kernel, (tiles * images,),
+        ignore_index, loss.keep, loss.spread, first_source, first_image,
+        strides.image, strides.channel, strides.row, *sizes.sizes, segments, tiles,
+        C=classes, **loss._replace(smooth=loss.smooth and not only_margins).flags,
+        MARGIN=only_margins, INDEX=sizes.index,
+        BLOCK_C=block, ALONG=along, BLOCK_M=THREADS, num_warps=WARPS,
     )  # fmt: skip
-    gather = Launch(
-        gather_kernel, (low_tiles * batch, blocks),
-        *out.strides[0], low.height, low.width, low_tiles,
-        C=classes, BLOCK_C=tile.classes, BLOCK_N=tile.pixels, num_warps=tile.warps,
-    )  # fmt: skip
-    return accumulate, gather, batch * 4 * classes * cells
