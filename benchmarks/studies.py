@@ -53,7 +53,7 @@ LIGHT = ModelConfig(
 SGD: dict[str, Any] = {"lr": 0.01, "head_lr_multiplier": 10.0}
 ADAMW: dict[str, Any] = {
     "optimizer": "adamw",
-    "lr": 0.001,
+    "lr": 0.003,
     "head_lr_multiplier": 1.0,
     "weight_decay": 0.01,
     "warmup": 20,
