@@ -4,14 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ADAPTERS ?= .venv-adapters
+OLDEST ?= .venv-triton
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-adapters lint sanitize format bench bench-exactness docs clean
+.PHONY: help demo test test-adapters test-triton lint sanitize format bench bench-exactness docs clean
 
 help:
 	@echo "make demo             compare three methods on the embedded street scenes, write runs/demo/report.html"
 	@echo "make test             the whole test suite"
 	@echo "make test-adapters    docs/frameworks.md and the adapters inside their frameworks"
+	@echo "make test-triton      the GPU kernels compiled by the oldest Triton that is supported"
 	@echo "make lint             ruff, mypy --strict"
 	@echo "make sanitize         the C++ library under address and undefined-behavior sanitizers"
 	@echo "make bench            timings of the operator on this machine"
@@ -48,6 +50,17 @@ $(ADAPTERS)/.installed: $(STAMP) $(FRAMEWORKS)
 test-adapters: $(ADAPTERS)/.installed
 	OMP_NUM_THREADS=1 $(ADAPTERS)/bin/python -m pytest --numprocesses=2 --dist=loadfile tests/adapters
 
+# The Triton of torch 2.8, over the main environment in the same way.
+$(OLDEST)/.installed: $(STAMP)
+	$(BIN)/python -m venv --clear --without-pip $(OLDEST)
+	$(BIN)/python -c 'import site; print("import site; site.addsitedir(%a)" % site.getsitepackages()[0])' > \
+	  "$$($(OLDEST)/bin/python -c 'import site; print(site.getsitepackages()[0])')/main.pth"
+	$(OLDEST)/bin/python -m pip install --quiet --no-compile --no-deps 'triton==3.4.*'
+	@touch $@
+
+test-triton: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m pytest tests/ops/triton/test_compiling.py
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -71,4 +84,4 @@ docs: $(STAMP)
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) $(ADAPTERS) site build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(ADAPTERS) $(OLDEST) site build dist .pytest_cache .mypy_cache .ruff_cache

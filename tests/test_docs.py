@@ -130,6 +130,10 @@ def test_the_first_screen_says_what_was_measured() -> None:
     before, after = (100 * content["mIoU"][name] for name in (pictures.BEFORE, pictures.AFTER))
     assert f"{before:.1f} with cross-entropy, {after:.1f} with loss max-pooling" in readme
     assert f"after {content['steps']} steps" in readme
+    overall = content["over all seeds"]
+    assert overall["low"] > 0
+    low, high = (f"+{100 * overall[end]:.1f}" for end in ("low", "high"))
+    assert f"+{100 * overall['gain']:.1f} (95 % interval {low} to {high})" in readme
 
 
 def test_links_and_pictures_lead_somewhere() -> None:

@@ -18,14 +18,16 @@ from benchmarks.speed.pictures import COST, SCALING, cost_picture, scaling_pictu
 from benchmarks.speed.results import read
 from scipy.stats import t
 
-from benchmarks import camvid
-from lossmaxpool.runs.config import HardwareConfig
+from benchmarks import evidence, studies
 from lossmaxpool.training.sweep import plan
 from tests.tolerances import ONE_DECIMAL, RECOMPUTED
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-COMPARISONS = [name for name, study in camvid.STUDIES.items() if camvid.compares(study)]
+# The studies with results, and among them those of whole data sets, whose tables the report makes.
+FOUND = [name for name in studies.STUDIES if (RESULTS / f"{name}.json").is_file()]
+PLAIN = [name for name in FOUND if studies.STUDIES[name].plain]
+COMPARISONS = [name for name in PLAIN if evidence.compares(studies.STUDIES[name])]
 SPEED = sorted(path.stem.removeprefix("loss-") for path in RESULTS.glob("loss-*.json"))
 
 
@@ -39,9 +41,7 @@ def rows(table: str) -> list[dict[str, str]]:
 
 
 def records(study: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((RESULTS / f"camvid-{study}.json").read_text())[
-        "records"
-    ]
+    found: list[dict[str, Any]] = evidence.read(study)["records"]
     return found
 
 
@@ -49,16 +49,11 @@ def percent(cell: str) -> float:
     return float(cell.split(" ")[0])
 
 
-def test_the_studies_are_committed() -> None:
-    assert {path.stem for path in RESULTS.glob("camvid-*.json")} == {
-        f"camvid-{name}" for name in camvid.STUDIES
-    }
-
-
-@pytest.mark.parametrize("name", camvid.STUDIES)
+@pytest.mark.parametrize("name", PLAIN)
 def test_every_run_of_a_study_is_there_and_at_its_end(name: str) -> None:
-    study = camvid.STUDIES[name]
-    planned = plan(camvid.configuration(Path("camvid"), study, HardwareConfig()), study.grid, ROOT)
+    study = studies.STUDIES[name]
+    shared = studies.configuration(study, studies.Variant(), Path("camvid"))
+    planned = plan(shared, study.grid, ROOT)
     found = records(name)
     assert [(record["method"], record["seed"]) for record in found] == [
         (config.method, config.seed) for config, _ in planned
@@ -79,9 +74,9 @@ def test_every_run_of_a_study_is_there_and_at_its_end(name: str) -> None:
             assert record["config"]["loss"][key] == told["loss"][key]
 
 
-@pytest.mark.parametrize("name", camvid.STUDIES)
+@pytest.mark.parametrize("name", PLAIN)
 def test_the_table_of_a_study_holds_the_means_of_its_records(name: str) -> None:
-    table = rows(f"camvid-{name}")
+    table = rows(name)
     for row in table:
         of_row = [
             record["miou"]
@@ -97,7 +92,7 @@ def test_the_table_of_a_study_holds_the_means_of_its_records(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_the_table_of_classes_holds_the_means_of_the_records(name: str) -> None:
-    table = {row["class"]: row for row in rows(f"camvid-{name}-classes")}
+    table = {row["class"]: row for row in rows(f"{name}-classes")}
     for label in {record["label"] for record in records(name)}:
         of_method = [record for record in records(name) if record["label"] == label]
         expected = {"mIoU": fmean(record["miou"] for record in of_method)}
@@ -112,7 +107,7 @@ def test_the_table_of_pairs_holds_the_paired_differences(name: str) -> None:
     by_label: dict[str, dict[int, dict[str, Any]]] = {}
     for record in records(name):
         by_label.setdefault(record["label"], {})[record["seed"]] = record
-    for row in rows(f"camvid-{name}-pairs"):
+    for row in rows(f"{name}-pairs"):
         own, other = (by_label[label] for label in row[""].split(" over "))
         gains = [100 * (own[seed]["miou"] - other[seed]["miou"]) for seed in own]
         half = t.ppf(0.975, len(gains) - 1) * stdev(gains) / math.sqrt(len(gains))
@@ -132,15 +127,47 @@ def test_the_table_of_pairs_holds_the_paired_differences(name: str) -> None:
         assert int(row["lost"]) == sum(gain < 0 for gain in classes)
 
 
-@pytest.mark.parametrize("path", camvid.PAGES, ids=lambda path: path.stem)
-def test_the_pages_show_what_came_out_on_camvid(path: Path) -> None:
+@pytest.mark.parametrize("path", evidence.PAGES, ids=lambda path: path.stem)
+def test_the_pages_show_what_the_studies_found(path: Path) -> None:
     shown = path.read_text()
-    assert shown == camvid.rendered(shown), "run: python -m benchmarks.camvid --render"
+    assert shown == evidence.rendered(shown), "run: python -m benchmarks.studies --render"
 
 
-def test_the_page_on_evidence_has_every_study() -> None:
+def test_the_page_on_evidence_has_every_study_and_names_those_that_were_not_run() -> None:
     shown = (ROOT / "docs" / "evidence.md").read_text()
-    assert {f"setting-{name}" for name in camvid.STUDIES} <= block_names(shown, "camvid")
+    blocks = block_names(shown, "study") | {
+        name.replace("-", "-camvid-", 1) for name in block_names(shown, "camvid")
+    }
+    for name in studies.STUDIES:
+        assert f"setting-{name}" in blocks or f"`{name}`" in shown
+
+
+@pytest.mark.parametrize("name", [name for name in FOUND if name not in PLAIN])
+def test_the_table_of_a_partial_study_holds_what_is_finished(name: str) -> None:
+    content = evidence.read(name)
+    assert content["finished"] == len(content["records"]) <= content["planned"]
+    table = rows(name)
+    assert sum(int(row["runs"]) for row in table) == content["finished"]
+    measure = "IoU" if "IoU" in table[0] else "mIoU"
+    for row, of_row in zip(table, evidence.groups(content["records"]).values(), strict=True):
+        scores = [
+            100 * fmean(record["evaluations"][-1]["iou"][measure == "IoU" :])
+            for record in of_row.values()
+        ]
+        assert percent(row[measure]) == pytest.approx(fmean(scores), abs=ONE_DECIMAL)
+
+
+def test_folds_that_share_their_training_images_widen_the_interval() -> None:
+    differences = [1.0, 2.0, 3.0, 2.5, 1.5]
+    alone, shared = (evidence.half_width(differences, count) for count in (0, 5))
+    expected = t.ppf(0.975, 4) * stdev(differences)
+    assert alone == pytest.approx(expected / math.sqrt(5))
+    assert shared == pytest.approx(expected * math.sqrt(1 / 5 + 1 / 4))
+
+
+def test_the_power_that_is_told_is_that_of_the_paired_test() -> None:
+    assert evidence.seeds_needed(0.9) == 4
+    assert evidence.seeds_needed(0.9, gain=0.5) > evidence.seeds_needed(0.9) > 2
 
 
 def test_the_page_on_choosing_shows_the_table_that_was_computed() -> None:

@@ -25,7 +25,7 @@ from lossmaxpool.options import DataConfig
 from lossmaxpool.runs import RunInterruptedError
 from lossmaxpool.runs.folder import LAST
 from lossmaxpool.runs.record import RunRecord
-from lossmaxpool.training import TrainConfig, TrainingError, compare, engines
+from lossmaxpool.training import TrainConfig, TrainingError, compare, engines, tuning
 from tests.training.runs import tiny
 from tests.training.test_kill import assert_same_run
 
@@ -175,6 +175,16 @@ def test_a_failure_is_reported_and_the_others_are_trained(tmp_path, capfd) -> No
     told = capfd.readouterr().err
     assert "base-seed0 failed: " in told
     assert "Traceback" not in told
+
+
+@pytest.mark.usefixtures("connected")
+def test_rates_are_tried_on_the_nodes(tmp_path, monkeypatch, capfd) -> None:
+    monkeypatch.setattr(tuning, "FACTORS", (1.0, 1e32))
+    out = tmp_path / "out"
+    (run,) = compare(tiny(), ["base"], [0], out, engine="ray", tune_lr=True, tune_steps=2)
+    assert RunRecord.read(run).config["optimization"]["lr"] == tiny().optimization.lr
+    assert "2 of 2 rates finished" in capfd.readouterr().err
+    assert "1e+30: not finite" in tuning.tuning_table(out)
 
 
 @pytest.mark.usefixtures("connected")

