@@ -254,5 +254,5 @@ def test_a_logger_that_is_not_installed_is_one_line(
     config = replace(tiny(), reporting=ReportingConfig(loggers=["wandb"]))
     message = "has wandb, which is not installed: pip install wandb, or leave it out"
     with pytest.raises(TrainingError, match=message) as error:
-        make_fabric(config, tmp_path, val_images=3)
+        make_fabric(config, val_images=3)
     assert "\n" not in str(error.value)

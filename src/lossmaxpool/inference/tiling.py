@@ -126,6 +126,9 @@ def tiles_of(config: InferenceConfig, height: int, width: int, stride: int) -> t
         width: of the image.
         stride: from :func:`lossmaxpool.models.input_stride`.
 
+    Returns:
+        The tiles, from left to right; together they own every pixel once.
+
     Example:
         >>> [tile.owned.width for tile in tiles_of(InferenceConfig("optimized"), 1024, 2048, 8)]
         [468, 368, 368, 368, 476]

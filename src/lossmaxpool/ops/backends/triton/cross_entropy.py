@@ -13,7 +13,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-LOG2_E = tl.constexpr(1.4426950408889634)
 IGNORED = tl.constexpr(-1.0)  # marks an ignored pixel: pixel losses are never negative
 
 
@@ -74,19 +73,13 @@ def as_label(read, inside, ignore_index, C: tl.constexpr):
 
 
 @triton.jit
-def exponential(x):
-    """``exp(x)``: ``tl.exp`` without its three instructions for denormal results."""
-    return tl.exp2(x * LOG2_E)
-
-
-@triton.jit
 def absorb(x, peak, total):
     """Update running maximum and sum of exponentials with logits (classes, *pixels)."""
     top = tl.maximum(peak, tl.max(x, 0))
     # If all logits so far are -inf, subtract 0: -inf - -inf is NaN.
     shift = tl.where(top == float("-inf"), 0.0, top)
-    powers = exponential(x - tl.expand_dims(shift, 0))
-    return top, total * exponential(peak - shift) + tl.sum(powers, 0)
+    powers = tl.exp(x - tl.expand_dims(shift, 0))
+    return top, total * tl.exp(peak - shift) + tl.sum(powers, 0)
 
 
 @triton.jit

@@ -19,7 +19,6 @@ from lossmaxpool.ops.backends.triton.cross_entropy import (
     as_label,
     class_derivative,
     class_weights,
-    exponential,
     margin,
     pixel_loss,
     slopes,
@@ -193,7 +192,7 @@ def write_block(
     It selects instead of multiplying by 0, since NaN * 0 is NaN.
     """
     slope = class_derivative(
-        exponential((x - own[None, :]) - gap[None, :]), classes[:, None] == label[None, :],
+        tl.exp((x - own[None, :]) - gap[None, :]), classes[:, None] == label[None, :],
         class_weights(weight, classes, known, WEIGHTED)[:, None],
         keep_own[None, :], factor[None, :], spread, SMOOTH,
     )  # fmt: skip
