@@ -575,9 +575,10 @@ def _mark(axes: Axes, method: int, x: float, y: float, hint: str | None = None) 
 
 def _marker(method: int) -> dict[str, Any]:
     """The look of a method's mark: its own shape as well as its own color."""
-    color, hollow = _light(f"m{method % METHOD_COLORS}"), method % 4 == 0
+    shape = method % len(MARKERS)
+    color, hollow = _light(f"m{method % METHOD_COLORS}"), shape == 0
     return {
-        "marker": MARKERS[method % 4],
+        "marker": MARKERS[shape],
         "markersize": 8 if hollow else 9,
         "markerfacecolor": "none" if hollow else color,
         "markeredgecolor": color if hollow else _light("page"),
