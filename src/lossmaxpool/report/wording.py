@@ -182,7 +182,12 @@ def findings(summary: Summary, method: MethodSummary) -> list[Finding]:
     for name in summary.measures[1:]:
         own, base, gain = method.measures[name], baseline.measures[name], gains.measures[name]
         if name != "mIoU":
-            text = f"{percent(own.mean)} against {percent(base.mean)} ({points(gain.mean)})."
+            text = (
+                f"{percent(own.mean)} against {percent(base.mean)} ({points(gain.mean)})."
+                if gain.n
+                else f"{percent(own.mean)} against {percent(base.mean)}; without a value where "
+                "nothing is predicted as the class."
+            )
             statements.append(Finding(name[:1].upper() + name[1:], text))
     return statements
 
@@ -229,7 +234,7 @@ def _unequal_lengths(summary: Summary) -> list[str]:
 
 def _verdict(rival: MethodSummary, baseline: MethodSummary, gain: Gain, lead: str) -> str:
     if gain.points == 0:
-        return f"{rival.label} and {baseline.label} are level"
+        return f"{rival.label} and {baseline.label} are level in {lead}"
     amount = points(abs(gain.mean)).lstrip("+")
     if gain.settled:
         verb = "beats" if gain.mean > 0 else "loses to"
