@@ -1,10 +1,14 @@
-"""Reductions over the ranks of a pool; the only code that communicates between processes."""
+"""Reductions and exchanges over the ranks of the default process group."""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+
+_Value = TypeVar("_Value")
 
 
 class Local:
@@ -20,6 +24,9 @@ class Local:
 
     def gather(self, x: Tensor) -> Tensor:
         return x
+
+    def each(self, value: _Value) -> list[_Value]:
+        return [value]
 
 
 class World:
@@ -47,6 +54,12 @@ class World:
         found = [torch.empty_like(x) for _ in range(self.size)]
         dist.all_gather(found, x.contiguous())
         return torch.cat(found)
+
+    def each(self, value: _Value) -> list[_Value]:
+        """The values of all ranks, of any type that can be pickled, in the order of the ranks."""
+        found = [value] * self.size
+        dist.all_gather_object(found, value)
+        return found
 
 
 Ranks = Local | World

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch import distributed as dist
 from torch.utils.data import DataLoader, Dataset
 
 from lossmaxpool._version import __version__
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.classes import count_classes
+from lossmaxpool.ops.ranks import ranks
 from lossmaxpool.processes import begin_worker
 
 Progress = Callable[[int, int], None]
@@ -190,10 +190,10 @@ class ClassIndex:
         Raises:
             ValueError: The ranks have different data; raised on all ranks.
         """
-        if not (dist.is_available() and dist.is_initialized()):
+        everywhere = ranks(True)
+        if everywhere.size == 1:
             return
-        digests: list[str] = [""] * dist.get_world_size()
-        dist.all_gather_object(digests, self.digest)
+        digests = everywhere.each(self.digest)
         different = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
         if different:
             raise ValueError(

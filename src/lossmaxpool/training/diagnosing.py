@@ -15,12 +15,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
 
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.diagnostics import Box, Diagnosis, SuspectedLabels, diagnose
 from lossmaxpool.losses import LogitAdjustedLoss
 from lossmaxpool.losses.options import PooledLoss
+from lossmaxpool.ops.ranks import ranks
 from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.runs.record import SUSPECTS, SuspectLabel, WeightPoint
 from lossmaxpool.training.criteria import ImageMeanLoss, WeightedSum, mean_over_ranks
@@ -77,11 +77,7 @@ class WeightWatch:
             flipped=[bool(place[4]) for place in places],
             sizes=[(int(place[5]), int(place[6])) for place in places],
         )
-        everywhere = [visits]
-        if dist.is_available() and dist.is_initialized():
-            everywhere = [[]] * dist.get_world_size()
-            dist.all_gather_object(everywhere, visits)
-        for each in everywhere:
+        for each in ranks(True).each(visits):
             self.suspects.add(each)
 
     def point(self, step: int) -> WeightPoint:

@@ -305,7 +305,8 @@ class _Handed:
         Raises:
             TrainingError: No node has what one of them needs: it would wait for ever.
         """
-        if not self._room():
+        room = self._room()
+        if not room:
             found = "; ".join(
                 f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs"
                 for node in self._found()
@@ -315,7 +316,7 @@ class _Handed:
                 "lower hardware.threads or hardware.workers, set hardware.accelerator to cpu, or "
                 "start a larger node"
             )
-        return self._room()
+        return room
 
     def config(self, config: TrainConfig) -> TrainConfig:
         """Return the configuration of a run with what it gets on its node."""

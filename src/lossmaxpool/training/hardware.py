@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from lossmaxpool.import_paths import reason_of
+from lossmaxpool.ops.ranks import ranks
 from lossmaxpool.processes import end_with_parent
 from lossmaxpool.runs import TrainingError
 from lossmaxpool.runs.config import HardwareConfig, TrainConfig
@@ -188,10 +189,7 @@ def check_ranks(step: int, *splits: Tensor) -> None:
     """
     for pixels in splits:
         ClassIndex(pixels).check_ranks()
-    if not (dist.is_available() and dist.is_initialized()):
-        return
-    steps = [0] * dist.get_world_size()
-    dist.all_gather_object(steps, step)
+    steps = ranks(True).each(step)
     if len(set(steps)) > 1:
         raise TrainingError(
             f"the processes go on from the steps {', '.join(map(str, steps))}: the run folder "

@@ -245,11 +245,13 @@ def train_all(
         ValueError: Less than one job, several devices per run, or an unknown engine.
     """
     train_with = engine_named(engine, jobs)
+    left = []
     for config, folder in runs:
         on_one_device(config.hardware, 1)
         if is_finished(folder):
             check_same_run(config, folder)
-    left = [config for config, folder in runs if not is_finished(folder)]
+        else:
+            left.append(config)
     if left:
         # The runs share their data: if it cannot be read, no run begins.
         open_splits(left[0], given)

@@ -29,6 +29,44 @@ def form(x: Tensor | None) -> Form:
     return None if x is None else (x.shape, x.stride(), x.dtype, x.device)
 
 
+class Passes:
+    """What forward and backward pass of a prepared loss share: what the one makes and saves.
+
+    Args:
+        logits: (B, C, *low).
+        target: (B, *spatial) class ids.
+        weight: (C,) class weights, or None.
+        pools: R.
+        reduction: "none", "sum" or "mean" over the pools.
+    """
+
+    def __init__(
+        self, logits: Tensor, target: Tensor, weight: Tensor | None, pools: int, reduction: str
+    ) -> None:
+        self._device, self._spatial, self._pools = logits.device, target.shape, pools
+        self._values = (pools,) if reduction == "none" else ()
+        self._forms = [form(x) for x in (logits, target, weight, *self.maps())]
+
+    def maps(self) -> tuple[Tensor, Tensor]:
+        """New (B, *spatial) losses and (6, R) thresholds, to be written."""
+        losses = torch.empty(self._spatial, dtype=torch.float32, device=self._device)
+        return losses, torch.empty((6, self._pools), dtype=torch.float64, device=self._device)
+
+    def value(self) -> Tensor:
+        """A new value, to be written."""
+        return torch.empty(self._values, dtype=torch.float32, device=self._device)
+
+    def upstream(self, grad: Tensor, *saved: Tensor | None) -> Tensor | None:
+        """The gradient of the value as the kernels read it; None for tensors of another form.
+
+        A leaf may have got other data since, and hooks may return other tensors than were saved:
+        logits, target, weight, losses and thresholds.
+        """
+        if [form(x) for x in saved] != self._forms or grad.shape != self._values:
+            return None
+        return grad.float().resolve_neg().contiguous()
+
+
 def by_form(
     tensors: int,
 ) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]:

@@ -22,8 +22,8 @@ from torch import Tensor
 from lossmaxpool.ops.backends.kernel_inputs import (
     LOGITS,
     TARGETS,
+    Passes,
     by_form,
-    form,
     merged_planes,
     own_planes,
     refuses_inputs,
@@ -157,21 +157,23 @@ def prepare(
     call.rows, call.reduction = pools, _REDUCTIONS.index(reduction)
     call.p, call.fraction, call.least = weighting
     call.exponent = weighting.exponent
-    return _Loss(prepared._replace(call=call), logits, target, weight)
+    passes = Passes(logits, target, weight, pools, reduction)
+    return _Loss(prepared._replace(call=call), passes, logits, target, weight)
 
 
 class _Loss:
     """One call of the library forward, and one backward: see ``ops.backends.Prepared``."""
 
     def __init__(
-        self, prepared: _Prepared, logits: Tensor, target: Tensor, weight: Tensor | None
+        self,
+        prepared: _Prepared,
+        passes: Passes,
+        logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
     ) -> None:
-        self._prepared, self._spatial, self._dtype = prepared, target.shape, logits.dtype
-        self._shape, self._pools = logits.shape, prepared.call.rows
-        self._values = (self._pools,) if prepared.call.reduction == 0 else ()
-        losses = torch.empty(target.shape, dtype=torch.float32, device=_CPU)
-        packed = torch.empty((6, self._pools), dtype=torch.float64, device=_CPU)
-        self._forms = [form(x) for x in (logits, target, weight, losses, packed)]
+        self._prepared, self._passes = prepared, passes
+        self._shape, self._dtype = logits.shape, logits.dtype
         self._ready = target.is_contiguous() and weight is None
         self._forward = _library().lossmaxpool_cross_entropy
         self._backward = getattr(_library(), f"lossmaxpool_{prepared.stage}_gradient")
@@ -179,10 +181,8 @@ class _Loss:
     def forward(
         self, logits: Tensor, target: Tensor, weight: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        losses = torch.empty(self._spatial, dtype=torch.float32, device=_CPU)
-        packed = torch.empty((6, self._pools), dtype=torch.float64, device=_CPU)
-        value = torch.empty(self._values, dtype=torch.float32, device=_CPU)
-        room = torch.empty(self._spatial, dtype=torch.float32, device=_CPU)
+        (losses, packed), value = self._passes.maps(), self._passes.value()
+        room = torch.empty_like(losses)
         call = self._call(logits, target, weight, losses, packed)
         call.room, call.value = room.data_ptr(), value.data_ptr()
         self._forward(ctypes.byref(call))
@@ -197,15 +197,13 @@ class _Loss:
         losses: Tensor,
         packed: Tensor,
     ) -> Tensor | None:
-        # A leaf may have got other data since, and hooks may return other tensors than were saved.
-        saved = (logits, target, weight, losses, packed)
-        if [form(x) for x in saved] != self._forms or grad.shape != self._values:
+        upstream = self._passes.upstream(grad, logits, target, weight, losses, packed)
+        if upstream is None:
             return None
-        grad = grad.float().resolve_neg().contiguous()
         strides, scratch = self._prepared.strides, self._prepared.scratch()
         gradient = torch.empty_strided(self._shape, strides, dtype=self._dtype, device=_CPU)
         call = self._call(logits, target, weight, losses, packed)
-        call.grad_value, call.gradient = grad.data_ptr(), gradient.data_ptr()
+        call.grad_value, call.gradient = upstream.data_ptr(), gradient.data_ptr()
         call.scratch = _address(scratch)
         self._backward(ctypes.byref(call))
         return gradient

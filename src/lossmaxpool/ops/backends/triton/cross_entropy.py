@@ -13,7 +13,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-LOG2_E = tl.constexpr(1.4426950408889634)
 IGNORED = tl.constexpr(-1.0)  # marks an ignored pixel: pixel losses are never negative
 
 

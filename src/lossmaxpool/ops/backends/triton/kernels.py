@@ -9,7 +9,7 @@ from torch import Tensor
 from triton.runtime import driver
 
 from lossmaxpool.ops.backends import as_pools
-from lossmaxpool.ops.backends.kernel_inputs import form
+from lossmaxpool.ops.backends.kernel_inputs import Passes
 from lossmaxpool.ops.backends.triton import weights
 from lossmaxpool.ops.backends.triton.cross_entropy import terms
 from lossmaxpool.ops.backends.triton.dense import (
@@ -103,12 +103,9 @@ class _Loss:
         reduction: str,
     ) -> None:
         self._numbers, self._weighting = (ignore_index, label_smoothing), weighting
-        self._pools, self._reduction = pools, reduction
-        self._device, self._spatial = logits.device, target.shape
-        self._values = (pools,) if reduction == "none" else ()
-        packed = torch.empty((6, pools), dtype=torch.float64, device=self._device)
-        losses = torch.empty(target.shape, dtype=torch.float32, device=self._device)
-        self._forms = [form(x) for x in (logits, target, weight, losses, packed)]
+        self._pools, self._reduction, self._device = pools, reduction, logits.device
+        self._passes = Passes(logits, target, weight, pools, reduction)
+        _, packed = self._passes.maps()
         self._dense = logits.shape[2:] == target.shape[1:]
         self._plain = self._dense and weight is None and target.is_contiguous()
         self._reduce = reduction_launch(packed, reduction, False)
@@ -120,8 +117,7 @@ class _Loss:
     def forward(
         self, logits: Tensor, target: Tensor, weight: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        value = torch.empty(self._values, dtype=torch.float32, device=self._device)
-        run = self._forward
+        value, run = self._passes.value(), self._forward
         if run is None or not self._binds(logits.data_ptr() | target.data_ptr()):
             losses = pixel_losses(logits, target, weight, *self._numbers)
             packed = solve(as_pools(losses, self._pools), None, self._weighting, True)
@@ -130,8 +126,7 @@ class _Loss:
             if run is None and self._plain:
                 self._bind_forward(logits, target, losses)
             return value, losses, packed
-        losses = torch.empty(self._spatial, dtype=torch.float32, device=self._device)
-        packed = torch.empty((6, self._pools), dtype=torch.float64, device=self._device)
+        losses, packed = self._passes.maps()
         workspace = torch.empty(self._workspace, dtype=torch.uint8, device=self._device)
         run(
             logits.data_ptr(), target.data_ptr(), losses.data_ptr(), packed.data_ptr(),
@@ -148,14 +143,13 @@ class _Loss:
         losses: Tensor,
         packed: Tensor,
     ) -> Tensor | None:
-        saved = (logits, target, weight, losses, packed)
-        if [form(x) for x in saved] != self._forms or grad.shape != self._values:
+        outer = self._passes.upstream(grad, logits, target, weight, losses, packed)
+        if outer is None:
             return None
-        grad = grad.float().resolve_neg().contiguous()
         each = self._reduction == "none"
-        upstream = grad if each else grad.new_empty(self._pools)
+        upstream = outer if each else outer.new_empty(self._pools)
         run = self._backward
-        addresses = [x.data_ptr() for x in (grad, upstream, packed, logits, target, losses)]
+        addresses = [x.data_ptr() for x in (outer, upstream, packed, logits, target, losses)]
         bits = addresses[0] | addresses[2] | addresses[3] | addresses[4] | addresses[5]
         if run is not None and self._binds(bits):
             made = torch.empty_like(logits)
@@ -163,7 +157,7 @@ class _Loss:
             return made
         if not each:
             with on_device_of(packed):
-                self._spread(packed, grad, upstream)
+                self._spread(packed, outer, upstream)
         numbers = *self._numbers, self._weighting
         made = gradient(upstream, logits, target, weight, losses, packed, *numbers)
         if run is None and self._plain:

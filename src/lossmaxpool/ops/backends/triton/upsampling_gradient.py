@@ -21,7 +21,6 @@ from torch import Tensor
 
 from lossmaxpool.ops.backends.kernel_inputs import by_form
 from lossmaxpool.ops.backends.triton.cross_entropy import (
-    LOG2_E,
     Numbers,
     Terms,
     class_derivative,
@@ -48,6 +47,7 @@ from lossmaxpool.ops.backends.triton.upsampling import (
 )
 from lossmaxpool.ops.backends.triton.weights import Norm, load_pool, pool_weight
 
+LOG2_E = tl.constexpr(1.4426950408889634)
 # 8 classes with four corner logits and four corner sums each; 16 classes would spill.
 CLASSES = 8
 # The scratch is at most this share of three maps of the scores, which are not stored and which
