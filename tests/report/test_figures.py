@@ -127,7 +127,8 @@ def test_every_method_has_its_curve(
 def test_each_of_the_six_methods_has_a_color_of_its_own_by_day_and_by_night() -> None:
     for night in (0, 1):
         assert len({PALETTE[f"m{i}"][night] for i in range(METHOD_COLORS)}) == METHOD_COLORS
-    looks = {(PALETTE[f"m{i % METHOD_COLORS}"], i % len(MARKERS)) for i in range(len(METHODS))}
+    marks = len(MARKERS)
+    looks = {(PALETTE[f"m{i % METHOD_COLORS}"], MARKERS[i % marks]) for i in range(len(METHODS))}
     assert len(looks) == len(METHODS)
     assert len({light for light, _ in PALETTE.values()}) == len(PALETTE), "dark follows from light"
 

@@ -49,7 +49,7 @@ PALETTE = {
 }
 # One per method of the paper; further ones repeat them with another marker.
 METHOD_COLORS = 6
-MARKERS = ("o", "o", "s", "^", "D")
+MARKERS = ("o", "o", "s", "^", "D", "v", "P", "X")
 # A figure is drawn for a phone and for a screen, because text in a drawing shrinks with it.
 NARROW, WIDE = 360, 840
 LONGEST_NAME = 18
