@@ -23,7 +23,7 @@ OWN = {"method", "seed"}
 
 
 def demo(parser: CommandParser) -> None:
-    """Compare loss max-pooling with cross-entropy on embedded street scenes, in five minutes.
+    """Compare loss max-pooling with cross-entropy on embedded street scenes, in about five minutes.
 
     Nothing is downloaded. Cross-entropy, the loss alone and the loss with its sampler train a small
     network from random weights on two CPU cores, with four seeds each; the table and the report say
