@@ -25,6 +25,7 @@ from lossmaxpool.ops.backends.triton.cross_entropy import (
     spread_sum,
 )
 from lossmaxpool.ops.backends.triton.launch import Launch, on_device_of
+from lossmaxpool.ops.backends.triton.solver import REDUCTIONS, grad_of_pool, tally
 from lossmaxpool.ops.backends.triton.weights import Norm, load_pool, pool_weight
 
 
@@ -124,16 +125,19 @@ def class_sums(
     return peak, total, smoothed
 
 
-@triton.jit(do_not_specialize=["ignore_index", "tiles"])
+@triton.jit(do_not_specialize=["ignore_index", "tiles", "images_per_pool"])
 def dense_losses_kernel(
-    logits, target, weight, weight_sum, losses,  # (B, C, H, W), (B, N), (C,), (), (B, N)
-    ignore_index, keep, spread,
+    logits, target, weight, weight_sum, losses, totals,  # (B, C, H, W), (B, N), (C,), (), (B, N)
+    ignore_index, keep, spread, images_per_pool,
     stride_b, stride_c, stride_h, stride_w, width, height, tiles,
     C: tl.constexpr, UNIT: tl.constexpr, FLAT: tl.constexpr,
     HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
     BLOCK_C: tl.constexpr, FULL: tl.constexpr, TAIL: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """Program: one tile of one image's pixels. Sizes along a flat plane are counted in UNITs."""
+    """Program: one tile of one image's pixels. Sizes along a flat plane are counted in UNITs.
+
+    With ``totals``, it counts its losses for the solver as well.
+    """
     program = tl.program_id(0)
     image = (program // tiles).to(tl.int64)
     n, place, inside = pixel_places(
@@ -155,6 +159,8 @@ def dense_losses_kernel(
     )  # fmt: skip
     loss = tl.where(known_label, loss, float("nan"))
     tl.store(losses + row + n, tl.where(exists, loss, IGNORED), mask=inside)
+    if totals is not None:
+        tally(totals, image // images_per_pool, loss, exists)
 
 
 def dense_losses(logits: Tensor, target: Tensor, ignore_index: int, loss: Terms) -> Tensor:
@@ -162,20 +168,23 @@ def dense_losses(logits: Tensor, target: Tensor, ignore_index: int, loss: Terms)
     losses = torch.empty(target.shape, dtype=torch.float32, device=logits.device)
     if losses.numel() == 0:
         return losses
-    launch = losses_launch(logits, target, ignore_index, loss.numbers)
+    launch = losses_launch(logits, target, ignore_index, loss.numbers, 1)
     with on_device_of(logits):
-        launch(logits, target, loss.weight, loss.weight_sum, losses)
+        launch(logits, target, loss.weight, loss.weight_sum, losses, None)
     return losses
 
 
 @by_form(tensors=2)
-def losses_launch(logits: Tensor, target: Tensor, ignore_index: int, loss: Numbers) -> Launch:
+def losses_launch(
+    logits: Tensor, target: Tensor, ignore_index: int, loss: Numbers, pools: int
+) -> Launch:
     view = _planes(logits)
     classes, (strides,), unit = logits.shape[1], view.strides, unit_of(view)
     tile = tile_of(classes, logits.dtype, unit)
     tiles = triton.cdiv(view.height * view.width, tile.pixels)
     return Launch(
-        dense_losses_kernel, (tiles * logits.shape[0],), ignore_index, loss.keep, loss.spread,
+        dense_losses_kernel, (tiles * logits.shape[0],),
+        ignore_index, loss.keep, loss.spread, logits.shape[0] // pools,
         strides.image // unit, strides.channel // unit, strides.row, strides.column,
         view.width // unit, view.height, tiles,
         C=classes, UNIT=unit, FLAT=view.flat, **loss.flags, **tile.options,
@@ -208,6 +217,7 @@ def dense_gradient_kernel(
     ignore_index, keep, spread, exponent, pools, images_per_pool,
     stride_b, stride_c, stride_h, stride_w, out_b, out_c, out_h, out_w, width, height, tiles,
     C: tl.constexpr, UNIT: tl.constexpr, FLAT: tl.constexpr, NORM: tl.constexpr,
+    ROWS: tl.constexpr, REDUCTION: tl.constexpr,
     HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
     BLOCK_C: tl.constexpr, FULL: tl.constexpr, TAIL: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
@@ -231,7 +241,8 @@ def dense_gradient_kernel(
     pool = image // images_per_pool
     threshold, cap, scale = load_pool(packed, pool, pools, exponent, NORM)
     loss = tl.load(losses + row + n, mask=inside, other=0.0)
-    share = tl.load(grad_value + pool) * pool_weight(loss, threshold, cap, scale, exponent, NORM)
+    share = grad_of_pool(grad_value, packed, pools, pool, ROWS, REDUCTION)
+    share *= pool_weight(loss, threshold, cap, scale, exponent, NORM)
 
     own = tl.load(pixels + label * stride, mask=inside, other=0.0).to(tl.float32)
     if SMOOTH or WEIGHTED:
@@ -268,13 +279,14 @@ def dense_gradient(
     ignore_index: int,
     loss: Terms,
     shape: Norm,
+    reduction: str,
 ) -> Tensor:
     """Gradient of the logits in their shape, dtype, memory format; target, losses contiguous."""
     gradient = torch.empty_like(logits)
     if gradient.numel() == 0:
         return gradient
     launch = gradient_launch(
-        logits, target, gradient, ignore_index, loss.numbers, shape, packed.shape[1]
+        logits, target, gradient, ignore_index, loss.numbers, shape, packed.shape[1], reduction
     )
     with on_device_of(logits):
         launch(grad_value, packed, logits, target, loss.weight, loss.weight_sum, losses, gradient)
@@ -290,6 +302,7 @@ def gradient_launch(
     loss: Numbers,
     shape: Norm,
     pools: int,
+    reduction: str,
 ) -> Launch:
     view = _planes(logits, gradient)
     classes, (source, out), unit = logits.shape[1], view.strides, unit_of(view)
@@ -301,7 +314,9 @@ def gradient_launch(
         source.image // unit, source.channel // unit, source.row, source.column,
         out.image // unit, out.channel // unit, out.row, out.column,
         view.width // unit, view.height, tiles,
-        C=classes, UNIT=unit, FLAT=view.flat, NORM=shape.kind, **loss.flags, **tile.options,
+        C=classes, UNIT=unit, FLAT=view.flat, NORM=shape.kind,
+        ROWS=triton.next_power_of_2(pools), REDUCTION=REDUCTIONS.index(reduction),
+        **loss.flags, **tile.options,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from lossmaxpool.ops.backends.triton.dense import (
     losses_launch,
 )
 from lossmaxpool.ops.backends.triton.launch import ALIGNMENT, observed, on_device_of
-from lossmaxpool.ops.backends.triton.solver import find_threshold, reduction_launch, solver
+from lossmaxpool.ops.backends.triton.solver import find_threshold, sift, solver
 from lossmaxpool.ops.backends.triton.upsampling import upsampled_losses
 from lossmaxpool.ops.backends.triton.upsampling_gradient import upsampled_gradient
 from lossmaxpool.ops.weighting_set import WeightingSet
@@ -59,13 +59,30 @@ def gradient(
     label_smoothing: float,
     weighting: WeightingSet,
 ) -> Tensor:
+    return _gradient(
+        grad_value.float().contiguous(), logits, target, weight, losses, packed, ignore_index,
+        label_smoothing, weighting, "none",
+    )  # fmt: skip
+
+
+def _gradient(
+    grad: Tensor,
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    losses: Tensor,
+    packed: Tensor,
+    ignore_index: int,
+    label_smoothing: float,
+    weighting: WeightingSet,
+    reduction: str,
+) -> Tensor:
     target = target.contiguous()
     loss = terms(label_smoothing, logits.shape[1], weight)
     run = dense_gradient if logits.shape[2:] == target.shape[1:] else upsampled_gradient
     return run(
-        grad_value.float().contiguous(), logits, target, losses, packed, ignore_index, loss,
-        weights.norm(weighting),
-    )  # fmt: skip
+        grad, logits, target, losses, packed, ignore_index, loss, weights.norm(weighting), reduction
+    )
 
 
 def prepare(
@@ -105,11 +122,10 @@ class _Loss:
         self._numbers, self._weighting = (ignore_index, label_smoothing), weighting
         self._pools, self._reduction, self._device = pools, reduction, logits.device
         self._passes = Passes(logits, target, weight, pools, reduction)
-        _, packed = self._passes.maps()
+        losses, _ = self._passes.maps()
+        self._solver = solver(as_pools(losses, pools), False, weighting, True, reduction)
         self._dense = logits.shape[2:] == target.shape[1:]
         self._plain = self._dense and weight is None and target.is_contiguous()
-        self._reduce = reduction_launch(packed, reduction, False)
-        self._spread = reduction_launch(packed, reduction, True)
         self._forward: Callable[..., None] | None = None
         self._backward: Callable[..., None] | None = None
         self._workspace = 0
@@ -117,21 +133,28 @@ class _Loss:
     def forward(
         self, logits: Tensor, target: Tensor, weight: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        value, run = self._passes.value(), self._forward
-        if run is None or not self._binds(logits.data_ptr() | target.data_ptr()):
-            losses = pixel_losses(logits, target, weight, *self._numbers)
-            packed = solve(as_pools(losses, self._pools), None, self._weighting, True)
-            with on_device_of(packed):
-                self._reduce(packed, value)
-            if run is None and self._plain:
-                self._bind_forward(logits, target, losses)
+        value, (losses, packed) = self._passes.value(), self._passes.maps()
+        totals = torch.zeros(self._solver.totals, dtype=torch.int64, device=self._device)
+        run = self._forward
+        if run is not None and self._binds(logits.data_ptr() | target.data_ptr()):
+            workspace = torch.empty(self._workspace, dtype=torch.uint8, device=self._device)
+            run(
+                logits.data_ptr(), target.data_ptr(), losses.data_ptr(), totals.data_ptr(),
+                workspace.data_ptr(), packed.data_ptr(), value.data_ptr(),
+            )  # fmt: skip
             return value, losses, packed
-        losses, packed = self._passes.maps()
-        workspace = torch.empty(self._workspace, dtype=torch.uint8, device=self._device)
-        run(
-            logits.data_ptr(), target.data_ptr(), losses.data_ptr(), packed.data_ptr(),
-            workspace.data_ptr(), value.data_ptr(),
-        )  # fmt: skip
+        target = target.contiguous()
+        loss = terms(self._numbers[1], logits.shape[1], weight)
+        with on_device_of(logits):
+            if self._dense:
+                first = losses_launch(logits, target, self._numbers[0], loss.numbers, self._pools)
+                first(logits, target, loss.weight, loss.weight_sum, losses, totals)
+            else:
+                losses = upsampled_losses(logits, target, self._numbers[0], loss)
+                self._solver.counting(losses, None, totals)
+            sift(self._solver, losses, None, totals, packed, value)
+        if run is None and self._plain:
+            self._bind_forward(logits, target)
         return value, losses, packed
 
     def backward(
@@ -146,20 +169,18 @@ class _Loss:
         outer = self._passes.upstream(grad, logits, target, weight, losses, packed)
         if outer is None:
             return None
-        each = self._reduction == "none"
-        upstream = outer if each else outer.new_empty(self._pools)
         run = self._backward
-        addresses = [x.data_ptr() for x in (outer, upstream, packed, logits, target, losses)]
-        bits = addresses[0] | addresses[2] | addresses[3] | addresses[4] | addresses[5]
-        if run is not None and self._binds(bits):
+        read = (outer.data_ptr(), packed.data_ptr(), logits.data_ptr(), target.data_ptr())
+        if run is not None and self._binds(
+            read[0] | read[1] | read[2] | read[3] | losses.data_ptr()
+        ):
             made = torch.empty_like(logits)
-            run(*addresses, made.data_ptr())
+            run(*read, losses.data_ptr(), made.data_ptr())
             return made
-        if not each:
-            with on_device_of(packed):
-                self._spread(packed, outer, upstream)
-        numbers = *self._numbers, self._weighting
-        made = gradient(upstream, logits, target, weight, losses, packed, *numbers)
+        made = _gradient(
+            outer, logits, target, weight, losses, packed, *self._numbers, self._weighting,
+            self._reduction,
+        )  # fmt: skip
         if run is None and self._plain:
             self._bind_backward(logits, target, made)
         return made
@@ -170,23 +191,21 @@ class _Loss:
         here = index is None or index == _current_device()  # the interpreter's has no index
         return here and not addresses % ALIGNMENT and not observed()
 
-    def _bind_forward(self, logits: Tensor, target: Tensor, losses: Tensor) -> None:
+    def _bind_forward(self, logits: Tensor, target: Tensor) -> None:
         loss = terms(self._numbers[1], logits.shape[1], None).numbers
-        first = losses_launch(logits, target, self._numbers[0], loss).bound()
-        last = self._reduce.bound()
-        pixels = as_pools(losses, self._pools)
-        between = solver(pixels, False, self._weighting, True).bound()
-        if first is None or between is None or last is None:
+        first = losses_launch(logits, target, self._numbers[0], loss, self._pools).bound()
+        behind = self._solver.bound()
+        if first is None or behind is None:
             return
-        solving, self._workspace = between
+        solve, self._workspace = behind
 
         def run(
-            logits: int, target: int, losses: int, packed: int, workspace: int, value: int
-        ) -> None:
+            logits: int, target: int, losses: int, totals: int, workspace: int, packed: int,
+            value: int,
+        ) -> None:  # fmt: skip
             stream = _current_stream(self._device)
-            first(stream, logits, target, None, None, losses)
-            solving(stream, losses, packed, workspace)
-            last(stream, packed, value)
+            first(stream, logits, target, None, None, losses, totals)
+            solve(stream, losses, totals, workspace, packed, value)
 
         self._forward = run
 
@@ -194,19 +213,14 @@ class _Loss:
         loss = terms(self._numbers[1], logits.shape[1], None).numbers
         shape = weights.norm(self._weighting)
         launch = gradient_launch(
-            logits, target, made, self._numbers[0], loss, shape, self._pools
+            logits, target, made, self._numbers[0], loss, shape, self._pools, self._reduction
         ).bound()
-        each, spread = self._reduction == "none", self._spread.bound()
-        if launch is None or (spread is None and not each):
+        if launch is None:
             return
 
-        def run(
-            grad: int, upstream: int, packed: int, logits: int, target: int, losses: int, made: int
-        ) -> None:
+        def run(grad: int, packed: int, logits: int, target: int, losses: int, made: int) -> None:
             stream = _current_stream(self._device)
-            if spread is not None:
-                spread(stream, packed, grad, upstream)
-            launch(stream, upstream, packed, logits, target, None, None, losses, made)
+            launch(stream, grad, packed, logits, target, None, None, losses, made)
 
         self._backward = run
 

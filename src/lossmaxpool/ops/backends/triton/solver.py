@@ -1,19 +1,20 @@
-"""alpha* and the value of every row of losses, in four launches (five for p = 1).
+"""alpha* and the value of every row of losses, in two passes over them after a count (p = 1: four).
 
-1. Two passes count the losses in 256 bins of equally many bit patterns: non-negative floats are
-   ordered like their bits. With each loss rounded up to the last pattern of its bin, Algorithm 1
-   of Rota Bulò et al. 2017 is a few sums over bins. alpha* is monotone in every loss and
-   homogeneous in all, so the bound exceeds alpha* by at most the ratio of a bin's edges. The first
-   bins are binades; the second pass counts within one binade.
-2. One pass splits the row at that bound. It adds up the losses above it and the q-th powers of
-   those certainly below alpha*, and stores the few losses in between.
-3. One program per row runs Newton's iteration on the stored losses until none changes sides.
+1. All losses are counted in 256 bins of equally many bit patterns: non-negative floats are ordered
+   like their bits, and a bin is a binade. The kernel that computes the losses can count them.
+2. With each loss rounded up to the last pattern of its bin, Algorithm 1 of Rota Bulò et al. 2017
+   is a few sums over bins. alpha* is monotone in every loss and homogeneous in all, so this bound
+   exceeds alpha* by at most the ratio of a bin's edges. One pass adds up the losses above the
+   bound and the q-th powers of those certainly below alpha*, stores the losses in between, and
+   counts these by finer bins.
+3. The next pass does the same with what was stored. The program of a row that ends last runs
+   Newton's iteration on the few losses that are left until none changes sides, and the last one of
+   all reduces the values of the rows.
 
-For p = 1, alpha* is an order statistic: four counting passes find all its bits, and the split
-counts its ties.
+For p = 1, alpha* is an order statistic: four passes find all its bits, the last counts its ties.
 
-Programs of a launch do not synchronize with each other: each adds up, in a fixed order, the
-partial results of the previous launch. The host never waits.
+Counts are integers, which can be added up in any order. Sums are stored by each program and added
+up in a fixed order. The host never waits.
 """
 
 from __future__ import annotations
@@ -34,19 +35,27 @@ from lossmaxpool.ops.weighting_set import WeightingSet
 
 # Losses per step of a program: 8 per thread, read 4 at a time; two programs fit a multiprocessor.
 BLOCK, WARPS = 2048, 8
+# NVIDIA's compiler takes more registers for the prologue, and then only one program fits.
+REGISTERS = {} if torch.version.hip or torch.xpu.is_available() else {"maxnreg": 128}
 # Enough programs to fill a GPU, and a limit per row: each pass adds up the previous one's partials.
 _PROGRAMS, _PER_ROW = 256, 128
 BINS = tl.constexpr(256)
-# log2 of the bit patterns of a bin, pass by pass.
+# log2 of the bit patterns of a bin, count by count. The first is the one of the losses' kernel.
+FIRST_SHIFT = tl.constexpr(23)
 SHIFTS, TOP_K_SHIFTS = (23, 15), (23, 15, 7, 0)
-# float64 numbers that each program stores. Counting: n, largest, unsound (first pass) or number
-# above the bracket, anchor and sum of the powers below it; then the bracket's two ends.
-# Splitting: number above, their sum, anchor and sum of the powers below (for p = 1 the number of
-# ties instead of the sum), number kept, threshold.
-FIELDS = tl.constexpr(6)
+# int64 numbers of a row and a count: the bins, and with the first count the number of losses that
+# have no value, the bits of the largest, and how many programs of the row, and how many rows, have
+# ended.
+SLOTS = tl.constexpr(260)
+UNSOUND, LARGEST, PROGRAMS_DONE, ROWS_DONE = (tl.constexpr(256 + i) for i in range(4))
+# float64 numbers that each program stores in a pass: how many losses are above the bracket, their
+# sum, the anchor and the sum of the powers below it (for p = 1 the number of ties), how many are
+# kept, the two ends of the bracket.
+FIELDS = tl.constexpr(8)
 # Of the values of all rows: each for itself, their sum, the mean over those with a valid pixel.
 REDUCTIONS = ("none", "sum", "mean")
-EACH, MEAN = tl.constexpr(0), tl.constexpr(2)
+EACH, SUM, MEAN = (tl.constexpr(i) for i in range(3))
+UNREDUCED = tl.constexpr(-1)
 
 
 @triton.jit
@@ -99,6 +108,60 @@ def combine_powers(anchors, powers, q):
 
 
 @triton.jit
+def binned(bits, counted, low, SHIFT: tl.constexpr):
+    """How many of the ``counted`` bit patterns above ``low`` are in each bin, int64."""
+    bins = tl.arange(0, BINS)
+    bin = tl.minimum(tl.maximum((bits - low - 1) >> SHIFT, 0), BINS - 1)
+    # `tl.histogram` takes no mask in old releases: count the others in bin 0, then subtract.
+    stray = tl.sum(1 - counted.to(tl.int32), 0)
+    found = tl.histogram(tl.where(counted, bin, 0), BINS) - tl.where(bins == 0, stray, 0)
+    return found.to(tl.int64)
+
+
+@triton.jit
+def tally(totals, row, loss, exists):
+    """The first count of a block of losses (n,), none of which is -0.0."""
+    bits = loss.to(tl.int32, bitcast=True)
+    sound = exists & (loss >= 0) & (loss < float("inf"))
+    count = binned(bits, sound, -1, FIRST_SHIFT)
+    own = totals + row * SLOTS
+    tl.atomic_add(own + tl.arange(0, BINS), count, mask=count != 0, sem="relaxed")
+    largest = tl.max(tl.where(sound, bits, 0), 0).to(tl.int64)
+    tl.atomic_max(own + LARGEST, largest, mask=largest > 0, sem="relaxed")
+    unsound = tl.sum((exists & ~sound).to(tl.int32), 0).to(tl.int64)
+    tl.atomic_add(own + UNSOUND, unsound, mask=unsound > 0, sem="relaxed")
+
+
+@triton.jit
+def count_kernel(
+    losses, valid, totals, units, G, UNIT: tl.constexpr,
+    MASKED: tl.constexpr, MARKED: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Program g of a row: the first count of its blocks g, g + G, ...
+
+    A row has UNIT x ``units`` losses, which tells the compiler how many it can read at a time.
+    """
+    pixels = tl.full([], units, tl.int64) * UNIT
+    row = (tl.program_id(0) // G).to(tl.int64)
+    block = tl.program_id(0) % G
+    while block < tl.cdiv(pixels, BLOCK):
+        loss, exists = load_pixels(losses, valid, row, block, pixels, MASKED, MARKED, BLOCK)
+        tally(totals, row, loss, exists)
+        block += G
+
+
+@triton.jit
+def pool_size(totals, row, fraction, fraction_low, least, least_low):
+    """n, m and the largest loss (NaN if the row is unsound), from the first count."""
+    own = totals + row * SLOTS
+    unsound = tl.load(own + UNSOUND)
+    n = (tl.sum(tl.load(own + tl.arange(0, BINS)), 0) + unsound).to(tl.float64)
+    largest = tl.load(own + LARGEST).to(tl.int32).to(tl.float32, bitcast=True).to(tl.float64)
+    m = tl.maximum(joined(fraction, fraction_low) * n, joined(least, least_low))
+    return n, tl.minimum(m, n), tl.where(unsound > 0, float("nan"), largest)
+
+
+@triton.jit
 def load_parts(parts, row, field, G, GP: tl.constexpr):
     """One field of each of the row's G programs, 0 beyond G."""
     g = tl.arange(0, GP)
@@ -106,92 +169,74 @@ def load_parts(parts, row, field, G, GP: tl.constexpr):
 
 
 @triton.jit
-def pool_size(first, row, fraction, fraction_low, least, least_low, G, GP: tl.constexpr):
-    """n, m and the largest loss (NaN if the row is unsound), from the first pass."""
-    n = tl.sum(load_parts(first, row, 0, G, GP), 0)
-    largest = tl.max(load_parts(first, row, 1, G, GP), 0)
-    unsound = tl.max(load_parts(first, row, 2, G, GP), 0)
-    m = tl.maximum(joined(fraction, fraction_low) * n, joined(least, least_low))
-    m = tl.minimum(m, n)
-    return n, m, tl.where(unsound > 0, float("nan"), largest)
+def settled(parts, size, row, q, G, GP: tl.constexpr, PASSES: tl.constexpr, TOP_K: tl.constexpr):
+    """Of the first PASSES passes: number and sum of the losses above; anchor and powers below."""
+    above = tl.full([], 0.0, tl.float64)
+    over = tl.full([], 0.0, tl.float64)
+    anchor = tl.full([], 0.0, tl.float64)
+    power = tl.full([], 0.0, tl.float64)
+    for i in tl.static_range(PASSES):
+        own = parts + i * size
+        above += tl.sum(load_parts(own, row, 0, G, GP), 0)
+        over += tl.sum(load_parts(own, row, 1, G, GP), 0)
+        if not TOP_K:
+            near, more = combine_powers(
+                load_parts(own, row, 2, G, GP), load_parts(own, row, 3, G, GP), q
+            )
+            top = tl.maximum(anchor, near)
+            narrow = top.to(tl.float32)
+            power = power * relative_power(anchor.to(tl.float32), narrow, q).to(tl.float64)
+            power += more * relative_power(near.to(tl.float32), narrow, q).to(tl.float64)
+            anchor = top
+    return above, over, anchor, power
 
 
 @triton.jit
-def load_counts(counts, row, G):
-    """The row's histogram (BINS,) in float64: the exact sum of the partials, 32 at a time."""
-    bins = tl.arange(0, BINS)
-    total = tl.zeros([BINS], tl.int64)
-    start = tl.full([], 0, tl.int32)
-    while start < G:
-        g = start + tl.arange(0, 32)
-        places = (row * G + g)[:, None] * BINS + bins[None, :]
-        part = tl.load(counts + places, mask=(g < G)[:, None], other=0)
-        total += tl.sum(part.to(tl.int64), 0)
-        start += 32
-    return total.to(tl.float64)
-
-
-@triton.jit
-def order_bin(counts, parts, row, m, G, GP: tl.constexpr, SHIFT: tl.constexpr, FIRST: tl.constexpr):
-    """The first bit pattern of the bin that holds the (floor(m) + 1)-th largest loss.
+def order_bin(totals, low, rank, SHIFT: tl.constexpr):
+    """The first bit pattern of the bin that holds the ``rank``-th largest counted loss.
 
     If there is no such loss, the result is meaningless.
     """
-    low = tl.full([], -1, tl.int64)
-    rank = tl.floor(m) + 1
-    if not FIRST:
-        low = tl.load(parts + row * G * FIELDS + 3).to(tl.int64)
-        rank -= tl.sum(load_parts(parts, row, 0, G, GP), 0)
-    count = load_counts(counts, row, G)
+    count = tl.load(totals + tl.arange(0, BINS)).to(tl.float64)
     at_least = tl.sum(count, 0) - tl.cumsum(count, 0) + count
     found = tl.maximum(tl.sum((at_least >= rank).to(tl.int32), 0) - 1, 0)
     return low + 1 + (found.to(tl.int64) << SHIFT)
 
 
 @triton.jit
-def bound(counts, parts, row, m, largest, q, q_low, G, GP: tl.constexpr, SHIFT: tl.constexpr,
-          FIRST: tl.constexpr):  # fmt: skip
-    """alpha* of the row in float64, with every loss of the last bracket rounded up.
+def log_powers(bins, low, high, wide_q, SHIFT: tl.constexpr):
+    """The power q, as a logarithm, of the largest loss of each bin of (low, high]."""
+    last = low + ((bins + 1).to(tl.int64) << SHIFT)
+    last = tl.maximum(tl.where(bins >= BINS - 1, high, tl.minimum(last, high)), 1)
+    # Bin 0 of the first count counts as power 0: it holds the zeros and losses below 2^-126.
+    return wide_q * tl.log(last.to(tl.int32).to(tl.float32, bitcast=True).to(tl.float64))
+
+
+@triton.jit
+def bound(totals, low, high, room, log_below, wide_q, SHIFT: tl.constexpr):
+    """alpha* of the row in float64, with every counted loss rounded up.
 
     Algorithm 1, lines 6-12, on values with multiplicity. "The losses of bin k and above are capped"
-    is monotone in k, so the first such bin is found by bisection.
+    is monotone in k, so the first such bin is found in two steps, 16 bins each.
     """
-    wide_q = joined(q, q_low)
-    room = tl.maximum(m, 1e-300)  # a pool without pixels solves to 0, not to 0/0
-    log_below = tl.full([], float("-inf"), tl.float64)
-    low = tl.full([], -1, tl.int64)
-    high = largest.to(tl.float32).to(tl.int32, bitcast=True).to(tl.int64)
-    if not FIRST:
-        low = tl.load(parts + row * G * FIELDS + 3).to(tl.int64)
-        high = tl.load(parts + row * G * FIELDS + 4).to(tl.int64)
-        room -= tl.sum(load_parts(parts, row, 0, G, GP), 0)
-        anchor, power = combine_powers(
-            load_parts(parts, row, 1, G, GP), load_parts(parts, row, 2, G, GP), q
-        )
-        positive = anchor > 0
-        logarithm = tl.log(tl.where(positive, power, 1.0))
-        logarithm += wide_q * tl.log(tl.where(positive, anchor, 1.0))
-        log_below = tl.where(positive, logarithm, log_below)
-    count = load_counts(counts, row, G)
     bins = tl.arange(0, BINS)
-    last = low + ((bins + 1).to(tl.int64) << SHIFT)  # the last bit pattern of each bin
-    last = tl.maximum(tl.where(bins == BINS - 1, high, tl.minimum(last, high)), 1)
-    upper = last.to(tl.int32).to(tl.float32, bitcast=True).to(tl.float64)
-    # Bin 0 of the first pass counts as power 0: it holds the zeros and losses below 2^-126.
-    log_power = wide_q * tl.log(upper)
-
-    first = tl.full([], 0, tl.int32)
-    end = tl.full([], BINS, tl.int32)
-    for _ in range(9):
-        k = (first + end) // 2  # BINS: no bin is capped
-        here = tl.sum(tl.where(bins == k, log_power, 0.0), 0)
-        left = room - tl.sum(tl.where(bins >= k, count, 0.0), 0)
-        smaller = tl.where(bins < k, count * tl.exp(tl.minimum(log_power - here, 0.0)), 0.0)
-        mass = tl.sum(smaller, 0) + tl.exp(tl.minimum(log_below - here, 700.0))
+    count = tl.load(totals + bins).to(tl.float64)
+    log_power = log_powers(bins, low, high, wide_q, SHIFT)
+    end = tl.full([], 0, tl.int32)
+    for step in tl.static_range(2):
+        if step == 0:
+            k = tl.arange(0, 16) * 16 + 15
+        else:
+            k = end * 16 + tl.arange(0, 16)  # BINS: no bin is capped
+        here = log_powers(k, low, high, wide_q, SHIFT)
+        apart = tl.minimum(log_power[None, :] - here[:, None], 0.0)
+        lower = bins[None, :] < k[:, None]
+        left = room - tl.sum(tl.where(lower, 0.0, count[None, :]), 1)
+        mass = tl.sum(tl.where(lower, count[None, :] * tl.exp(apart), 0.0), 1)
+        mass += tl.exp(tl.minimum(log_below - here, 700.0))
         # eta > 0 at the bin's value, after subtracting its own losses from both sides.
-        capped = (left > mass) | (k == BINS)
-        end = tl.where(capped, k, end)
-        first = tl.where(capped, first, tl.minimum(k + 1, BINS))
+        free = tl.sum(((left <= mass) & (k < BINS)).to(tl.int32), 0)
+        end = free if step == 0 else tl.minimum(end * 16 + free, BINS)
     left = tl.maximum(room - tl.sum(tl.where(bins >= end, count, 0.0), 0), 1e-300)
     kept = (bins < end) & (count > 0)
     top = tl.maximum(tl.max(tl.where(kept, log_power, float("-inf")), 0), log_below)
@@ -213,167 +258,157 @@ def certainly_below(alpha, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def count_kernel(
-    losses, valid, first_parts, last_counts, last_parts, counts, parts,
-    units, fraction, fraction_low, least, least_low, q, q_low,
-    G, GP: tl.constexpr, UNIT: tl.constexpr,
-    MASKED: tl.constexpr, MARKED: tl.constexpr, BLOCK: tl.constexpr,
-    LAST_SHIFT: tl.constexpr, SHIFT: tl.constexpr, PASS: tl.constexpr, TOP_K: tl.constexpr,
+def bracket(
+    totals, counted, parts, size, row, n, m, largest, q, q_low, G, GP: tl.constexpr,
+    SHIFT: tl.constexpr, PASS: tl.constexpr, LAST: tl.constexpr, TOP_K: tl.constexpr,
 ):  # fmt: skip
-    """Program g of a row: count its blocks g, g + G, ... by bins of a bracket.
+    """The bits ``(low, high]`` between which alpha* is known to be, from the counts before PASS.
 
-    All programs of a row compute the same bracket from the partials of the last pass. A row has
-    UNIT x ``units`` losses, which tells the compiler how many it can read at a time.
+    In the last pass, ``high`` are the bits of the threshold of which Newton's iteration starts.
     """
-    pixels = tl.full([], units, tl.int64) * UNIT
-    g = tl.program_id(0) % G
-    row = (tl.program_id(0) // G).to(tl.int64)
     low = tl.full([], -1, tl.int64)
-    high = tl.full([], 0x7FFFFFFF, tl.int64)
+    high = largest.to(tl.float32).to(tl.int32, bitcast=True).to(tl.int64)
     if PASS > 0:
-        _, m, largest = pool_size(first_parts, row, fraction, fraction_low, least, least_low, G, GP)
-        if TOP_K:
-            low = order_bin(last_counts, last_parts, row, m, G, GP, LAST_SHIFT, PASS == 1) - 1
-            high = low + (1 << LAST_SHIFT)
-        else:
-            alpha = bound(
-                last_counts, last_parts, row, m, largest, q, q_low, G, GP, LAST_SHIFT, PASS == 1
-            )
-            alpha = tl.minimum(alpha, largest)
-            below = floor_to_float32(alpha)
-            high = below.to(tl.int32, bitcast=True).to(tl.int64)
-            high += (below.to(tl.float64) < alpha).to(tl.int64)
-            low = certainly_below(alpha, 1.0 + 2.0 ** (LAST_SHIFT - 23))
-
-    bins = tl.arange(0, BINS)
-    histogram = tl.zeros([BINS], tl.int32)
-    existing = tl.zeros([BLOCK], tl.int32)
-    above = tl.zeros([BLOCK], tl.int32)
-    unsound = tl.zeros([BLOCK], tl.int32)
-    largest_here = tl.zeros([BLOCK], tl.float32)
-    anchor = tl.full([], 0.0, tl.float32)
-    powers = tl.zeros([BLOCK], tl.float64)
-    block = g
-    while block < tl.cdiv(pixels, BLOCK):
-        loss, exists = load_pixels(losses, valid, row, block, pixels, MASKED, MARKED, BLOCK)
-        bits = loss.to(tl.int32, bitcast=True).to(tl.int64)
-        counted = exists & (bits > low) & (bits <= high)
-        bin = tl.minimum(tl.maximum((bits - low - 1) >> SHIFT, 0), BINS - 1).to(tl.int32)
-        # `tl.histogram` takes no mask in old releases: count the others in bin 0, then subtract.
-        stray = tl.sum(1 - counted.to(tl.int32), 0)
-        histogram += tl.histogram(tl.where(counted, bin, 0), BINS) - tl.where(bins == 0, stray, 0)
-        if PASS == 0:
-            sound = (loss >= 0) & (loss < float("inf"))
-            existing += exists.to(tl.int32)
-            unsound |= (exists & ~sound).to(tl.int32)
-            largest_here = tl.maximum(largest_here, tl.where(exists & sound, loss, 0.0))
-        else:
-            above += (exists & (bits > high)).to(tl.int32)
-            if not TOP_K:
-                anchor, powers = add_powers(
-                    tl.where(exists & (bits <= low), loss, 0.0), anchor, powers, q
-                )
-        block += G
-    tl.store(counts + (row * G + g) * BINS + bins, histogram)
-    out = parts + (row * G + g) * FIELDS
-    if PASS == 0:
-        tl.store(out, tl.sum(existing, 0).to(tl.float64))
-        tl.store(out + 1, tl.max(largest_here, 0).to(tl.float64))
-        tl.store(out + 2, tl.max(unsound, 0).to(tl.float64))
-    else:
-        tl.store(out, tl.sum(above, 0).to(tl.float64))
-        tl.store(out + 1, anchor.to(tl.float64))
-        tl.store(out + 2, tl.sum(powers, 0))
-    tl.store(out + 3, low.to(tl.float64))
-    tl.store(out + 4, high.to(tl.float64))
+        last = parts + (PASS - 1) * size + row * G * FIELDS
+        low = tl.load(last + 5).to(tl.int64)
+        high = tl.load(last + 6).to(tl.int64)
+    above, _, anchor, power = settled(parts, size, row, q, G, GP, PASS, TOP_K)
+    own = counted + row * SLOTS
+    if TOP_K:
+        found = order_bin(own, low, tl.floor(m) + 1 - above, SHIFT)
+        if LAST:
+            found = tl.where(tl.floor(m) < n, found, 0)
+            return found - 1, found
+        return found - 1, found - 1 + (1 << SHIFT)
+    wide_q = joined(q, q_low)
+    positive = anchor > 0
+    log_below = tl.log(tl.where(positive, power, 1.0))
+    log_below += wide_q * tl.log(tl.where(positive, anchor, 1.0))
+    log_below = tl.where(positive, log_below, float("-inf"))
+    # A pool without pixels solves to 0, not to 0/0.
+    room = tl.maximum(m, 1e-300) - above
+    alpha = bound(own, low, high, room, log_below, wide_q, SHIFT)
+    if LAST:
+        # Twice the relative width of a bin: the last bin has a few patterns more than the others.
+        low = tl.maximum(certainly_below(alpha, 1.0 + 2.0 ** (SHIFT - 22)), 0)
+        return low, floor_to_float32(alpha).to(tl.int32, bitcast=True).to(tl.int64)
+    alpha = tl.minimum(alpha, largest)
+    below = floor_to_float32(alpha)
+    high = below.to(tl.int32, bitcast=True).to(tl.int64) + (below.to(tl.float64) < alpha)
+    return certainly_below(alpha, 1.0 + 2.0 ** (SHIFT - 23)), high
 
 
-@triton.jit
-def split_kernel(
-    losses, valid, first_parts, last_counts, last_parts, parts, kept,
-    units, capacity, fraction, fraction_low, least, least_low, q, q_low,
-    G, GP: tl.constexpr, UNIT: tl.constexpr,
+@triton.jit(do_not_specialize=["rows"])
+def sift_kernel(
+    losses, valid, totals, parts, kept, packed, value,
+    rows, units, capacity, fraction, fraction_low, least, least_low, q, q_low,
+    inverse_p, inverse_p_low, G, GP: tl.constexpr, ROWS: tl.constexpr, UNIT: tl.constexpr,
     MASKED: tl.constexpr, MARKED: tl.constexpr, BLOCK: tl.constexpr,
-    LAST_SHIFT: tl.constexpr, TOP_K: tl.constexpr,
+    SHIFT: tl.constexpr, NEXT_SHIFT: tl.constexpr, PASS: tl.constexpr, LAST: tl.constexpr,
+    TOP_K: tl.constexpr, REDUCTION: tl.constexpr,
 ):  # fmt: skip
-    """Program g of a row: split its blocks' losses at the row's bound of alpha*.
+    """Program g of a row: sift the losses that the last pass kept, or in pass 0 all of them.
 
-    ``kept`` (R, G, capacity) receives, in order, the losses that may lie on either side of alpha*.
+    ``kept`` (R, G, capacity) receives, in order, those between the ends of the bracket, for the
+    next pass or for Newton's iteration. LAST: the program that ends last finishes the row.
     """
     pixels = tl.full([], units, tl.int64) * UNIT
     g = tl.program_id(0) % G
     row = (tl.program_id(0) // G).to(tl.int64)
-    n, m, largest = pool_size(first_parts, row, fraction, fraction_low, least, least_low, G, GP)
-    if TOP_K:
-        bits = order_bin(last_counts, last_parts, row, m, G, GP, LAST_SHIFT, False)
-        threshold = tl.where(tl.floor(m) < n, bits, 0).to(tl.int32).to(tl.float32, bitcast=True)
-        floor = threshold
+    size = tl.full([], rows, tl.int64) * G * FIELDS
+    counted = totals + PASS * (tl.full([], rows, tl.int64) * SLOTS)
+    n, m, largest = pool_size(totals, row, fraction, fraction_low, least, least_low)
+    wide_low, wide_high = bracket(
+        totals, counted, parts, size, row, n, m, largest, q, q_low, G, GP,
+        SHIFT, PASS, LAST, TOP_K,
+    )  # fmt: skip
+    low, high = wide_low.to(tl.int32), wide_high.to(tl.int32)
+    segment = kept + (row * G + g) * capacity
+    own = parts + PASS * size + (row * G + g) * FIELDS
+    if PASS == 0:
+        block, step, blocks = g, G, tl.cdiv(pixels, BLOCK)
     else:
-        alpha = bound(last_counts, last_parts, row, m, largest, q, q_low, G, GP, LAST_SHIFT, False)
-        threshold = floor_to_float32(alpha)
-        # Twice the relative width of a bin: the last bin has a few patterns more than the others.
-        below = tl.maximum(certainly_below(alpha, 1.0 + 2.0 ** (LAST_SHIFT - 22)), 0)
-        floor = below.to(tl.int32).to(tl.float32, bitcast=True)
+        source = tl.load(own - size + 4).to(tl.int64)
+        block, step, blocks = g * 0, G * 0 + 1, tl.cdiv(source, BLOCK)
+    bins = tl.arange(0, BINS)
+    histogram = tl.zeros([BINS], tl.int64)
     above = tl.zeros([BLOCK], tl.int32)
     over = tl.zeros([BLOCK], tl.float64)
     ties = tl.zeros([BLOCK], tl.int32)
     anchor = tl.full([], 0.0, tl.float32)
     powers = tl.zeros([BLOCK], tl.float64)
     held = tl.full([], 0, tl.int32)
-    segment = kept + (row * G + g) * capacity
-    block = g
-    while block < tl.cdiv(pixels, BLOCK):
-        loss, exists = load_pixels(losses, valid, row, block, pixels, MASKED, MARKED, BLOCK)
-        capped = exists & (loss > threshold)
+    while block < blocks:
+        if PASS == 0:
+            loss, exists = load_pixels(losses, valid, row, block, pixels, MASKED, MARKED, BLOCK)
+        else:
+            place = tl.full([], block, tl.int64) * BLOCK + tl.arange(0, BLOCK)
+            exists = place < source
+            loss = tl.load(segment + place, mask=exists, other=0.0)
+        bits = loss.to(tl.int32, bitcast=True)
+        capped = exists & (bits > high)
         above += capped.to(tl.int32)
         over += tl.where(capped, loss, 0.0).to(tl.float64)
-        if TOP_K:
-            ties += (exists & (loss == threshold)).to(tl.int32)
+        near = exists & (bits > low) & (bits <= high)
+        if TOP_K and LAST:
+            ties += near.to(tl.int32)
         else:
-            near = exists & (loss > floor) & (loss <= threshold)
             many = tl.sum(near.to(tl.int32), 0)
             if many > 0:
-                place = held + tl.cumsum(near.to(tl.int32), 0) - 1
-                tl.store(segment + place, loss, mask=near)
+                # Reads come first: a place is known once all of a block are.
+                tl.store(segment + held + tl.cumsum(near.to(tl.int32), 0) - 1, loss, mask=near)
                 held += many
+        if not LAST:
+            histogram += binned(bits, near, low, NEXT_SHIFT)
+        if not TOP_K:
             anchor, powers = add_powers(
-                tl.where(exists & (loss <= floor), loss, 0.0), anchor, powers, q
+                tl.where(exists & (bits <= low), loss, 0.0), anchor, powers, q
             )
-        block += G
-    out = parts + (row * G + g) * FIELDS
-    tl.store(out, tl.sum(above, 0).to(tl.float64))
-    tl.store(out + 1, tl.sum(over, 0))
-    tl.store(out + 2, anchor.to(tl.float64))
+        block += step
+    tl.store(own, tl.sum(above, 0).to(tl.float64))
+    tl.store(own + 1, tl.sum(over, 0))
+    tl.store(own + 2, anchor.to(tl.float64))
     if TOP_K:
-        tl.store(out + 3, tl.sum(ties, 0).to(tl.float64))
+        tl.store(own + 3, tl.sum(ties, 0).to(tl.float64))
     else:
-        tl.store(out + 3, tl.sum(powers, 0))
-    tl.store(out + 4, held.to(tl.float64))
-    tl.store(out + 5, threshold.to(tl.float64))
+        tl.store(own + 3, tl.sum(powers, 0))
+    tl.store(own + 4, held.to(tl.float64))
+    tl.store(own + 5, wide_low.to(tl.float64))
+    tl.store(own + 6, wide_high.to(tl.float64))
+    if LAST:
+        tl.debug_barrier()  # what this program stores comes before its ticket
+        ended = tl.atomic_add(totals + row * SLOTS + PROGRAMS_DONE, 1, sem="acq_rel")
+        if ended == G - 1:
+            finish(
+                totals, parts, kept, packed, value, rows, row, capacity, n, m, largest, high,
+                q, q_low, inverse_p, inverse_p_low, G, GP, ROWS, BLOCK, PASS, TOP_K, REDUCTION,
+            )  # fmt: skip
+    else:
+        tl.atomic_add(
+            counted + (rows + row) * SLOTS + bins, histogram, mask=histogram != 0, sem="relaxed"
+        )
 
 
 @triton.jit
-def newton(parts, kept, capacity, row, m, q, q_low, G, GP: tl.constexpr, LANES: tl.constexpr):
+def newton(
+    last, kept, capacity, row, m, settled_above, settled_over, settled_anchor, settled_power,
+    alpha, q, q_low, G, GP: tl.constexpr, LANES: tl.constexpr,
+):  # fmt: skip
     """alpha*, the sum of the losses above it, and m minus their number.
 
     ``alpha <- (sum_{l <= alpha} l^q / (m - #{l > alpha}))^(1/q)``, Eq. 9 solved for the set J of
     the current alpha. Starting right of the root, the steps are monotone; stop when no loss changes
     sides.
     """
-    fixed_room = tl.maximum(m, 1e-300) - tl.sum(load_parts(parts, row, 0, G, GP), 0)
-    fixed_sum = tl.sum(load_parts(parts, row, 1, G, GP), 0)
-    fixed_anchor, fixed_power = combine_powers(
-        load_parts(parts, row, 2, G, GP), load_parts(parts, row, 3, G, GP), q
-    )
-    most = tl.max(load_parts(parts, row, 4, G, GP), 0).to(tl.int32)
+    settled_room = tl.maximum(m, 1e-300) - settled_above
+    most = tl.max(load_parts(last, row, 4, G, GP), 0).to(tl.int32)
     # Lane i reads the kept losses i // GP, i // GP + LANES / GP, ... of program i % GP.
     lane = tl.arange(0, LANES)
     g = lane % GP
-    held = tl.load(parts + (row * G + g) * FIELDS + 4, mask=g < G, other=0.0).to(tl.int32)
+    held = tl.load(last + (row * G + g) * FIELDS + 4, mask=g < G, other=0.0).to(tl.int32)
     segment = kept + (row * G + g) * capacity
-    alpha = tl.load(parts + row * G * FIELDS + 5)
-    capped_sum = fixed_sum
-    room = fixed_room
+    capped_sum = settled_over
+    room = settled_room
     moving = tl.full([], 1, tl.int32)
     while moving > 0:
         threshold = floor_to_float32(alpha)
@@ -390,14 +425,14 @@ def newton(parts, kept, capacity, row, m, q, q_low, G, GP: tl.constexpr, LANES: 
             over += tl.where(capped, loss, 0.0).to(tl.float64)
             anchor, powers = add_powers(tl.where(capped, 0.0, loss), anchor, powers, q)
             start += LANES // GP
-        capped_sum = fixed_sum + tl.sum(over, 0)
-        room = fixed_room - tl.sum(above, 0).to(tl.float64)
+        capped_sum = settled_over + tl.sum(over, 0)
+        room = settled_room - tl.sum(above, 0).to(tl.float64)
         near = anchor.to(tl.float64)
-        top = tl.maximum(near, fixed_anchor)
+        top = tl.maximum(near, settled_anchor)
         narrow = top.to(tl.float32)
         power = tl.sum(powers, 0) * relative_power(anchor, narrow, q).to(tl.float64)
-        share = relative_power(fixed_anchor.to(tl.float32), narrow, q).to(tl.float64)
-        power += fixed_power * share
+        share = relative_power(settled_anchor.to(tl.float32), narrow, q).to(tl.float64)
+        power += settled_power * share
         positive = top > 0
         ratio = tl.where(positive, power, 1.0) / tl.where(positive, room, 1.0)
         alpha = tl.where(positive, top * tl.exp(tl.log(ratio) / joined(q, q_low)), 0.0)
@@ -408,23 +443,29 @@ def newton(parts, kept, capacity, row, m, q, q_low, G, GP: tl.constexpr, LANES: 
 
 
 @triton.jit
-def finish_kernel(
-    first_parts, parts, kept, packed,
-    rows, capacity, fraction, fraction_low, least, least_low, q, q_low, inverse_p, inverse_p_low,
-    G, GP: tl.constexpr, LANES: tl.constexpr, TOP_K: tl.constexpr,
+def finish(
+    totals, parts, kept, packed, value, rows, row, capacity, n, m, largest, high,
+    q, q_low, inverse_p, inverse_p_low, G, GP: tl.constexpr, ROWS: tl.constexpr,
+    LANES: tl.constexpr, PASS: tl.constexpr, TOP_K: tl.constexpr, REDUCTION: tl.constexpr,
 ):  # fmt: skip
-    """Program: one row. Write its value (Eq. 10), alpha, cap, tie, n and m."""
-    row = tl.program_id(0).to(tl.int64)
-    n, m, largest = pool_size(first_parts, row, fraction, fraction_low, least, least_low, G, GP)
+    """Write a row's value (Eq. 10), alpha, cap, tie, n and m; with the last row, the reduced value.
+
+    The sum over rows is in float64, in which that of a few float32 numbers is exact in any order.
+    """
+    size = tl.full([], rows, tl.int64) * G * FIELDS
+    last = parts + PASS * size
+    above, over, anchor, power = settled(parts, size, row, q, G, GP, PASS + 1, TOP_K)
+    alpha = high.to(tl.float32, bitcast=True).to(tl.float64)
     if TOP_K:
-        room = m - tl.sum(load_parts(parts, row, 0, G, GP), 0)
-        capped_sum = tl.sum(load_parts(parts, row, 1, G, GP), 0)
-        ties = tl.sum(load_parts(parts, row, 3, G, GP), 0)
-        alpha = tl.load(parts + row * G * FIELDS + 5)
+        capped_sum = over
+        room = m - above
+        ties = tl.sum(load_parts(last, row, 3, G, GP), 0)
         # Theorem 2 allows any distribution over ties; an even one is permutation-equivariant.
         share = tl.where(alpha > 0, room / tl.maximum(ties, 1.0), 0.0)
     else:
-        alpha, capped_sum, room = newton(parts, kept, capacity, row, m, q, q_low, G, GP, LANES)
+        alpha, capped_sum, room = newton(
+            last, kept, capacity, row, m, above, over, anchor, power, alpha, q, q_low, G, GP, LANES
+        )
         share = tl.full([], 1.0, tl.float64)
     occupied = tl.maximum(n, 1.0)
     ratio = tl.where(n > 0, occupied / tl.maximum(m, 1e-300), 1.0)
@@ -434,153 +475,149 @@ def finish_kernel(
     else:
         cap = tl.exp(joined(inverse_p, inverse_p_low) * tl.log(ratio)) / occupied
     cap = tl.where(n > 0, cap, 0.0)
-    value = tl.where(largest == largest, cap * (capped_sum + room * alpha), float("nan"))
-    tl.store(packed + row, value)
+    of_row = tl.where(largest == largest, cap * (capped_sum + room * alpha), float("nan"))
+    tl.store(packed + row, of_row)
     tl.store(packed + rows + row, alpha)
     tl.store(packed + 2 * rows + row, cap)
     tl.store(packed + 3 * rows + row, cap * share)
     tl.store(packed + 4 * rows + row, n)
     tl.store(packed + 5 * rows + row, m)
-
-
-@triton.jit(do_not_specialize=["rows"])
-def reduce_kernel(packed, value, rows, ROWS: tl.constexpr, REDUCTION: tl.constexpr):
-    """One program: the values of all rows in float32, their sum, or their mean.
-
-    The sum is in float64, in which that of a few float32 numbers is exact in any order.
-    """
-    row = tl.arange(0, ROWS)
-    inside = row < rows
-    each = tl.load(packed + row, mask=inside, other=0.0).to(tl.float32)
     if REDUCTION == EACH:
-        tl.store(value + row, each, mask=inside)
-    else:
-        divisor = occupied_rows(packed, rows, row, REDUCTION)
-        tl.store(value, (tl.sum(each.to(tl.float64), 0) / divisor).to(tl.float32))
-
-
-@triton.jit(do_not_specialize=["rows"])
-def spread_kernel(packed, grad, upstream, rows, ROWS: tl.constexpr, REDUCTION: tl.constexpr):
-    """One program: the gradient of every row's value from that of the result."""
-    row = tl.arange(0, ROWS)
-    share = tl.load(grad).to(tl.float64) / occupied_rows(packed, rows, row, REDUCTION)
-    tl.store(upstream + row, tl.zeros([ROWS], tl.float32) + share.to(tl.float32), mask=row < rows)
+        tl.store(value + row, of_row.to(tl.float32))
+    elif REDUCTION != UNREDUCED:
+        tl.debug_barrier()
+        ended = tl.atomic_add(totals + ROWS_DONE, 1, sem="acq_rel")
+        if ended == rows - 1:
+            every = tl.arange(0, ROWS)
+            each = tl.load(packed + every, mask=every < rows, other=0.0).to(tl.float32)
+            divisor = occupied_rows(packed, rows, ROWS, REDUCTION)
+            tl.store(value, (tl.sum(each.to(tl.float64), 0) / divisor).to(tl.float32))
 
 
 @triton.jit
-def occupied_rows(packed, rows, row, REDUCTION: tl.constexpr):
+def occupied_rows(packed, rows, ROWS: tl.constexpr, REDUCTION: tl.constexpr):
     """The divisor of the sum over rows, in float64."""
+    divisor = tl.full([], 1.0, tl.float64)
     if REDUCTION == MEAN:
+        row = tl.arange(0, ROWS)
         n = tl.load(packed + 4 * rows + row, mask=row < rows, other=0.0)
-        return tl.maximum(tl.sum((n > 0).to(tl.int32), 0), 1).to(tl.float64)
-    return tl.full([], 1.0, tl.float64)
+        divisor = tl.maximum(tl.sum((n > 0).to(tl.int32), 0), 1).to(tl.float64)
+    return divisor
 
 
-class _Solver(NamedTuple):
+@triton.jit
+def grad_of_pool(grad, packed, rows, pool, ROWS: tl.constexpr, REDUCTION: tl.constexpr):
+    """The gradient with respect to a pool's value, from that of the reduced one."""
+    if REDUCTION == EACH:
+        return tl.load(grad + pool)
+    share = tl.load(grad).to(tl.float64) / occupied_rows(packed, rows, ROWS, REDUCTION)
+    return share.to(tl.float32)
+
+
+class Solver(NamedTuple):
     """The launches for (R, N) losses, and the sizes of what they leave to each other."""
 
-    counting: tuple[Launch, ...]
-    split: Launch
-    finish: Launch
+    counting: Launch
+    passes: tuple[Launch, ...]
     rows: int
     programs: int  # of a row
     capacity: int  # losses that a program can keep
 
-    def bound(self) -> tuple[Callable[..., None], int] | None:
-        """The launches of :func:`find_threshold` by addresses, and the bytes of their workspace.
+    @property
+    def totals(self) -> tuple[int, ...]:
+        """The shape of the int64 counts, which begin as zeros."""
+        return len(self.passes), self.rows, SLOTS.value
 
-        ``(stream, losses, packed, workspace)``; None before all have been launched.
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The shape of the float64 partial sums."""
+        return len(self.passes), self.rows, self.programs, FIELDS.value
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The shape of the float32 losses that are kept."""
+        return self.rows, self.programs, self.capacity
+
+    def bound(self) -> tuple[Callable[..., None], int] | None:
+        """The passes by addresses, and the bytes of their workspace beside the counts.
+
+        ``(stream, losses, totals, workspace, packed, value)``; None before all have been launched.
         """
-        found = [x.bound() for x in (*self.counting, self.split, self.finish)]
+        found = [x.bound() for x in self.passes]
         launches = [x for x in found if x is not None]
         if len(launches) < len(found):
             return None
-        *counting, narrow, finish = launches
-        passes, programs = len(counting), self.rows * self.programs
-        count, part = programs * BINS.value * 4, programs * FIELDS.value * 8
-        behind = passes * count + (passes + 1) * part
+        parts = 8 * math.prod(self.parts)
 
-        def run(stream: int, losses: int, packed: int, counts: int) -> None:
-            parts = counts + passes * count
-            for i, launch in enumerate(counting):
-                last = max(i - 1, 0)
-                launch(
-                    stream, losses, None, parts, counts + last * count, parts + last * part,
-                    counts + i * count, parts + i * part,
-                )  # fmt: skip
-            split, kept = parts + passes * part, counts + behind
-            narrow(
-                stream, losses, None, parts, counts + (passes - 1) * count, split - part, split,
-                kept,
-            )  # fmt: skip
-            finish(stream, parts, split, kept, packed)
+        def run(
+            stream: int, losses: int, totals: int, workspace: int, packed: int, value: int
+        ) -> None:
+            for launch in launches:
+                launch(stream, losses, None, totals, workspace, workspace + parts, packed, value)
 
-        return run, behind + programs * self.capacity * 4
+        return run, parts + 4 * math.prod(self.kept)
 
 
 def find_threshold(
     losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked: bool
 ) -> Tensor:
     """The (6, R) packed threshold of (R, N) contiguous float32 losses."""
-    rows, device = losses.shape[0], losses.device
-    packed = torch.empty(6, rows, dtype=torch.float64, device=device)
-    if rows == 0:
+    packed = torch.empty(6, losses.shape[0], dtype=torch.float64, device=losses.device)
+    if losses.shape[0] == 0:
         return packed
-    run = solver(losses, valid is not None, weighting, marked)
-    passes = len(run.counting)
-    shape = (passes, rows, run.programs, BINS.value)
-    counts = torch.empty(shape, dtype=torch.int32, device=device).unbind()
-    shape = (passes + 1, rows, run.programs, FIELDS.value)
-    parts = torch.empty(shape, dtype=torch.float64, device=device).unbind()
-    kept = losses.new_empty(rows, run.programs, run.capacity)
+    run = solver(losses, valid is not None, weighting, marked, None)
+    totals = losses.new_zeros(run.totals, dtype=torch.int64)
     with on_device_of(losses):
-        for i, launch in enumerate(run.counting):
-            last = max(i - 1, 0)
-            launch(losses, valid, parts[0], counts[last], parts[last], counts[i], parts[i])
-        run.split(losses, valid, parts[0], counts[-1], parts[-2], parts[-1], kept)
-        run.finish(parts[0], parts[-1], kept, packed)
+        run.counting(losses, valid, totals)
+        sift(run, losses, valid, totals, packed, None)
     return packed
 
 
+def sift(
+    run: Solver,
+    losses: Tensor,
+    valid: Tensor | None,
+    totals: Tensor,
+    packed: Tensor,
+    value: Tensor | None,
+) -> None:
+    """All passes, behind the first count."""
+    parts = losses.new_empty(run.parts, dtype=torch.float64)
+    kept = losses.new_empty(run.kept, dtype=torch.float32)
+    for launch in run.passes:
+        launch(losses, valid, totals, parts, kept, packed, value)
+
+
 @by_form(tensors=1)
-def solver(losses: Tensor, masked: bool, weighting: WeightingSet, marked: bool) -> _Solver:
+def solver(
+    losses: Tensor, masked: bool, weighting: WeightingSet, marked: bool, reduction: str | None
+) -> Solver:
+    """The launches for (R, N) losses; without ``reduction`` they write no value."""
     (rows, pixels), top_k = losses.shape, weighting.is_top_k
     # Depends on the shape alone, so that results are bit-identical on every run and device.
     blocks = triton.cdiv(pixels, BLOCK)
     programs = max(1, min(_PER_ROW, max(8, _PROGRAMS // rows), blocks))
-    capacity = 0 if top_k else triton.cdiv(blocks, programs) * BLOCK
+    capacity = triton.cdiv(blocks, programs) * BLOCK
     shifts = TOP_K_SHIFTS if top_k else SHIFTS
     q = 1.0 if top_k else weighting.q  # p = 1 needs no powers
-    numbers = (*split(weighting.fraction), *split(weighting.least), *split(q))
-    padded = triton.next_power_of_2(programs)
-    options: dict[str, Any] = {"GP": padded, "TOP_K": top_k, "num_warps": WARPS}
+    numbers = (
+        *split(weighting.fraction), *split(weighting.least), *split(q), *split(1 / weighting.p)
+    )  # fmt: skip
     unit = math.gcd(16, pixels)
-    units = pixels // unit
-    reading: dict[str, Any] = {"MASKED": masked, "MARKED": marked, "BLOCK": BLOCK, "UNIT": unit}
-    grid = (programs * rows,)
-    counting = tuple(
+    units, grid = pixels // unit, (programs * rows,)
+    reading: dict[str, Any] = {
+        "UNIT": unit, "MASKED": masked, "MARKED": marked, "BLOCK": BLOCK, "num_warps": WARPS
+    }  # fmt: skip
+    count = Launch(count_kernel, grid, units, programs, **reading)
+    # The first pass reads all losses, the others what is kept.
+    passes = tuple(
         Launch(
-            count_kernel, grid, units, *numbers, programs,
-            LAST_SHIFT=shifts[max(i - 1, 0)], SHIFT=shift, PASS=i, **reading, **options,
+            sift_kernel, grid, rows, units, capacity, *numbers, programs,
+            GP=triton.next_power_of_2(programs), ROWS=triton.next_power_of_2(rows),
+            SHIFT=shift, NEXT_SHIFT=next_shift, PASS=i, LAST=i == len(shifts) - 1, TOP_K=top_k,
+            REDUCTION=UNREDUCED.value if reduction is None else REDUCTIONS.index(reduction),
+            **reading, **REGISTERS,
         )
-        for i, shift in enumerate(shifts)
+        for i, (shift, next_shift) in enumerate(zip(shifts, (*shifts[1:], 0), strict=True))
     )  # fmt: skip
-    narrow = Launch(
-        split_kernel, grid, units, capacity, *numbers, programs,
-        LAST_SHIFT=shifts[-1], **reading, **options,
-    )  # fmt: skip
-    finish = Launch(
-        finish_kernel, (rows,), rows, capacity, *numbers, *split(1 / weighting.p), programs,
-        LANES=BLOCK, **options,
-    )  # fmt: skip
-    return _Solver(counting, narrow, finish, rows, programs, capacity)
-
-
-@by_form(tensors=1)
-def reduction_launch(packed: Tensor, reduction: str, backward: bool) -> Launch:
-    """From (6, R) thresholds to their reduced value, or from its gradient to those of the rows."""
-    rows = packed.shape[1]
-    return Launch(
-        spread_kernel if backward else reduce_kernel, (1,), rows,
-        ROWS=triton.next_power_of_2(rows), REDUCTION=REDUCTIONS.index(reduction), num_warps=1,
-    )  # fmt: skip
+    return Solver(count, passes, rows, programs, capacity)

@@ -28,6 +28,7 @@ from lossmaxpool.ops.backends.triton.cross_entropy import (
     slopes,
 )
 from lossmaxpool.ops.backends.triton.launch import Launch, on_device_of
+from lossmaxpool.ops.backends.triton.solver import REDUCTIONS, grad_of_pool
 from lossmaxpool.ops.backends.triton.upsampling import (
     THREADS,
     WARPS,
@@ -63,7 +64,7 @@ def terms_kernel(
     grad_value, packed, logits, target, weight, losses, shares, owns, labels,
     ignore_index, keep, exponent, pools, images_per_pool, first_source, first_image,
     stride_b, stride_c, stride_h, low_h, low_w, height, width, cell_h, cell_w, segments, tiles,
-    C: tl.constexpr, NORM: tl.constexpr,
+    C: tl.constexpr, NORM: tl.constexpr, ROWS: tl.constexpr, REDUCTION: tl.constexpr,
     SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr, INDEX: tl.constexpr,
     ALONG: tl.constexpr, BLOCK_M: tl.constexpr,
 ):  # fmt: skip
@@ -88,7 +89,8 @@ def terms_kernel(
     )  # fmt: skip
     loss = load_lanes(losses + image * size, i[None, :] * width + j, inside, 0.0)
     threshold, cap, scale = load_pool(packed, pool, pools, exponent, NORM)
-    share = tl.load(grad_value + pool) * pool_weight(loss, threshold, cap, scale, exponent, NORM)
+    share = grad_of_pool(grad_value, packed, pools, pool, ROWS, REDUCTION)
+    share *= pool_weight(loss, threshold, cap, scale, exponent, NORM)
     if not SMOOTH:
         share *= keep
         if WEIGHTED:
@@ -264,6 +266,7 @@ def upsampled_gradient(
     ignore_index: int,
     loss: Terms,
     shape: Norm,
+    reduction: str,
 ) -> Tensor:
     """The gradient of (B, C, *low) logits in their shape, dtype and memory format."""
     gradient = torch.empty_like(logits)
@@ -272,7 +275,7 @@ def upsampled_gradient(
     if losses.numel() == 0:
         return gradient.zero_()
     scratch, chunks = _launches(
-        logits, target, gradient, ignore_index, loss.numbers, shape, packed.shape[1]
+        logits, target, gradient, ignore_index, loss.numbers, shape, packed.shape[1], reduction
     )
     shares, owns = losses.new_empty(scratch.terms), losses.new_empty(scratch.terms)
     labels = losses.new_empty(scratch.terms, dtype=scratch.label)
@@ -299,6 +302,7 @@ def _launches(
     loss: Numbers,
     shape: Norm,
     pools: int,
+    reduction: str,
 ) -> tuple[Scratch, tuple[Chunk, ...]]:
     batch, classes = logits.shape[:2]
     copies = logits.stride(-1) != 1
@@ -324,7 +328,8 @@ def _launches(
         terms = Launch(
             terms_kernel, (tiles * images,),
             ignore_index, loss.keep, shape.exponent, pools, batch // pools, first_source, first,
-            *layout, segments, tiles, NORM=shape.kind, SMOOTH=loss.smooth, WEIGHTED=loss.weighted,
+            *layout, segments, tiles, NORM=shape.kind, ROWS=triton.next_power_of_2(pools),
+            REDUCTION=REDUCTIONS.index(reduction), SMOOTH=loss.smooth, WEIGHTED=loss.weighted,
             ALONG=along, BLOCK_M=THREADS, **common,
         )  # fmt: skip
         cells = Launch(
