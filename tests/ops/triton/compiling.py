@@ -210,12 +210,11 @@ def by_address() -> None:
     device.utils, device.launcher_cls = Recorder("", namedtuple("_", "name")("")), Recorder
     driver.set_active(device)
     count = 0
-    for p, reduction, pools, dtype in product(
-        (1.0, 1.3), ("mean", "none"), (1, 3), (torch.float32, torch.bfloat16)
-    ):
-        logits, target = torch.empty(3, 5, 60, 80, dtype=dtype), torch.empty(3, 60, 80).long()
-        weighting = WeightingSet(p, 0.25)
-        loss = kernels.prepare(logits, target, None, IGNORE, 0.1, weighting, pools, reduction)
+    for p, reduction, pools, scale in product((1.0, 1.3), ("mean", "none"), (1, 3), (1, 8)):
+        dtype, smoothing = (torch.bfloat16, 0.0) if scale > 1 else (torch.float32, 0.1)
+        logits = torch.empty(3, 5, 64 // scale, 80 // scale, dtype=dtype)
+        target, weighting = torch.empty(3, 64, 80).long(), WeightingSet(p, 0.25)
+        loss = kernels.prepare(logits, target, None, IGNORE, smoothing, weighting, pools, reduction)
         assert loss is not None
         outer = torch.empty(() if reduction != "none" else pools)
         passes = []
@@ -228,7 +227,7 @@ def by_address() -> None:
             passes.append((forward, list(Recorder.launched), value, made))
         for tensors, addresses in zip(passes[0][:2], passes[1][:2], strict=True):
             assert not any(isinstance(x, Tensor) for line in addresses for x in line)
-            assert places(tensors, tensors) == places(addresses, tensors), (p, reduction, pools)
+            assert places(tensors, tensors) == places(addresses, tensors), (p, reduction, scale)
             count += len(addresses)
     sys.stdout.write(f"{count}\n")
 

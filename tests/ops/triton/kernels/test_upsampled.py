@@ -64,7 +64,7 @@ def test_same_bits_again(device: torch.device) -> None:
 
 def unprepared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prepare launches at every call, for another scratch or another type of offsets."""
-    for module, name in ((upsampling, "_losses_launch"), (upsampling_gradient, "_launches")):
+    for module, name in ((upsampling, "upsampled_launch"), (upsampling_gradient, "gradient_launches")):
         monkeypatch.setattr(module, name, getattr(module, name).__wrapped__)
 
 

@@ -20,8 +20,12 @@ from lossmaxpool.ops.backends.triton.dense import (
 )
 from lossmaxpool.ops.backends.triton.launch import ALIGNMENT, observed, on_device_of
 from lossmaxpool.ops.backends.triton.solver import find_threshold, sift, solver
-from lossmaxpool.ops.backends.triton.upsampling import upsampled_losses
-from lossmaxpool.ops.backends.triton.upsampling_gradient import upsampled_gradient
+from lossmaxpool.ops.backends.triton.upsampling import upsampled_launch, upsampled_losses
+from lossmaxpool.ops.backends.triton.upsampling_gradient import (
+    bound,
+    gradient_launches,
+    upsampled_gradient,
+)
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 
@@ -104,8 +108,8 @@ def prepare(
 class _Loss:
     """All launches of a loss: see ``ops.backends.Prepared``.
 
-    The first pass compiles the kernels. For dense logits without class weights, all later ones
-    launch them by addresses, with one workspace.
+    The first pass compiles the kernels. Without class weights and where nothing is copied, all
+    later ones launch them by addresses, with one workspace.
     """
 
     def __init__(
@@ -125,7 +129,9 @@ class _Loss:
         losses, _ = self._passes.maps()
         self._solver = solver(as_pools(losses, pools), False, weighting, True, reduction)
         self._dense = logits.shape[2:] == target.shape[1:]
-        self._plain = self._dense and weight is None and target.is_contiguous()
+        self._plain = weight is None and target.is_contiguous()
+        if not self._dense:  # whose launches take scratch for smoothing, and copies of the logits
+            self._plain &= label_smoothing == 0 and logits.stride(-1) == 1
         self._forward: Callable[..., None] | None = None
         self._backward: Callable[..., None] | None = None
         self._workspace = 0
@@ -193,8 +199,9 @@ class _Loss:
 
     def _bind_forward(self, logits: Tensor, target: Tensor) -> None:
         loss = terms(self._numbers[1], logits.shape[1], None).numbers
-        first = losses_launch(logits, target, self._numbers[0], loss, self._pools).bound()
-        behind = self._solver.bound()
+        numbers = logits, target, self._numbers[0], loss
+        launch = losses_launch(*numbers, self._pools) if self._dense else upsampled_launch(*numbers)
+        first, behind = launch.bound(), self._solver.bound(counting=not self._dense)
         if first is None or behind is None:
             return
         solve, self._workspace = behind
@@ -204,7 +211,8 @@ class _Loss:
             value: int,
         ) -> None:  # fmt: skip
             stream = _current_stream(self._device)
-            first(stream, logits, target, None, None, losses, totals)
+            counts = (totals,) if self._dense else ()
+            first(stream, logits, target, None, None, losses, *counts)
             solve(stream, losses, totals, workspace, packed, value)
 
         self._forward = run
@@ -212,15 +220,31 @@ class _Loss:
     def _bind_backward(self, logits: Tensor, target: Tensor, made: Tensor) -> None:
         loss = terms(self._numbers[1], logits.shape[1], None).numbers
         shape = weights.norm(self._weighting)
-        launch = gradient_launch(
-            logits, target, made, self._numbers[0], loss, shape, self._pools, self._reduction
-        ).bound()
+        numbers = self._numbers[0], loss, shape, self._pools, self._reduction
+        if self._dense:
+            self._bind_dense(gradient_launch(logits, target, made, *numbers).bound())
+        else:
+            self._bind_upsampled(bound(*gradient_launches(logits, target, made, *numbers)))
+
+    def _bind_dense(self, launch: Callable[..., object] | None) -> None:
         if launch is None:
             return
 
         def run(grad: int, packed: int, logits: int, target: int, losses: int, made: int) -> None:
             stream = _current_stream(self._device)
             launch(stream, grad, packed, logits, target, None, None, losses, made)
+
+        self._backward = run
+
+    def _bind_upsampled(self, found: tuple[Callable[..., None], int] | None) -> None:
+        if found is None:
+            return
+        chunks, size = found
+
+        def run(grad: int, packed: int, logits: int, target: int, losses: int, made: int) -> None:
+            scratch = torch.empty(size, dtype=torch.uint8, device=self._device)
+            stream = _current_stream(self._device)
+            chunks(stream, grad, packed, logits, target, losses, made, scratch.data_ptr())
 
         self._backward = run
 

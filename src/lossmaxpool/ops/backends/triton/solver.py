@@ -538,20 +538,24 @@ class Solver(NamedTuple):
         """The shape of the float32 losses that are kept."""
         return self.rows, self.programs, self.capacity
 
-    def bound(self) -> tuple[Callable[..., None], int] | None:
-        """The passes by addresses, and the bytes of their workspace beside the counts.
+    def bound(self, *, counting: bool) -> tuple[Callable[..., None], int] | None:
+        """The passes, behind the first count or with it, and the bytes of their workspace.
 
-        ``(stream, losses, totals, workspace, packed, value)``; None before all have been launched.
+        ``(stream, losses, totals, workspace, packed, value)``, all by addresses; None before all
+        have been launched.
         """
+        first = self.counting.bound() if counting else None
         found = [x.bound() for x in self.passes]
         launches = [x for x in found if x is not None]
-        if len(launches) < len(found):
+        if len(launches) < len(found) or (counting and first is None):
             return None
         parts = 8 * math.prod(self.parts)
 
         def run(
             stream: int, losses: int, totals: int, workspace: int, packed: int, value: int
         ) -> None:
+            if first is not None:
+                first(stream, losses, None, totals)
             for launch in launches:
                 launch(stream, losses, None, totals, workspace, workspace + parts, packed, value)
 

@@ -267,14 +267,14 @@ def upsampled_losses(logits: Tensor, target: Tensor, ignore_index: int, loss: Te
     if losses.numel() == 0:
         return losses
     logits = with_contiguous_rows(logits)
-    launch = _losses_launch(logits, target, ignore_index, loss.numbers)
+    launch = upsampled_launch(logits, target, ignore_index, loss.numbers)
     with on_device_of(logits):
         launch(logits, target, loss.weight, loss.weight_sum, losses)
     return losses
 
 
 @by_form(tensors=2)
-def _losses_launch(logits: Tensor, target: Tensor, ignore_index: int, loss: Numbers) -> Launch:
+def upsampled_launch(logits: Tensor, target: Tensor, ignore_index: int, loss: Numbers) -> Launch:
     sizes, (batch, classes) = geometry(logits, target), logits.shape[:2]
     return rows_launch(sizes, batch, classes, ignore_index, loss)
 

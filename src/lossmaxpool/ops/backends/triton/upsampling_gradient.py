@@ -12,6 +12,7 @@ The scratch between the launches is for some images at a time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -27,7 +28,7 @@ from lossmaxpool.ops.backends.triton.cross_entropy import (
     class_weights,
     slopes,
 )
-from lossmaxpool.ops.backends.triton.launch import Launch, on_device_of
+from lossmaxpool.ops.backends.triton.launch import ALIGNMENT, Launch, on_device_of
 from lossmaxpool.ops.backends.triton.solver import REDUCTIONS, grad_of_pool
 from lossmaxpool.ops.backends.triton.upsampling import (
     THREADS,
@@ -51,9 +52,9 @@ from lossmaxpool.ops.backends.triton.weights import Norm, load_pool, pool_weight
 LOG2_E = tl.constexpr(1.4426950408889634)
 # 8 classes with four corner logits and four corner sums each; 16 classes would spill.
 CLASSES = 8
-# The scratch is at most this share of three maps of the scores, which are not stored and which
-# eager torch holds at its peak; but it holds one image at least.
-SCRATCH = 1 / 100
+# Losses, gradient and scratch are at most this share of the three maps of scores that eager torch
+# holds at its peak; but the scratch holds one image at least.
+SHARE = 0.047
 
 
 @triton.jit(do_not_specialize=[
@@ -234,16 +235,25 @@ class Scratch(NamedTuple):
     def bytes(self) -> int:
         return (8 + self.label.itemsize) * self.terms + 4 * (self.corners + self.margins)
 
+    def places(self) -> tuple[tuple[int, ...], int]:
+        """Of shares, own logits, labels and corners in one buffer: the first bytes, and the end."""
+        terms, starts = 4 * self.terms, [0]
+        for size in (terms, terms, self.label.itemsize * self.terms, 4 * self.corners):
+            starts.append(starts[-1] + (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT)
+        return tuple(starts[:-1]), starts[-1]
+
 
 def scratch_of(
     sizes: Geometry, batch: int, classes: int, dtype: torch.dtype, *, plain: bool
 ) -> Scratch:
-    """The scratch for as many of ``batch`` images as SCRATCH allows."""
+    """The scratch for as many of ``batch`` images as SHARE leaves room for."""
     size = sizes.high.height * sizes.high.width
     label = torch.int16 if classes < 2**15 else torch.int32
     one = Scratch(1, sizes.terms, 4 * classes * sizes.cells, 0 if plain else size, label)
     scores = 3 * batch * classes * size * dtype.itemsize
-    images = max(1, min(batch, int(SCRATCH * scores) // one.bytes))
+    made = batch * (4 * size + classes * sizes.low.height * sizes.low.width * dtype.itemsize)
+    images = max(1, min(batch, int(SHARE * scores - made) // one.bytes))
+    images = triton.cdiv(batch, triton.cdiv(batch, images))  # as even as can be
     return Scratch(images, images * one.terms, images * one.corners, images * one.margins, label)
 
 
@@ -274,7 +284,7 @@ def upsampled_gradient(
         return gradient
     if losses.numel() == 0:
         return gradient.zero_()
-    scratch, chunks = _launches(
+    scratch, chunks = gradient_launches(
         logits, target, gradient, ignore_index, loss.numbers, shape, packed.shape[1], reduction
     )
     shares, owns = losses.new_empty(scratch.terms), losses.new_empty(scratch.terms)
@@ -293,8 +303,33 @@ def upsampled_gradient(
     return gradient
 
 
+def bound(scratch: Scratch, chunks: tuple[Chunk, ...]) -> tuple[Callable[..., None], int] | None:
+    """The launches of a plain loss by addresses, and the bytes of their scratch.
+
+    ``(stream, grad, packed, logits, target, losses, gradient, scratch)``; None before all have been
+    launched.
+    """
+    found = [(x.terms.bound(), x.cells.bound(), x.gather.bound()) for x in chunks]
+    launches = [(a, b, c) for a, b, c in found if a is not None and b is not None and c is not None]
+    if len(launches) < len(found):
+        return None
+    places, end = scratch.places()
+
+    def run(
+        stream: int, grad: int, packed: int, logits: int, target: int, losses: int, gradient: int,
+        first: int,
+    ) -> None:  # fmt: skip
+        *terms, corners = (first + place for place in places)
+        for own, cells, gather in launches:
+            own(stream, grad, packed, logits, target, None, losses, *terms)
+            cells(stream, logits, None, None, losses, *terms, corners)
+            gather(stream, corners, gradient)
+
+    return run, end
+
+
 @by_form(tensors=3)
-def _launches(
+def gradient_launches(
     logits: Tensor,
     target: Tensor,
     gradient: Tensor,
