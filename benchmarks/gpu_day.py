@@ -4,7 +4,7 @@
 
 In order: every configuration against float64 (in many processes at a time, since most of it is
 compiling), one call of everything that the benchmark measures, which compiles that too, the
-benchmark, the time of each kernel, the tests marked ``cuda``, 100 training steps, Nsight Compute,
+benchmark, the tests marked ``cuda``, 100 training steps, the time of each kernel, Nsight Compute,
 compute-sanitizer, two processes over NCCL. Each case is kept as it ends in
 benchmarks/results/gpu-day.json; none stops the next. A call ends before its budget of seconds is
 spent, and the next call goes on behind the last case. When the benchmark is complete, its results
@@ -60,10 +60,10 @@ def stages() -> list[Stage]:
     times: dict[str, tuple[float, float, int]] = {
         "smoke": (15, 120, max(1, cores - 2)),
         "compile": (20, 120, min(6, cores)),  # each holds the memory of a case
-        "benchmark": (20, 120, 1),
+        "benchmark": (12, 120, 1),
+        "tests": (40, 400, 1),
+        "training": (30, 240, 1),
         "kernels": (10, 60, 1),
-        "tests": (60, 400, 1),
-        "training": (40, 240, 1),
         "ncu": (30, 120, 1),
         "sanitizer": (120, 500, 1),
         "nccl": (30, 120, 1),

@@ -27,4 +27,4 @@ def test_the_committed_counts_are_complete() -> None:
     assert content["environment"]["triton"]
     assert set(content["before"]["kernels"]) <= set(content["kernels"])
     used = {kernel for row in content["kernels"].values() for kernel in row}
-    assert {"dense_losses_kernel", "dense_gradient_kernel", "finish_kernel"} <= used
+    assert {"dense_losses_kernel", "dense_gradient_kernel", "sift_kernel"} <= used

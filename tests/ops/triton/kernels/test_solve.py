@@ -101,6 +101,25 @@ def test_several_programs_a_row(
     check(draw(9001, ("overfit_ce", "constant")), p, 0.25, device)
 
 
+@pytest.mark.parametrize("p", [1.0, 1.3, 100.0])
+def test_rows_of_which_too_many_losses_are_near_the_threshold(
+    p: float, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two programs with room for a sixth: no pass, one pass, or every pass reads the row again."""
+    monkeypatch.setattr(solver, "_PER_ROW", 2)
+    monkeypatch.setattr(solver, "KEPT", 6)
+    monkeypatch.setattr(solver, "BLOCK", 256)
+    monkeypatch.setattr(solver, "solver", solver.solver.__wrapped__)
+    n = 6 * 2 * solver.BLOCK - 5
+    spread = torch.linspace(1, 1.9, n)
+    some = spread.clone()
+    some[: n // 2] = 0.01 * spread[: n // 2]
+    zeros = torch.zeros(n)
+    zeros[0] = 1
+    rows = torch.stack([draw(n, ("lognormal",))[0], spread, some, torch.full((n,), 0.7), zeros])
+    check(rows[:, torch.randperm(n, generator=torch.Generator().manual_seed(0))], p, 0.25, device)
+
+
 @pytest.mark.parametrize("p", [1.0, 1.3])
 @pytest.mark.parametrize("n", [1, 2])
 def test_hardly_any_pixels(n: int, p: float, device: torch.device) -> None:

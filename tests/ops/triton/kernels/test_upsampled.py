@@ -64,7 +64,10 @@ def test_same_bits_again(device: torch.device) -> None:
 
 def unprepared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prepare launches at every call, for another scratch or another type of offsets."""
-    for module, name in ((upsampling, "upsampled_launch"), (upsampling_gradient, "gradient_launches")):
+    for module, name in (
+        (upsampling, "upsampled_launch"),
+        (upsampling_gradient, "gradient_launches"),
+    ):
         monkeypatch.setattr(module, name, getattr(module, name).__wrapped__)
 
 

@@ -6,7 +6,7 @@
    is a few sums over bins. alpha* is monotone in every loss and homogeneous in all, so this bound
    exceeds alpha* by at most the ratio of a bin's edges. One pass adds up the losses above the
    bound and the q-th powers of those certainly below alpha*, stores the losses in between, and
-   counts these by finer bins.
+   counts these by finer bins. If there are too many, the next pass reads the row again.
 3. The next pass does the same with what was stored. The program of a row that ends last runs
    Newton's iteration on the few losses that are left until none changes sides, and the last one of
    all reduces the values of the rows.
@@ -39,6 +39,9 @@ BLOCK, WARPS = 2048, 8
 REGISTERS = {} if torch.version.hip or torch.xpu.is_available() else {"maxnreg": 128}
 # Enough programs to fill a GPU, and a limit per row: each pass adds up the previous one's partials.
 _PROGRAMS, _PER_ROW = 256, 128
+# There is room for one loss in this many: beside half-precision logits it would count. If more are
+# within a binade or two of alpha*, the next pass reads the row again.
+KEPT = 4
 BINS = tl.constexpr(256)
 # log2 of the bit patterns of a bin, count by count. The first is the one of the losses' kernel.
 FIRST_SHIFT = tl.constexpr(23)
@@ -258,6 +261,28 @@ def certainly_below(alpha, WIDTH: tl.constexpr):
 
 
 @triton.jit
+def last_bracket(last, row, G):
+    """The bits of both ends of the row's bracket in a pass, of which ``last`` are the partials."""
+    own = last + row * G * FIELDS
+    return tl.load(own + 5).to(tl.int32), tl.load(own + 6).to(tl.int32)
+
+
+@triton.jit
+def between(loss, exists, low, high):
+    """Which of the losses a pass with the bracket (low, high] kept, or had no room for."""
+    bits = loss.to(tl.int32, bitcast=True)
+    return exists & (bits > low) & (bits <= high)
+
+
+@triton.jit
+def load_kept(segment, block, end, BLOCK: tl.constexpr):
+    """A block of the losses that a program kept, and which of them exist."""
+    place = tl.full([], block, tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    exists = place < end
+    return tl.load(segment + place, mask=exists, other=0.0), exists
+
+
+@triton.jit
 def bracket(
     totals, counted, parts, size, row, n, m, largest, q, q_low, G, GP: tl.constexpr,
     SHIFT: tl.constexpr, PASS: tl.constexpr, LAST: tl.constexpr, TOP_K: tl.constexpr,
@@ -269,9 +294,8 @@ def bracket(
     low = tl.full([], -1, tl.int64)
     high = largest.to(tl.float32).to(tl.int32, bitcast=True).to(tl.int64)
     if PASS > 0:
-        last = parts + (PASS - 1) * size + row * G * FIELDS
-        low = tl.load(last + 5).to(tl.int64)
-        high = tl.load(last + 6).to(tl.int64)
+        first, end = last_bracket(parts + (PASS - 1) * size, row, G)
+        low, high = first.to(tl.int64), end.to(tl.int64)
     above, _, anchor, power = settled(parts, size, row, q, G, GP, PASS, TOP_K)
     own = counted + row * SLOTS
     if TOP_K:
@@ -325,11 +349,13 @@ def sift_kernel(
     low, high = wide_low.to(tl.int32), wide_high.to(tl.int32)
     segment = kept + (row * G + g) * capacity
     own = parts + PASS * size + (row * G + g) * FIELDS
-    if PASS == 0:
-        block, step, blocks = g, G, tl.cdiv(pixels, BLOCK)
-    else:
-        source = tl.load(own - size + 4).to(tl.int64)
-        block, step, blocks = g * 0, G * 0 + 1, tl.cdiv(source, BLOCK)
+    block, step, end = g, G * 1, pixels
+    again = True
+    if PASS > 0:
+        last_low, last_high = last_bracket(parts + (PASS - 1) * size, row, G)
+        again = tl.max(load_parts(parts + (PASS - 1) * size, row, 4, G, GP), 0) > capacity
+        if not again:
+            block, step, end = g * 0, G * 0 + 1, tl.load(own - size + 4).to(tl.int64)
     bins = tl.arange(0, BINS)
     histogram = tl.zeros([BINS], tl.int64)
     above = tl.zeros([BLOCK], tl.int32)
@@ -338,13 +364,13 @@ def sift_kernel(
     anchor = tl.full([], 0.0, tl.float32)
     powers = tl.zeros([BLOCK], tl.float64)
     held = tl.full([], 0, tl.int32)
-    while block < blocks:
-        if PASS == 0:
+    while block < tl.cdiv(end, BLOCK):
+        if again:
             loss, exists = load_pixels(losses, valid, row, block, pixels, MASKED, MARKED, BLOCK)
+            if PASS > 0:
+                exists = between(loss, exists, last_low, last_high)
         else:
-            place = tl.full([], block, tl.int64) * BLOCK + tl.arange(0, BLOCK)
-            exists = place < source
-            loss = tl.load(segment + place, mask=exists, other=0.0)
+            loss, exists = load_kept(segment, block, end, BLOCK)
         bits = loss.to(tl.int32, bitcast=True)
         capped = exists & (bits > high)
         above += capped.to(tl.int32)
@@ -356,7 +382,8 @@ def sift_kernel(
             many = tl.sum(near.to(tl.int32), 0)
             if many > 0:
                 # Reads come first: a place is known once all of a block are.
-                tl.store(segment + held + tl.cumsum(near.to(tl.int32), 0) - 1, loss, mask=near)
+                place = held + tl.cumsum(near.to(tl.int32), 0) - 1
+                tl.store(segment + place, loss, mask=near & (place < capacity))
                 held += many
         if not LAST:
             histogram += binned(bits, near, low, NEXT_SHIFT)
@@ -380,8 +407,10 @@ def sift_kernel(
         ended = tl.atomic_add(totals + row * SLOTS + PROGRAMS_DONE, 1, sem="acq_rel")
         if ended == G - 1:
             finish(
-                totals, parts, kept, packed, value, rows, row, capacity, n, m, largest, high,
-                q, q_low, inverse_p, inverse_p_low, G, GP, ROWS, BLOCK, PASS, TOP_K, REDUCTION,
+                losses, valid, totals, parts, kept, packed, value,
+                rows, row, pixels, capacity, n, m, largest, high, q, q_low,
+                inverse_p, inverse_p_low, G, GP, ROWS, MASKED, MARKED, BLOCK, PASS, TOP_K,
+                REDUCTION,
             )  # fmt: skip
     else:
         tl.atomic_add(
@@ -391,8 +420,9 @@ def sift_kernel(
 
 @triton.jit
 def newton(
-    last, kept, capacity, row, m, settled_above, settled_over, settled_anchor, settled_power,
-    alpha, q, q_low, G, GP: tl.constexpr, LANES: tl.constexpr,
+    losses, valid, last, kept, capacity, row, pixels, m,
+    settled_above, settled_over, settled_anchor, settled_power, alpha, q, q_low,
+    G, GP: tl.constexpr, MASKED: tl.constexpr, MARKED: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
     """alpha*, the sum of the losses above it, and m minus their number.
 
@@ -401,7 +431,12 @@ def newton(
     sides.
     """
     settled_room = tl.maximum(m, 1e-300) - settled_above
-    most = tl.max(load_parts(last, row, 4, G, GP), 0).to(tl.int32)
+    most = tl.max(load_parts(last, row, 4, G, GP), 0).to(tl.int64)
+    low, high = last_bracket(last, row, G)
+    again = most > capacity  # nearly equal losses: read the row instead
+    step = LANES // GP
+    if again:
+        most, step = pixels, LANES
     # Lane i reads the kept losses i // GP, i // GP + LANES / GP, ... of program i % GP.
     lane = tl.arange(0, LANES)
     g = lane % GP
@@ -416,15 +451,21 @@ def newton(
         over = tl.zeros([LANES], tl.float64)
         anchor = tl.full([], 0.0, tl.float32)
         powers = tl.zeros([LANES], tl.float64)
-        start = tl.full([], 0, tl.int32)
+        start = tl.full([], 0, tl.int64)
         while start < most:
-            slot = start + lane // GP
-            loss = tl.load(segment + slot, mask=slot < held, other=0.0)
+            if again:
+                loss, exists = load_pixels(
+                    losses, valid, row, start // LANES, pixels, MASKED, MARKED, LANES
+                )
+                loss = tl.where(between(loss, exists, low, high), loss, 0.0)
+            else:
+                slot = start + lane // GP
+                loss = tl.load(segment + slot, mask=slot < held, other=0.0)
             capped = loss > threshold
             above += capped.to(tl.int32)
             over += tl.where(capped, loss, 0.0).to(tl.float64)
             anchor, powers = add_powers(tl.where(capped, 0.0, loss), anchor, powers, q)
-            start += LANES // GP
+            start += step
         capped_sum = settled_over + tl.sum(over, 0)
         room = settled_room - tl.sum(above, 0).to(tl.float64)
         near = anchor.to(tl.float64)
@@ -444,8 +485,9 @@ def newton(
 
 @triton.jit
 def finish(
-    totals, parts, kept, packed, value, rows, row, capacity, n, m, largest, high,
-    q, q_low, inverse_p, inverse_p_low, G, GP: tl.constexpr, ROWS: tl.constexpr,
+    losses, valid, totals, parts, kept, packed, value,
+    rows, row, pixels, capacity, n, m, largest, high, q, q_low, inverse_p, inverse_p_low,
+    G, GP: tl.constexpr, ROWS: tl.constexpr, MASKED: tl.constexpr, MARKED: tl.constexpr,
     LANES: tl.constexpr, PASS: tl.constexpr, TOP_K: tl.constexpr, REDUCTION: tl.constexpr,
 ):  # fmt: skip
     """Write a row's value (Eq. 10), alpha, cap, tie, n and m; with the last row, the reduced value.
@@ -464,8 +506,9 @@ def finish(
         share = tl.where(alpha > 0, room / tl.maximum(ties, 1.0), 0.0)
     else:
         alpha, capped_sum, room = newton(
-            last, kept, capacity, row, m, above, over, anchor, power, alpha, q, q_low, G, GP, LANES
-        )
+            losses, valid, last, kept, capacity, row, pixels, m, above, over, anchor, power,
+            alpha, q, q_low, G, GP, MASKED, MARKED, LANES,
+        )  # fmt: skip
         share = tl.full([], 1.0, tl.float64)
     occupied = tl.maximum(n, 1.0)
     ratio = tl.where(n > 0, occupied / tl.maximum(m, 1e-300), 1.0)
@@ -601,7 +644,7 @@ def solver(
     # Depends on the shape alone, so that results are bit-identical on every run and device.
     blocks = triton.cdiv(pixels, BLOCK)
     programs = max(1, min(_PER_ROW, max(8, _PROGRAMS // rows), blocks))
-    capacity = triton.cdiv(blocks, programs) * BLOCK
+    capacity = triton.cdiv(blocks, programs * KEPT) * BLOCK
     shifts = TOP_K_SHIFTS if top_k else SHIFTS
     q = 1.0 if top_k else weighting.q  # p = 1 needs no powers
     numbers = (
