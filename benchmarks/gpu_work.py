@@ -161,7 +161,7 @@ def kernels(name: str, device: torch.device) -> Result:
 
 
 def benchmark(name: str, device: torch.device) -> Result:
-    """A case of ``benchmarks.loss``. On a GPU, torch counts what it hands out: no process of its own."""
+    """A case of ``benchmarks.loss``, with no process of its own: torch counts its memory itself."""
     torch.compiler.reset()
     return {"ok": True, "case": measured(_benchmarked(name), device, SECONDS)}
 

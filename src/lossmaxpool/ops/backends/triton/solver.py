@@ -33,12 +33,12 @@ from lossmaxpool.ops.backends.triton.launch import Launch, on_device_of
 from lossmaxpool.ops.backends.triton.weights import floor_to_float32, joined, log_ratio, split
 from lossmaxpool.ops.weighting_set import WeightingSet
 
-# Losses per step of a program: 8 per thread, read 4 at a time; two programs fit a multiprocessor.
-BLOCK, WARPS = 2048, 8
-# NVIDIA's compiler takes more registers for the prologue, and then only one program fits.
+# Losses per step of a program: 8 per thread, read 4 at a time; four programs fit a multiprocessor.
+BLOCK, WARPS = 1024, 4
+# NVIDIA's compiler takes more registers for the prologue, and then only two programs fit.
 REGISTERS = {} if torch.version.hip or torch.xpu.is_available() else {"maxnreg": 128}
 # Enough programs to fill a GPU, and a limit per row: each pass adds up the previous one's partials.
-_PROGRAMS, _PER_ROW = 256, 128
+_PROGRAMS, _PER_ROW = 512, 128
 # There is room for one loss in this many: beside half-precision logits it would count. If more are
 # within a binade or two of alpha*, the next pass reads the row again.
 KEPT = 4
