@@ -44,8 +44,9 @@ REGISTERS = {
 # From logits to the value: the losses, which are counted, and two passes over them.
 FORWARD = ["dense_losses_kernel", "sift_kernel", "sift_kernel"]
 WIDE = {"dense_losses_kernel", "dense_gradient_kernel", "count_kernel", "weigh_kernel"}
-# Bytes of stack a thread, for kernels and cases where time is not lost by them.
-A_FEW_NUMBERS = 32
+# Bytes of stack a thread, for kernels and cases where time is not lost by them, and for the passes of
+# the solver, of which four programs fit a multiprocessor only with some of their numbers there.
+A_FEW_NUMBERS, SOME_NUMBERS = 32, 128
 
 
 def launches(group: str, capability: int, cache: Path) -> dict[str, list[dict[str, Any]]]:
@@ -87,8 +88,7 @@ def test_hot_kernels_do_not_spill_and_read_wide(capability: int, tmp_path: Path)
             assert names[: len(FORWARD) + 1] == [*FORWARD, "dense_gradient_kernel"], names
         for one in found:
             assert one["registers"] <= REGISTERS[one["kernel"]], (case, one)
-            # So that four programs fit a multiprocessor, a few numbers of a pass leave registers.
-            few = A_FEW_NUMBERS if one["kernel"] == "sift_kernel" else 0
+            few = SOME_NUMBERS if one["kernel"] == "sift_kernel" else 0
             assert one["stack"] <= few, (case, one)
             if one["kernel"] in WIDE:
                 # 550 x 550 pixels of 2 bytes would be units of 4: 64 bits.
@@ -100,4 +100,6 @@ def test_hot_kernels_do_not_spill_and_read_wide(capability: int, tmp_path: Path)
 @pytest.mark.parametrize("group", ["channels last", "shapes"])
 def test_every_shape_compiles(group: str, tmp_path: Path) -> None:
     for case, found in launches(group, 90, tmp_path).items():
-        assert all(one["stack"] <= A_FEW_NUMBERS for one in found), (case, found)
+        for one in found:
+            few = SOME_NUMBERS if one["kernel"] == "sift_kernel" else A_FEW_NUMBERS
+            assert one["stack"] <= few, (case, one)
