@@ -44,8 +44,8 @@ REGISTERS = {
 # From logits to the value: the losses, which are counted, and two passes over them.
 FORWARD = ["dense_losses_kernel", "sift_kernel", "sift_kernel"]
 WIDE = {"dense_losses_kernel", "dense_gradient_kernel", "count_kernel", "weigh_kernel"}
-# Bytes of stack a thread, for kernels and cases where time is not lost by them, and for the passes of
-# the solver, of which four programs fit a multiprocessor only with some of their numbers there.
+# Bytes of stack a thread, for kernels and cases where time is not lost by them, and for the passes
+# of the solver, four programs of which fit a multiprocessor only with some of their numbers there.
 A_FEW_NUMBERS, SOME_NUMBERS = 32, 128
 
 
