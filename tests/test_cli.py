@@ -175,7 +175,7 @@ def test_an_unknown_command_is_answered(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize(
     ("flag", "meant"),
     [
-        ("--lr", "optimization.lr"),
+        ("--stepz", "optimization.steps"),
         ("--optimization.lrate", "optimization.lr"),
         ("--data.nmae", "data.name"),
         ("--sed", "seed"),
@@ -238,7 +238,8 @@ def test_a_value_of_the_wrong_type_names_its_key(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert status(["train", "--out", tmp_path / "run", "--optimization.lr", "fast"]) == 2
-    assert "optimization.lr" in capsys.readouterr().err
+    first, *_ = capsys.readouterr().err.splitlines()
+    assert first == "error: optimization.lr is 'fast': expected a number"
 
 
 @pytest.mark.parametrize("command", ["compare", "sweep"])
@@ -344,7 +345,7 @@ def test_evaluate_knows_the_run_s_own_data_and_says_what_it_scores(
     assert f"{trained / 'checkpoints' / 'last.ckpt'}, after step {len(record.curve)}" in out
     assert "street-scenes/val, 3 images" in out
     assert all(word in out for word in ("IoU", "precision", "recall", "Dice (F1)"))
-    (miou,) = [line.split()[1] for line in out.splitlines() if line.startswith("mIoU")]
+    (miou,) = [line.split()[-1] for line in out.splitlines() if line.startswith("mIoU")]
     assert float(miou) == pytest.approx(100 * record.miou, abs=PRINTED_PERCENT)
     assert status(["evaluate", trained, "--data.val_scenes", "2", "--checkpoint", "best"]) == 0
     out = capsys.readouterr().out
@@ -485,8 +486,18 @@ def test_predict_skips_a_damaged_image_and_says_so(
 def test_of_two_classes_the_foreground_is_scored_first() -> None:
     matrix = ConfusionMatrix.from_counts(torch.tensor([[90, 2], [4, 4]]))
     lines = format_scores(("background", "crack"), matrix).splitlines()
-    assert lines[1].split() == ["crack", "40.0", "66.7", "50.0", "57.1"]
+    assert lines[1].split() == ["crack", "8.0", "40.0", "66.7", "50.0", "57.1"]
     assert lines[2].startswith("background")
+
+
+def test_classes_are_scored_in_the_order_of_their_pixels() -> None:
+    counts = torch.zeros(5, 5, dtype=torch.int64)
+    counts[0, 0], counts[2, 2], counts[2, 3] = 10, 80, 10
+    lines = format_scores(("a", "b", "c", "d", "e"), ConfusionMatrix.from_counts(counts))
+    head, *rows = lines.splitlines()
+    assert head.split()[:3] == ["class", "share", "%"]
+    assert [row.split()[:2] for row in rows[:3]] == [["c", "90.0"], ["a", "10.0"], ["d", "0.0"]]
+    assert "neither labeled nor predicted: b, e" in rows
 
 
 def test_inspect_prints_the_shares(capsys: pytest.CaptureFixture[str]) -> None:

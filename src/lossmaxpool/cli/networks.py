@@ -165,7 +165,8 @@ def _announce(options: Namespace, trained: TrainedModel, dataset: SegmentationDa
 def format_scores(names: tuple[str, ...], confusion: ConfusionMatrix) -> str:
     """Return the scores of each class, mIoU and pixel accuracy in percent, as lines of text.
 
-    Of two classes the second, the foreground, comes first.
+    The classes stand in the order of their pixels, but of two the foreground, which is the second,
+    comes first. Classes that are neither labeled nor predicted are named at the end.
 
     Args:
         names: of the C classes.
@@ -177,17 +178,23 @@ def format_scores(names: tuple[str, ...], confusion: ConfusionMatrix) -> str:
         "recall": confusion.recall(),
         "Dice (F1)": confusion.dice(),
     }
-    width = max(len(name) for name in (*names, "pixel accuracy"))
-    lines = [f"{'class':{width}}" + "".join(f"  {title:>9}" for title in columns)]
-    for c in (1, 0) if len(names) == 2 else range(len(names)):
-        cells = [_percent(float(values[c])) for values in columns.values()]
+    pixels = confusion.counts.sum(1).tolist()
+    seen = [c for c in range(len(names)) if pixels[c] or int(confusion.counts[:, c].sum())]
+    foreground = 1 if len(names) == 2 else None
+    width = max(len(name) for name in (*(names[c] for c in seen), "pixel accuracy"))
+    lines = [f"{'class':{width}}  {'share %':>9}" + "".join(f"  {title:>9}" for title in columns)]
+    for c in sorted(seen, key=lambda c: (c != foreground, -pixels[c])):
+        cells = [_percent(pixels[c] / max(sum(pixels), 1))]
+        cells += [_percent(float(values[c])) for values in columns.values()]
         lines.append(f"{names[c]:{width}}" + "".join(f"  {cell:>9}" for cell in cells))
     for name, value in (("mIoU", confusion.miou()), ("pixel accuracy", confusion.pixel_accuracy())):
-        lines.append(f"{name:{width}}  {_percent(value):>9}")
-    if any(bool(values.isnan().any()) for values in columns.values()):
+        lines.append(f"{name:{width}}  {'':>9}  {_percent(value):>9}")
+    if others := [name for c, name in enumerate(names) if c not in seen]:
+        lines.append(f"neither labeled nor predicted: {', '.join(others)}")
+    if any(bool(values[seen].isnan().any()) for values in columns.values()):
         lines.append(
-            "-: undefined, as no pixel was predicted as the class (precision), none is labelled so "
-            "(recall), or neither"
+            "-: undefined, as no pixel was predicted as the class (precision) or none is labeled "
+            "so (recall)"
         )
     return "\n".join(lines) + "\n"
 
@@ -242,7 +249,8 @@ def export(options: Namespace) -> None:
     )
     sys.stdout.write(
         f"{out}\n{beside}\n"
-        f"the network of {trained.file} after step {trained.step:,}; its logits were compared\n"
+        f"the network of {trained.file} after step {trained.step:,}; read back, it gives the same "
+        "logits\n"
     )
 
 
