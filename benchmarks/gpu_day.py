@@ -2,11 +2,13 @@
 
     python -m benchmarks.gpu_day --budget 540
 
-In order: every configuration against float64, the tests marked ``cuda``, the benchmark of the loss,
-100 training steps, Nsight Compute, compute-sanitizer, two processes over NCCL. Each case is kept as
-it ends in benchmarks/results/gpu-day.json; none stops the next. A call ends before its budget of
-seconds is spent, and the next call goes on behind the last case. When the benchmark is complete,
-its results become loss-cuda.json and the page docs/speed.md.
+In order: every configuration against float64 (in many processes at a time, since most of it is
+compiling), one call of everything that the benchmark measures, which compiles that too, the
+benchmark, the time of each kernel, the tests marked ``cuda``, 100 training steps, Nsight Compute,
+compute-sanitizer, two processes over NCCL. Each case is kept as it ends in
+benchmarks/results/gpu-day.json; none stops the next. A call ends before its budget of seconds is
+spent, and the next call goes on behind the last case. When the benchmark is complete, its results
+become loss-cuda.json and the page docs/speed.md.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +45,7 @@ class Stage(NamedTuple):
     cases: Sequence[str]
     expected: float  # seconds of a case: with less than this left, none is started
     limit: float  # seconds after which a case has failed
+    workers: int = 1  # processes that share the cases; more than one where nothing is timed
 
 
 class BudgetError(Exception):
@@ -51,16 +56,19 @@ def stages() -> list[Stage]:
     """The day, in the order of what matters first."""
     from benchmarks.gpu_work import names
 
-    times = {
-        "smoke": (15, 120),
-        "tests": (60, 400),
-        "benchmark": (30, 150),
-        "training": (60, 240),
-        "ncu": (45, 120),
-        "sanitizer": (200, 500),
-        "nccl": (30, 120),
+    cores = os.cpu_count() or 1
+    times: dict[str, tuple[float, float, int]] = {
+        "smoke": (15, 120, max(1, cores - 2)),
+        "compile": (20, 120, min(6, cores)),  # each holds the memory of a case
+        "benchmark": (20, 120, 1),
+        "kernels": (10, 60, 1),
+        "tests": (60, 400, 1),
+        "training": (40, 240, 1),
+        "ncu": (30, 120, 1),
+        "sanitizer": (120, 500, 1),
+        "nccl": (30, 120, 1),
     }
-    return [Stage(kind, names(kind), *seconds) for kind, seconds in times.items()]
+    return [Stage(kind, names(kind), *numbers) for kind, numbers in times.items()]
 
 
 def worker(kind: str, cases: Sequence[str]) -> list[str]:
@@ -77,28 +85,51 @@ def go_on(
 ) -> int:
     """Run what is not in ``content`` yet, as far as the budget goes; how many cases are left."""
     end = time.monotonic() + budget
+    lock = threading.Lock()
     for stage in day:
         found = content["results"].setdefault(stage.kind, {})
-        while missing := [name for name in stage.cases if name not in found]:
-            if end - time.monotonic() < stage.expected:
-                return _left(day, content)
-            late = False
-            try:
-                for result in _results(command(stage.kind, missing), stage, end):
-                    found[result.pop("name")] = result
-                    keep()
-                error = "its process ended without a result"
-            except TimeoutError:
-                error, late = f"took longer than {stage.limit:g} s", True
-            except BudgetError:
-                return _left(day, content)
-            still = [name for name in missing if name not in found]
-            # A process that ended early is tried again; if it ends at once, its case has failed.
-            if still and (late or still == missing):
-                found[still[0]] = {"ok": False, "error": error}
-                print(f"FAIL {stage.kind} {still[0]}: {error}", flush=True)
+
+        def store(result: dict[str, Any], found: dict[str, Any] = found) -> None:
+            with lock:
+                found[result.pop("name")] = result
                 keep()
-    return 0
+
+        missing = [name for name in stage.cases if name not in found]
+        shares = [missing[i :: stage.workers] for i in range(min(stage.workers, len(missing)))]
+        with ThreadPoolExecutor(max(1, len(shares))) as pool:
+            done = [pool.submit(_finish, stage, names, store, end, command) for names in shares]
+        if not all(one.result() for one in done):
+            break
+    return _left(day, content)
+
+
+def _finish(
+    stage: Stage,
+    names: Sequence[str],
+    store: Callable[[dict[str, Any]], None],
+    end: float,
+    command: Callable[[str, Sequence[str]], list[str]],
+) -> bool:
+    """Run cases one after the other, in as few processes as they leave alive; whether all ended."""
+    missing = list(names)
+    while missing:
+        if end - time.monotonic() < stage.expected:
+            return False
+        late, before = False, len(missing)
+        try:
+            for result in _results(command(stage.kind, missing), stage, end):
+                missing.remove(result["name"])
+                store(result)
+            error = "its process ended without a result"
+        except TimeoutError:
+            error, late = f"took longer than {stage.limit:g} s", True
+        except BudgetError:
+            return not missing
+        # A process that ended early is tried again; if it ends at once, its case has failed.
+        if missing and (late or len(missing) == before):
+            print(f"FAIL {stage.kind} {missing[0]}: {error}", flush=True)
+            store({"name": missing.pop(0), "ok": False, "error": error})
+    return True
 
 
 def _results(command: list[str], stage: Stage, end: float) -> Iterator[dict[str, Any]]:

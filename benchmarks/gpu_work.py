@@ -26,13 +26,15 @@ from tests.cases import IGNORE, labelled
 from tests.tolerances import FROM_LOGITS, HALF_GRADIENT
 from torch import Tensor, nn
 
-from benchmarks.speed.cases import Case, cases, logits_and_target
+from benchmarks.speed.cases import Case, cases, logits_and_target, pixel_losses
+from benchmarks.speed.contenders import of_logits, of_losses
 from benchmarks.speed.measure import in_own_process
 from lossmaxpool import MaxPoolingCrossEntropyLoss
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ("tests/ops/triton", "tests/losses", "tests/benchmarks/test_measuring.py")
-SECONDS = 6.0  # of a case of the benchmark
+SECONDS = 3.0  # of a case of the benchmark
+CALLS = 5  # that are profiled
 STEPS, WARM_UP, SIDE, IMAGES, CLASSES = 100, 5, 713, 4, 19
 METRICS = (
     "gpu__time_duration.sum",
@@ -53,9 +55,9 @@ def names(kind: str) -> list[str]:
         return list(_configurations())
     if kind == "tests":
         return list(TESTS)
-    if kind in ("benchmark", "ncu"):
+    if kind in ("compile", "benchmark", "kernels", "ncu"):
         measured = {case.name: case for case in cases("cuda", quick=False)}
-        if kind == "benchmark":
+        if kind in ("compile", "benchmark"):
             return list(measured)
         return [name for name, case in measured.items() if case.kind in ("dense", "upsampling")]
     return {"training": ["ours", "cross-entropy"], "sanitizer": ["smoke"], "nccl": ["world"]}[kind]
@@ -112,11 +114,46 @@ def smoke(name: str, device: torch.device) -> Result:
 
 def tests(name: str, device: torch.device) -> Result:
     """The tests that need a GPU, of one path; the last line of pytest."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "cuda", name]
+    options = ["-q", "-p", "no:cacheprovider", "-m", "cuda", "-n", str(min(8, os.cpu_count() or 1))]
+    command = [sys.executable, "-m", "pytest", *options, name]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.strip()]
     failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
     return {"ok": done.returncode == 0, "said": lines[-1:], "failed": failed}
+
+
+def compile_all(name: str, device: torch.device) -> Result:
+    """Two calls of all that a case of the benchmark measures: its compiled kernels are kept."""
+    start = time.perf_counter()
+    leaf, calls = _contenders(name, device)
+    for _, call in [*calls.items()] * 2:
+        leaf.grad = None
+        call()
+    _wait(device)
+    return {"ok": True, "seconds": round(time.perf_counter() - start, 2)}
+
+
+def kernels(name: str, device: torch.device) -> Result:
+    """Microseconds on the device of every kernel of a call, by contender."""
+    leaf, calls = _contenders(name, device)
+    counted = {}
+    for contender, call in calls.items():
+        for _ in range(WARM_UP):
+            leaf.grad = None
+            call()
+        _wait(device)
+        with torch.profiler.profile(acc_events=True) as profile:
+            for _ in range(CALLS):
+                leaf.grad = None
+                call()
+            _wait(device)
+        counted[contender] = {
+            event.key[:80]: [round(event.self_device_time_total / CALLS, 2), event.count / CALLS]
+            for event in profile.key_averages()
+            if event.device_type != torch.autograd.DeviceType.CPU and event.self_device_time_total
+        }
+    sums = {who: round(sum(us for us, _ in each.values()), 1) for who, each in counted.items()}
+    return {"ok": all(sums.values()), "us": sums, "counted": counted}
 
 
 def benchmark(name: str, device: torch.device) -> Result:
@@ -265,6 +302,15 @@ def _benchmarked(name: str) -> Case:
     return next(case for case in cases("cuda", quick=False) if case.name == name)
 
 
+def _contenders(name: str, device: torch.device) -> tuple[Tensor, dict[str, Callable[[], object]]]:
+    case = _benchmarked(name)
+    if case.kind in ("dense", "upsampling"):
+        leaf, target = logits_and_target(case, device)
+        return leaf, of_logits(leaf, target).calls
+    leaf = pixel_losses(case, device)
+    return leaf, of_losses(leaf).calls
+
+
 def _again(tool: list[str], kind: str, *wanted: str) -> subprocess.CompletedProcess[str]:
     command = [*tool, sys.executable, "-m", "benchmarks.gpu_work", kind, *wanted]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -295,8 +341,11 @@ def _wait(device: torch.device) -> None:
 
 
 KINDS: dict[str, Callable[[str, torch.device], Result]] = {
-    run.__name__: run
-    for run in (smoke, tests, benchmark, ncu, once, sanitizer, training, nccl, rank)
+    "compile": compile_all,
+    **{
+        run.__name__: run
+        for run in (smoke, tests, benchmark, kernels, ncu, once, sanitizer, training, nccl, rank)
+    },
 }
 
 if __name__ == "__main__":

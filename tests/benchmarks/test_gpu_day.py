@@ -61,6 +61,14 @@ def test_no_case_stops_the_next(command: Any, tmp_path: Path) -> None:
     assert results["three"]["c"]["ok"]
 
 
+def test_processes_share_the_cases_of_a_stage(command: Any) -> None:
+    names = ["a", "wrong", "dies", "b", "c"]
+    content = empty()
+    assert go_on([Stage("one", names, 0.0, 100.0, 3)], content, lambda: None, 300.0, command) == 0
+    found = {name: x["ok"] for name, x in content["results"]["one"].items()}
+    assert found == {"a": True, "wrong": False, "dies": False, "b": True, "c": True}
+
+
 def test_a_call_goes_on_behind_the_last_case(command: Any, tmp_path: Path) -> None:
     names = ["a", "b", "c"]
     content = empty()
@@ -122,13 +130,26 @@ def test_smoke_cases_run_in_the_interpreter() -> None:
 def test_every_stage_has_cases_that_fit_a_call() -> None:
     gpu_work = pytest.importorskip("benchmarks.gpu_work")
     day = gpu_day.stages()
-    assert [stage.kind for stage in day][:3] == ["smoke", "tests", "benchmark"]
+    assert [stage.kind for stage in day][:3] == ["smoke", "compile", "benchmark"]
+    timed = [stage for stage in day if stage.kind in ("benchmark", "kernels", "training")]
+    assert all(stage.workers == 1 for stage in timed)
     for stage in day:
         assert stage.cases
         assert len(set(stage.cases)) == len(stage.cases)
         assert stage.kind in gpu_work.KINDS
         assert stage.expected < stage.limit < 600  # a call has ten minutes
     assert all((ROOT / path).exists() for path in gpu_work.TESTS)
+
+
+@pytest.mark.parametrize("kind", ["compile", "kernels"])
+def test_every_contender_of_a_case_is_called(kind: str) -> None:
+    gpu_work = pytest.importorskip("benchmarks.gpu_work")
+    result = gpu_work.KINDS[kind]("scaling 1x1x1x65536 float32 default", torch.device("cpu"))
+    if kind == "compile":
+        assert result["ok"]
+    else:  # no kernel runs on a device, and the result says that nothing was measured
+        assert result["us"] == dict.fromkeys(("lmp", "lmp_by_sort", "top_k", "kthvalue"), 0)
+        assert not result["ok"]
 
 
 @pytest.mark.parametrize("name", ["ours", "cross-entropy"])

@@ -282,7 +282,8 @@ def _train(
             if looks:
                 record.weights.append(weights.point(state.step))
                 fabric.log_dict(scalars(record.weights[-1], record.classes), step=state.step)
-            progress.stepped(state.step)
+            # Every loss was checked to be finite: the device waits no more for this number.
+            progress.stepped(state.step, float(torch.stack(losses).sum()))
 
             stop = any_rank(interrupt.requested, fabric.device)
             if reporting.eval_every and state.step % reporting.eval_every == 0:
