@@ -227,10 +227,10 @@ def _program(
 
 def _not_exported(trained: TrainedModel, what: str, error: Exception) -> ValueError:
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return ValueError(
-        f"{trained.file} cannot be exported with {what} ({reason}): give --size, the height and "
-        "width of the images, if you have not"
-    )
+    advice = "give --size, the height and width of the images, if you have not"
+    if isinstance(error, ImportError):
+        advice = "install a newer release of what is missing there"
+    return ValueError(f"{trained.file} cannot be exported with {what} ({reason}): {advice}")
 
 
 @contextmanager
