@@ -33,7 +33,7 @@ from lossmaxpool.training.building import (
     build_optimizer,
     build_sampler,
     check_crops,
-    check_import_paths,
+    check_named,
     count_split,
     describe_network,
     new_average,
@@ -41,6 +41,7 @@ from lossmaxpool.training.building import (
     new_record,
     new_running_iou,
     open_splits,
+    try_criterion,
 )
 from lossmaxpool.training.checkpoints import RunState
 from lossmaxpool.training.criteria import MeanCrossEntropyLoss, mean_over_ranks
@@ -112,7 +113,7 @@ def train(
     given = Given(train_set, val_set, model)
     config = given.named_in(config.resolved())
     check_workers(config.hardware)
-    check_import_paths(config, given)
+    check_named(config, given)
     rank_zero_only(check_folder)(config, out, resume=resume)
     if resume:
         rank_zero_only(sweep_partial)(out)
@@ -120,14 +121,15 @@ def train(
     if config.hardware.threads:
         torch.set_num_threads(config.hardware.threads)
     train_set, val_set = open_splits(config, given)
-    with beginning("counting the pixels of each class"):
-        train_pixels, val_pixels = count_split(config, train_set), count_split(config, val_set)
-    criterion = build_criterion(config, train_pixels)
+    try_criterion(config, train_set.labels.num_classes)
     # A checkpoint brings the encoder's weights itself.
     with beginning("building the network"):
         model = new_network(
             config, train_set.labels.num_classes, pretrained=not resumed, given=given.model
         )
+    with beginning("counting the pixels of each class"):
+        train_pixels, val_pixels = count_split(config, train_set), count_split(config, val_set)
+    criterion = build_criterion(config, train_pixels)
     record = new_record(config, train_set, val_set, train_pixels, val_pixels)
     with quiet(), postponed_interrupt() as interrupt:
         fabric = make_fabric(config, len(val_set))
