@@ -19,12 +19,13 @@ from lossmaxpool.atomic import sweep_partial
 from lossmaxpool.data import IGNORE_INDEX, EvalTransform, SegmentationDataset
 from lossmaxpool.environment import describe_environment
 from lossmaxpool.inference import Precision, evaluate
+from lossmaxpool.metrics import ReliabilityBins
 from lossmaxpool.models import input_stride
 from lossmaxpool.models.full_size import SmallLogits, decide
 from lossmaxpool.runs import NonFiniteLossError, RunInterruptedError, TrainingError
 from lossmaxpool.runs.config import OptimizationConfig, TrainConfig
 from lossmaxpool.runs.folder import LAST, Resume, check_folder, claim_folder, find_checkpoint
-from lossmaxpool.runs.record import CurvePoint, Evaluation, RunRecord
+from lossmaxpool.runs.record import CalibrationBins, CurvePoint, Evaluation, RunRecord
 from lossmaxpool.sampling.draws import mix
 from lossmaxpool.training.building import (
     Given,
@@ -325,6 +326,9 @@ def _evaluate(
     share_buffers(result)
     # The processes share the images; none is repeated to even the shares out.
     share = range(fabric.global_rank, len(val_set), fabric.world_size)
+    bins = None
+    if state.step == config.optimization.steps:
+        bins = ReliabilityBins(len(description.classes), fabric.device)
     confusion = evaluate(
         result,
         val_set,
@@ -335,7 +339,10 @@ def _evaluate(
         progress=partial(progress.evaluating, state.step),
         indices=share,
         workers=config.hardware.workers,
+        reliability=bins,
     ).reduce()
+    if bins is not None:
+        state.record.calibration = CalibrationBins(**bins.reduce().as_dict())
     if fabric.is_global_zero:
         result.eval()
         state.record.evolution += photographer.evolution(
