@@ -64,7 +64,7 @@ THIRD_PARTY = {
     "runs": frozenset({"torch", "pydantic", "pydantic_core", "yaml"}),
     "training": frozenset({"torch", "lightning", "numpy", "matplotlib", "PIL", "rich", "yaml"})
     | frozenset({"ray"}),
-    "inference": frozenset({"torch", "numpy", "PIL", "safetensors", "onnxruntime"}),
+    "inference": frozenset({"torch", "numpy", "PIL", "safetensors", "onnxruntime", "scipy"}),
     "report": frozenset({"torch", "matplotlib", "adjustText", "scipy", "jinja2", "markupsafe"})
     | frozenset({"numpy", "PIL"}),
     "explorer": frozenset({"torch", "PIL", "jinja2", "markupsafe"}),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -350,6 +351,55 @@ def test_evaluate_knows_the_run_s_own_data_and_says_what_it_scores(
     out = capsys.readouterr().out
     assert "best.ckpt" in out
     assert "street-scenes/val, 2 images" in out
+
+
+def test_calibrate_fits_on_one_half_and_is_used_where_it_is_asked_for(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    # A network of two steps knows nothing. This one knows how frequent the classes are, too well.
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    pixels = torch.tensor(RunRecord.read(run).val_pixels)
+    content["state_dict"]["model.segmentation_head.0.weight"].zero_()
+    content["state_dict"]["model.segmentation_head.0.bias"].copy_(3 * (1 + pixels).log())
+    torch.save(content, run / "checkpoints" / "last.ckpt")
+    assert status(["evaluate", run, "--calibrated"]) == 1
+    assert "fit a temperature first, lossmaxpool calibrate" in capsys.readouterr().err
+    assert status(["calibrate", run]) == 0
+    out = capsys.readouterr().out
+    assert "fitted to the first 1 images; on the other 2" in out
+    file = run / "checkpoints" / "last.temperature.json"
+    said = json.loads(file.read_text())
+    assert 1.5 < said["temperature"] < 6
+    assert f"temperature {said['temperature']:.3f}" in out
+    assert said["data"] == {"name": "street-scenes", "split": "val"}
+    assert said["after"]["nll"] != said["before"]["nll"]
+    assert status(["calibrate", run]) == 1
+    assert "add --overwrite" in capsys.readouterr().err
+    assert status(["calibrate", run, "--overwrite", "--seed", "1"]) == 0
+    found = {}
+    for name, flags in (("plain", []), ("calibrated", ["--calibrated"])):
+        scores = tmp_path / f"{name}.json"
+        assert status(["evaluate", run, "--json", scores, *flags]) == 0
+        found[name] = json.loads(scores.read_text())
+        assert "calibration error (ECE)" in capsys.readouterr().out
+    assert found["plain"]["confusion"] == found["calibrated"]["confusion"]
+    assert found["plain"]["temperature"] == 1
+    plain, after = (each["calibration"] for each in found.values())
+    assert sum(plain["pixels"]) == sum(after["pixels"]) == sum(RunRecord.read(run).val_pixels)
+    assert plain["ece"] != after["ece"]
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (70, 50), (90, 90, 90)).save(tmp_path / "images" / "street.png")
+    words = ["predict", run, tmp_path / "images", "--out", tmp_path / "out", "--calibrated"]
+    assert status(words) == 1
+    assert "--confidence" in capsys.readouterr().err
+    assert status([*words, "--confidence"]) == 0
+    with Image.open(tmp_path / "out" / "confidence" / "street.png") as picture:
+        assert picture.size == (70, 50)
+    words = ["export", run, "--format", "safetensors", "--calibrated"]
+    assert status(words) == 1
+    assert "safetensors hold the weights alone" in capsys.readouterr().err
 
 
 def test_evaluate_and_predict_explain_a_wrong_run(

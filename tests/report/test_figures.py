@@ -28,12 +28,14 @@ from lossmaxpool.report.figures import (
     key,
     miou_figure,
     over_seeds,
+    reliability_figure,
 )
 from lossmaxpool.report.statistics import Summary, summarize
+from lossmaxpool.report.wording import with_std
 from lossmaxpool.runs.methods import METHODS
 from tests.tolerances import DRAWN
 
-from .conftest import CLASSES, many_classes, with_classes
+from .conftest import CLASSES, many_classes, with_calibration, with_classes
 
 MakeRuns = Callable[..., list[Path]]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -221,6 +223,29 @@ def test_a_class_that_is_predicted_but_never_there_has_a_column(make_runs: MakeR
     titles = {title.text for title in ET.fromstring(drawing.file).iter(f"{SVG}title")}
     assert "12 % of a predicted as c" in titles
     assert texts(drawing) >= {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_reliability_is_drawn_where_confidence_and_accuracy_are(
+    make_runs: MakeRuns, width: int
+) -> None:
+    runs = make_runs("base", "loss-only", edit=with_calibration)
+    summary = summarize(read_runs(runs))
+    drawing = reliability_figure(summary, width)
+    own = summary.methods[1].measures["ECE"]
+    assert f"LMP (loss only) {with_std(own)} %" in drawing.alt
+    assert "BASE 0.0 ± 0.0 %" in drawing.alt
+    for index, axes in enumerate(drawing.figure.axes):
+        diagonal, *_ = axes.lines
+        (line,) = [line for line in axes.lines[1:] if len(line.get_xdata()) > 2]
+        sure = [100 * (b + 0.5) / 15 for b in range(1, 15)]
+        assert list(line.get_xdata()) == pytest.approx(sure)
+        right = [min(100.0, value + 20 * index) for value in sure]
+        assert list(line.get_ydata()) == pytest.approx(right)
+        assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
+        shares = [bar.get_height() for bar in axes.patches]
+        assert sum(shares) == pytest.approx(100)
+        assert len(shares) == 14  # an empty bin has no bar
 
 
 def test_a_file_has_both_modes_without_variables_and_a_pdf(

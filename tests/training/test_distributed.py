@@ -150,6 +150,8 @@ def test_two_processes_see_every_validation_image_once(two: Path) -> None:
     record = RunRecord.read(two)
     assert record.status == "finished"
     assert record.environment["devices"] == 2
+    assert record.calibration is not None
+    assert sum(record.calibration.pixels) == sum(record.val_pixels)
     assert [sum(row) for row in record.confusion] == record.val_pixels
 
 

@@ -23,7 +23,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from lossmaxpool.report.statistics import Gain, MethodSummary, Summary
+from lossmaxpool.report.statistics import ECE, Gain, MethodSummary, Summary
 from lossmaxpool.report.wording import MINUS, number, percent, points, share, with_std
 from lossmaxpool.runs.record import RunRecord, WeightPoint
 
@@ -406,6 +406,70 @@ def weights_figure(summary: Summary, width: int) -> Drawing:
 
 def _relative_mass(c: int, point: WeightPoint) -> float:
     return point.class_mass[c] / point.class_share[c] if point.class_share[c] else math.nan
+
+
+def reliability_figure(summary: Summary, width: int) -> Drawing:
+    """Accuracy over confidence in percent, a panel per method, summed over the seeds.
+
+    Bars are the share of the pixels in a bin of confidence.
+
+    References:
+        Guo et al. 2017, "On Calibration of Modern Neural Networks", Fig. 4.
+    """
+    shown = [(index, m) for index, m in enumerate(summary.methods) if m.measures[ECE].n]
+    columns, high = (3 if width == WIDE else 2), (280 if width == WIDE else 200)
+    rows, across = math.ceil(len(shown) / columns), width / columns
+    alt = "Accuracy over confidence. Calibration error: "
+    alt += ", ".join(f"{m.label} {with_std(m.measures[ECE])} %" for _, m in shown)
+    with _canvas(width, high * rows, alt) as (figure, drawn):
+        for k, (index, m) in enumerate(shown):
+            row, column = divmod(k, columns)
+            axes = _axes(
+                figure,
+                left=column * across + 36,
+                right=(columns - 1 - column) * across + 12,
+                top=row * high + 28,
+                bottom=(rows - 1 - row) * high + 44,
+            )
+            axes.set(
+                xlim=(0, 100), ylim=(0, 100), xticks=range(0, 101, 25), yticks=range(0, 101, 25)
+            )
+            _ticks(axes)
+            error = f"ECE {with_std(m.measures[ECE])}"
+            above = f"{m.label}: {error}" if width == WIDE else _short(m.label)
+            _title(axes, above, "confidence (%)" if width == WIDE else error)
+            bins = [run.calibration for run in m.method.runs if run.calibration is not None]
+            color = _light(f"m{index % METHOD_COLORS}")
+            total = sum(sum(each.pixels) for each in bins)
+            number = len(bins[0].pixels)
+            axes.plot([0, 100], [0, 100], color=_light("zero"), lw=1.2, ls=(0, (4, 3)))
+            spots: list[tuple[float, float]] = []
+            for b in range(number):
+                inside = [each for each in bins if each.pixels[b]]
+                pixels = sum(each.pixels[b] for each in inside)
+                if not pixels:
+                    continue
+                sure, right = (
+                    100 * sum(getattr(each, what)[b] * each.pixels[b] for each in inside) / pixels
+                    for what in ("confidence", "accuracy")
+                )
+                spots.append((sure, right))
+                part = 100 * pixels / total
+                hint = f"{part:.1f} % of the pixels: confidence {sure:.1f}, right {right:.1f} %"
+                bar = Rectangle(
+                    (100 * b / number, 0),
+                    100 / number,
+                    part,
+                    facecolor=color,
+                    alpha=0.25,
+                    lw=0,
+                    gid=_TITLE + hint,
+                )
+                axes.add_patch(bar)
+            axes.plot(*zip(*spots, strict=True), color=color, lw=2)
+            for sure, right in spots:
+                _mark(axes, index, sure, right)
+    return drawn[0]
 
 
 def confusion_figure(summary: Summary, method: MethodSummary) -> Drawing:

@@ -53,7 +53,8 @@ class Imported:
     """A criterion by import path.
 
     Args:
-        class_path: Of a class, or of a function that returns a criterion.
+        class_path: Of a class, of a function of logits and target, or of one that returns a
+            criterion.
         init_args: Its arguments by name.
         class_weights: Weights that are passed to it as ``weight``; None passes none.
         valid_only: Give it the pixels that are not ignored, as (1, C, n, 1) and (1, n, 1): for a
