@@ -151,7 +151,7 @@ def _page(summary: Summary, drawings: Mapping[str, Drawing], title: str, out: Pa
         (
             abs(gain.mean)
             for m in _gaining(summary)
-            for gain in (m.gains.iou if m.gains else ())
+            for gain in ((*m.gains.iou, *m.gains.measures.values()) if m.gains else ())
             if gain.n
         ),
         default=0.0,
@@ -191,6 +191,7 @@ def _page(summary: Summary, drawings: Mapping[str, Drawing], title: str, out: Pa
         date=_date,
         isnan=math.isnan,
         parts=figures.PARTS,
+        numbered=figures.NUMBERED,
         **_settings(summary),
     )
 
