@@ -97,15 +97,12 @@ def scores_table(content: dict[str, Any]) -> str:
 
 def setting(content: dict[str, Any]) -> str:
     """Where, when and on what it was measured."""
-    environment, (images,) = (
-        content["environment"],
-        {tuple(run["images"].items()) for run in content["runs"]},
-    )
-    of = dict(images)
+    environment, runs = content["environment"], content["runs"]
+    images = runs[0]["images"]
     return (
-        f"`make demo`, then `{content['command']}`, {environment['date'][:10]}: "
-        f"{len(content['runs'])} runs of {content['runs'][0]['steps']} steps, temperatures fitted to {of['fitted']} scenes, "
-        f"everything judged on {of['judged']} others; {environment['device']}, torch "
+        f"`make demo`, then `{content['command']}`, {environment['date'][:10]}: {len(runs)} runs of "
+        f"{runs[0]['steps']} steps, temperatures fitted to {images['fitted']} scenes, everything "
+        f"judged on {images['judged']} others; {environment['device']}, torch "
         f"{environment['torch']}. Errors in percent, the cross-entropy in nats."
     )
 
