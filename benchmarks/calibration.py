@@ -100,8 +100,8 @@ def setting(content: dict[str, Any]) -> str:
     environment, runs = content["environment"], content["runs"]
     images = runs[0]["images"]
     return (
-        f"`make demo`, then `{content['command']}`, {environment['date'][:10]}: {len(runs)} runs of "
-        f"{runs[0]['steps']} steps, temperatures fitted to {images['fitted']} scenes, everything "
+        f"`make demo`, then `{content['command']}`, {environment['date'][:10]}: {len(runs)} runs "
+        f"of {runs[0]['steps']} steps, temperatures fitted to {images['fitted']} scenes, everything "
         f"judged on {images['judged']} others; {environment['device']}, torch "
         f"{environment['torch']}. Errors in percent, the cross-entropy in nats."
     )
