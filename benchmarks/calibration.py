@@ -101,8 +101,8 @@ def setting(content: dict[str, Any]) -> str:
     images = runs[0]["images"]
     return (
         f"`make demo`, then `{content['command']}`, {environment['date'][:10]}: {len(runs)} runs "
-        f"of {runs[0]['steps']} steps, temperatures fitted to {images['fitted']} scenes, everything "
-        f"judged on {images['judged']} others; {environment['device']}, torch "
+        f"of {runs[0]['steps']} steps, temperatures fitted to {images['fitted']} scenes, all "
+        f"is judged on {images['judged']} others; {environment['device']}, torch "
         f"{environment['torch']}. Errors in percent, the cross-entropy in nats."
     )
 
