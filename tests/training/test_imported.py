@@ -24,6 +24,7 @@ from lossmaxpool.training import TrainingError, compare, loop, train
 from lossmaxpool.training.imported import build_imported
 from lossmaxpool.training.methods import build_criterion
 from tests.cli.test_values import status
+from tests.data import trees
 from tests.training.runs import tiny
 from tests.training.test_resume import assert_resumed_is_whole
 
@@ -231,6 +232,24 @@ def test_the_command_takes_a_file_of_losses(
     told = capsys.readouterr().err.splitlines()[-1]
     assert told.startswith("error: class_path is 'torch.nn.CrossEntropyLos'")
     assert not new.exists()
+
+
+def test_rivals_are_compared_on_folders_of_images_with_one_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = trees.split_folders(tmp_path / "images", {"train": 4, "val": 2})
+    words = "compare --methods base,lmp,focal,dice-ce,lovasz,ohem,topk --seeds 0"
+    small = (
+        "--model.module tests.models.test_outside.Tiny --optimization.steps 2 "
+        "--optimization.batch_size 2 --optimization.crop_size 8 --reporting.loggers [] "
+        "--hardware.accelerator cpu --hardware.threads 1 --hardware.workers 0"
+    )
+    out = tmp_path / "out"
+    assert status([*f"{words} {small} --data.root".split(), root, "--out", out]) == 0
+    labels = ("BASE", "LMP", "Focal", "Dice + CE", "Lovász", "OHEM", "Top-k")
+    head = next(line for line in capsys.readouterr().out.splitlines() if "share %" in line)
+    page = (out / "report.html").read_text("utf-8")
+    assert all(label in head and label in page for label in labels)
 
 
 @pytest.mark.parametrize(
