@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 
@@ -28,11 +28,11 @@ from lossmaxpool.cli.trainings import configuration
 from lossmaxpool.data import open_dataset
 from lossmaxpool.environment import describe_environment
 from lossmaxpool.inference import calibrate, load_checkpoint
-from lossmaxpool.report.statistics import paired_gain, score
+from lossmaxpool.report.statistics import paired_gain, pooled_bins, score
 from lossmaxpool.report.wording import interval, points, with_std
 from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.runs.methods import DEFAULT_METHODS
-from lossmaxpool.runs.record import RunRecord
+from lossmaxpool.runs.record import CalibrationBins, RunRecord
 from lossmaxpool.training.sweep import Grid, sweep
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -137,23 +137,6 @@ def setting(content: dict[str, Any]) -> str:
     )
 
 
-def pooled(runs: Sequence[Run], when: str) -> list[tuple[float, float, float]]:
-    """Confidence, accuracy and share of the pixels in percent, in each bin that holds some."""
-    bins = [run[when]["bins"] for run in runs]
-    total = sum(sum(each["pixels"]) for each in bins)
-    found = []
-    for b in range(len(bins[0]["pixels"])):
-        inside = [each for each in bins if each["pixels"][b]]
-        pixels = sum(each["pixels"][b] for each in inside)
-        if pixels:
-            sure, right = (
-                100 * sum(each[key][b] * each["pixels"][b] for each in inside) / pixels
-                for key in ("confidence", "accuracy")
-            )
-            found.append((sure, right, 100 * pixels / total))
-    return found
-
-
 def picture(content: dict[str, Any]) -> Figure:
     """Accuracy over confidence of each method, as trained and at its temperature."""
     methods = of_methods(content)
@@ -163,7 +146,8 @@ def picture(content: dict[str, Any]) -> Figure:
         for axes, runs in zip(panels, methods.values(), strict=True):
             axes.plot([0, 100], [0, 100], color="#9ca3af", linewidth=0.8, linestyle="--")
             for when, color, mark in (("after", RIVAL, "s"), ("before", OURS, "o")):
-                sure, right, share = zip(*pooled(runs, when), strict=True)
+                bins = pooled_bins([CalibrationBins(**run[when]["bins"]) for run in runs])
+                sure, right, share = 100 * np.array(list(bins.values())).T
                 label = "as trained" if when == "before" else "at its temperature"
                 axes.plot(sure, right, color=color, marker=mark, markersize=3.5, label=label)
                 if when == "before":
