@@ -60,7 +60,9 @@ THIRD_PARTY = {
     "paper": frozenset({"numpy"}),
     "scenes": frozenset({"numpy", "PIL"}),
     "data": frozenset({"torch", "torchvision", "numpy", "PIL", "scipy"}),
-    "models": frozenset({"torch", "timm", "segmentation_models_pytorch", "safetensors"}),
+    "models": frozenset(
+        {"torch", "timm", "huggingface_hub", "segmentation_models_pytorch", "safetensors"}
+    ),
     "runs": frozenset({"torch", "pydantic", "pydantic_core", "yaml"}),
     "training": frozenset({"torch", "lightning", "numpy", "matplotlib", "PIL", "rich", "yaml"})
     | frozenset({"ray"}),

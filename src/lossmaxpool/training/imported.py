@@ -34,6 +34,7 @@ class ImportedCriterion(nn.Module):
         name: What it is called in messages.
         ignore_index: The id of ignored pixels that it knows; None if it knows none.
         valid_only: Give it the valid pixels alone, as (1, C, n, 1) and (1, n, 1).
+        target_channel: Give the class ids a channel, (B, 1, H, W).
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class ImportedCriterion(nn.Module):
         *,
         ignore_index: int | None,
         valid_only: bool = False,
+        target_channel: bool = False,
     ) -> None:
         super().__init__()
         self.criterion = criterion
         self.name = name
         self.ignore_index = ignore_index
         self.valid_only = valid_only
+        self.target_channel = target_channel
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss of logits (B, C, h, w), upsampled to the target (B, H, W).
@@ -73,6 +76,8 @@ class ImportedCriterion(nn.Module):
                 )
         elif self.ignore_index != IGNORE_INDEX:
             target = target.masked_fill(~valid, self.ignore_index)
+        if self.target_channel:
+            target = target.unsqueeze(1)
         # Mixed precision is for the network: a library's loss is written for float32.
         with torch.autocast(logits.device.type, enabled=False):
             loss = self.criterion(logits, target)
@@ -134,6 +139,7 @@ def build_imported(
         name,
         ignore_index=arguments.get("ignore_index"),
         valid_only=imported.valid_only,
+        target_channel=imported.target_channel,
     )
     _try(found, num_classes)
     return found
