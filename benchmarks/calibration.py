@@ -4,39 +4,44 @@
     python -m benchmarks.calibration --render        # picture and page again, from the results
 
 Every run of the demo is applied to more scenes of its validation split: a temperature is fitted to
-the first half, everything that is told is of the second half.
+the first half, every number is of the second half. So are a few more runs of the loss, beside the
+demo, which must weigh fewer or more of the pixels.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 
 from benchmarks.blocks import filled
 from benchmarks.drawing import OURS, RIVAL, drawing, write
 from benchmarks.loading import table
+from lossmaxpool.cli.trainings import configuration
 from lossmaxpool.data import open_dataset
 from lossmaxpool.environment import describe_environment
 from lossmaxpool.inference import calibrate, load_checkpoint
-from lossmaxpool.report.statistics import paired_gain, score
+from lossmaxpool.report.statistics import paired_gain, pooled_bins, score
 from lossmaxpool.report.wording import interval, points, with_std
 from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.runs.methods import DEFAULT_METHODS
-from lossmaxpool.runs.record import RunRecord
+from lossmaxpool.runs.record import CalibrationBins, RunRecord
+from lossmaxpool.training.sweep import Grid, sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "calibration.json"
 PICTURE = ROOT / "docs" / "images" / "calibration.svg"
 PAGE = ROOT / "docs" / "evidence.md"
 SCENES = 200
+# Shares of the pixels beside the demo's, and the seeds of these runs.
+SUPPORTS, SEEDS = (0.1, 0.5), (0, 1)
 Run = dict[str, Any]
 
 
@@ -51,6 +56,8 @@ def measure(folder: Path) -> Run:
         "label": record.label,
         "seed": record.seed,
         "steps": record.results.step,
+        "miou": record.miou,
+        "min_support": record.config["loss"]["min_support"] if record.max_pooled else None,
         "images": {"fitted": found.fitted, "judged": found.judged},
         "temperature": found.temperature,
         **{
@@ -61,11 +68,34 @@ def measure(folder: Path) -> Run:
 
 
 def of_methods(content: dict[str, Any]) -> dict[str, list[Run]]:
-    """The runs of each method, the baseline first."""
+    """The demo's runs of each method, the baseline first."""
     found: dict[str, list[Run]] = {method: [] for method in DEFAULT_METHODS}
     for run in content["runs"]:
-        found[run["method"]].append(run)
+        if run["min_support"] not in SUPPORTS:
+            found[run["method"]].append(run)
     return found
+
+
+def supports_table(content: dict[str, Any]) -> str:
+    """Confidence by the share of the pixels that the loss must weigh, in Markdown."""
+    head = ["m / n", "runs", "confidence − accuracy", "ECE", "temperature", "ECE at it", "mIoU"]
+    found: dict[float, list[Run]] = {}
+    for run in content["runs"]:
+        if run["seed"] in SEEDS and run["method"] in ("base", "loss-only"):
+            found.setdefault(run["min_support"] or 1.0, []).append(run)
+    rows = [
+        [
+            "BASE" if support == 1 else f"{support:g}",
+            str(len(runs)),
+            points(fmean(run["before"]["overconfidence"] for run in runs)),
+            with_std(score([run["before"]["ece"] for run in runs])),
+            f"{fmean(run['temperature'] for run in runs):.2f}",
+            with_std(score([run["after"]["ece"] for run in runs])),
+            with_std(score([run["miou"] for run in runs])),
+        ]
+        for support, runs in sorted(found.items())
+    ]
+    return table(head, rows)
 
 
 def scores_table(content: dict[str, Any]) -> str:
@@ -107,23 +137,6 @@ def setting(content: dict[str, Any]) -> str:
     )
 
 
-def pooled(runs: Sequence[Run], when: str) -> list[tuple[float, float, float]]:
-    """Confidence, accuracy and share of the pixels in percent, in each bin that holds some."""
-    bins = [run[when]["bins"] for run in runs]
-    total = sum(sum(each["pixels"]) for each in bins)
-    found = []
-    for b in range(len(bins[0]["pixels"])):
-        inside = [each for each in bins if each["pixels"][b]]
-        pixels = sum(each["pixels"][b] for each in inside)
-        if pixels:
-            sure, right = (
-                100 * sum(each[key][b] * each["pixels"][b] for each in inside) / pixels
-                for key in ("confidence", "accuracy")
-            )
-            found.append((sure, right, 100 * pixels / total))
-    return found
-
-
 def picture(content: dict[str, Any]) -> Figure:
     """Accuracy over confidence of each method, as trained and at its temperature."""
     methods = of_methods(content)
@@ -133,7 +146,8 @@ def picture(content: dict[str, Any]) -> Figure:
         for axes, runs in zip(panels, methods.values(), strict=True):
             axes.plot([0, 100], [0, 100], color="#9ca3af", linewidth=0.8, linestyle="--")
             for when, color, mark in (("after", RIVAL, "s"), ("before", OURS, "o")):
-                sure, right, share = zip(*pooled(runs, when), strict=True)
+                bins = pooled_bins([CalibrationBins(**run[when]["bins"]) for run in runs])
+                sure, right, share = 100 * np.array(list(bins.values())).T
                 label = "as trained" if when == "before" else "at its temperature"
                 axes.plot(sure, right, color=color, marker=mark, markersize=3.5, label=label)
                 if when == "before":
@@ -154,7 +168,7 @@ def picture(content: dict[str, Any]) -> Figure:
 
 def rendered(page: str, content: dict[str, Any]) -> str:
     """The page with its blocks filled."""
-    blocks = {"table": scores_table, "setting": setting}
+    blocks = {"table": scores_table, "supports": supports_table, "setting": setting}
     return filled(page, "calibration", lambda name: blocks[name](content))
 
 
@@ -168,6 +182,9 @@ def main() -> None:
         if not folders:
             parser.error(f"{options.runs} holds no run: make demo first")
         torch.set_num_threads(1)
+        grid = Grid(["loss-only"], [1.3], SUPPORTS, SEEDS)
+        beside = options.runs.with_name(f"{options.runs.name}-supports")
+        folders += sweep(configuration(steps=400), grid, beside, jobs=2, resume="auto")
         content = {
             "command": "python -m benchmarks.calibration",
             "environment": describe_environment(torch.device("cpu"), 1),
@@ -176,7 +193,7 @@ def main() -> None:
         del content["environment"]["command"]
         RESULTS.write_text(json.dumps(content, indent=1) + "\n")
     content = json.loads(RESULTS.read_text())
-    print(setting(content), scores_table(content), sep="\n\n")
+    print(setting(content), scores_table(content), supports_table(content), sep="\n\n")
     write(picture(content), PICTURE)
     PAGE.write_text(rendered(PAGE.read_text(), content))
 

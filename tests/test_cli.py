@@ -377,7 +377,9 @@ def test_calibrate_fits_on_one_half_and_is_used_where_it_is_asked_for(
     assert said["after"]["nll"] != said["before"]["nll"]
     assert status(["calibrate", run]) == 1
     assert "add --overwrite" in capsys.readouterr().err
-    assert status(["calibrate", run, "--overwrite", "--seed", "1"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert status(["calibrate", run, "--overwrite", "--seed", "1", "--split", "train"]) == 0
+    assert "the network was trained on these images" in capsys.readouterr().err
     found = {}
     for name, flags in (("plain", []), ("calibrated", ["--calibrated"])):
         scores = tmp_path / f"{name}.json"

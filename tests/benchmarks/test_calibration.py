@@ -18,7 +18,7 @@ CONTENT = json.loads(calibration.RESULTS.read_text())
 
 def test_the_page_and_the_picture_show_what_was_measured() -> None:
     page = calibration.PAGE.read_text()
-    assert block_names(page, "calibration") == {"table", "setting"}
+    assert block_names(page, "calibration") == {"table", "supports", "setting"}
     told = "run: python -m benchmarks.calibration --render"
     assert page == calibration.rendered(page, CONTENT), told
     assert texts(calibration.picture(CONTENT)) <= svg_texts(calibration.PICTURE.read_text()), told
@@ -54,3 +54,13 @@ def test_what_the_page_says_in_words() -> None:
             assert own["after"]["ece"] < own["before"]["ece"] / 4
             assert own["after"]["ece"] > base["after"]["ece"]
             assert own["after"]["nll"] > base["after"]["nll"]
+    for seed in calibration.SEEDS:
+        alone = [
+            run
+            for run in CONTENT["runs"]
+            if run["seed"] == seed and run["method"] in ("base", "loss-only")
+        ]
+        alone.sort(key=lambda run: run["min_support"] or 1)
+        unsure = [run["before"]["overconfidence"] for run in alone]
+        assert len(unsure) == 4
+        assert unsure == sorted(unsure)

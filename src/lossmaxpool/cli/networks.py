@@ -109,6 +109,10 @@ def calibrate(options: Namespace) -> None:
     trained = _load(options, device, dataset.labels.names)
     check_free(trained, overwrite=options.overwrite)
     _announce(options, trained, dataset)
+    if split == options.data.train_split:
+        sys.stderr.write(
+            "warning: the network was trained on these images and is surer of them than of others\n"
+        )
     found = lossmaxpool.inference.calibrate(
         trained,
         dataset,

@@ -33,7 +33,7 @@ from lossmaxpool.sampling.draws import mix
 
 # Of a checkpoint last.ckpt: last.temperature.json.
 SUFFIX = ".temperature.json"
-# A temperature outside of these is no correction of a confidence, but a sign of an error.
+# A best temperature outside of these points to an error in data or network.
 LOWEST, HIGHEST = 0.05, 20.0
 # Pixels that are kept of each half, as logits of all classes: one number is soon known well.
 PIXELS = 100_000

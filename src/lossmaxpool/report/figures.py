@@ -23,7 +23,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from lossmaxpool.report.statistics import ECE, Gain, MethodSummary, Summary
+from lossmaxpool.report.statistics import ECE, Gain, MethodSummary, Summary, pooled_bins
 from lossmaxpool.report.wording import MINUS, number, percent, points, share, with_std
 from lossmaxpool.runs.record import RunRecord, WeightPoint
 
@@ -439,35 +439,17 @@ def reliability_figure(summary: Summary, width: int) -> Drawing:
             above = f"{m.label}: {error}" if width == WIDE else _short(m.label)
             _title(axes, above, "confidence (%)" if width == WIDE else error)
             bins = [run.calibration for run in m.method.runs if run.calibration is not None]
-            color = _light(f"m{index % METHOD_COLORS}")
-            total = sum(sum(each.pixels) for each in bins)
-            number = len(bins[0].pixels)
+            color, width_of_bin = _light(f"m{index % METHOD_COLORS}"), 100 / len(bins[0].pixels)
+            spots = {b: [100 * each for each in spot] for b, spot in pooled_bins(bins).items()}
             axes.plot([0, 100], [0, 100], color=_light("zero"), lw=1.2, ls=(0, (4, 3)))
-            spots: list[tuple[float, float]] = []
-            for b in range(number):
-                inside = [each for each in bins if each.pixels[b]]
-                pixels = sum(each.pixels[b] for each in inside)
-                if not pixels:
-                    continue
-                sure, right = (
-                    100 * sum(getattr(each, what)[b] * each.pixels[b] for each in inside) / pixels
-                    for what in ("confidence", "accuracy")
-                )
-                spots.append((sure, right))
-                part = 100 * pixels / total
+            for b, (sure, right, part) in spots.items():
                 hint = f"{part:.1f} % of the pixels: confidence {sure:.1f}, right {right:.1f} %"
-                bar = Rectangle(
-                    (100 * b / number, 0),
-                    100 / number,
-                    part,
-                    facecolor=color,
-                    alpha=0.25,
-                    lw=0,
-                    gid=_TITLE + hint,
-                )
-                axes.add_patch(bar)
-            axes.plot(*zip(*spots, strict=True), color=color, lw=2)
-            for sure, right in spots:
+                look: dict[str, Any] = {"facecolor": color, "alpha": 0.25, "lw": 0}
+                place = (b * width_of_bin, 0)
+                axes.add_patch(Rectangle(place, width_of_bin, part, **look, gid=_TITLE + hint))
+            across_bins, up, _ = zip(*spots.values(), strict=True)
+            axes.plot(across_bins, up, color=color, lw=2)
+            for sure, right in zip(across_bins, up, strict=True):
                 _mark(axes, index, sure, right)
     return drawn[0]
 

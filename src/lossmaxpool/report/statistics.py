@@ -14,7 +14,7 @@ from scipy.special import stdtrit  # type: ignore[import-untyped]
 from lossmaxpool.classes import rare_classes
 from lossmaxpool.metrics import ConfusionMatrix
 from lossmaxpool.report.comparison import Comparison, Method
-from lossmaxpool.runs.record import RunRecord, WeightPoint
+from lossmaxpool.runs.record import CalibrationBins, RunRecord, WeightPoint
 
 CONFIDENCE = 0.95
 # The measure of which less is better.
@@ -276,6 +276,19 @@ def late_weights(runs: Sequence[RunRecord]) -> WeightPoint | None:
         effective_support=fmean(p.effective_support for p in late),
         **by_class,
     )
+
+
+def pooled_bins(runs: Sequence[CalibrationBins]) -> dict[int, tuple[float, float, float]]:
+    """Confidence, accuracy and share of the pixels of all runs, by the bins that hold any."""
+    total = sum(sum(run.pixels) for run in runs)
+    found = {}
+    for b in range(len(runs[0].pixels)):
+        inside = [run for run in runs if run.pixels[b]]
+        if pixels := sum(run.pixels[b] for run in inside):
+            sure = math.fsum(run.confidence[b] * run.pixels[b] for run in inside) / pixels
+            right = math.fsum(run.accuracy[b] * run.pixels[b] for run in inside) / pixels
+            found[b] = (sure, right, pixels / total)
+    return found
 
 
 def gains_over(baseline: Method, method: Method, names: Sequence[str]) -> Gains:
