@@ -3,13 +3,16 @@
 ``python -m benchmarks.pictures`` draws them from committed material alone: benchmarks/results, the
 example of the explorer, and the oracle. With ``--runs runs/demo`` the predictions of two runs of
 ``lossmaxpool demo`` are computed anew, into before-after.png and
-benchmarks/results/first-screen.json.
+benchmarks/results/first-screen.json, and Chromium photographs the report of its runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks.drawing import OURS, RIVAL, drawing, write
 from benchmarks.speed.contenders import BASELINE
@@ -28,6 +32,7 @@ from lossmaxpool.explorer.page import read_example
 from lossmaxpool.inference import load_checkpoint, predict_logits
 from lossmaxpool.paper import theorems
 from lossmaxpool.paper.weighting_set import conjugate
+from lossmaxpool.report import write_report
 from lossmaxpool.report.statistics import paired_gain
 from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training.pictures import heat_map, max_pooling_weights, paint
@@ -130,6 +135,24 @@ def grid(rows: Sequence[Sequence[NDArray[np.uint8]]], captions: Sequence[str]) -
             cells[row][0].text(0, -0.05, caption, fontsize=8.5, color="#444", **below)
         figure.get_layout_engine().set(h_pad=0.16)
     return figure
+
+
+def report_page(runs: Path) -> None:
+    """Photograph the beginning of the report of base and lmp, as a reader meets it on a screen."""
+    browser = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None
+    )
+    if browser is None:
+        raise FileNotFoundError("the report is photographed by Chromium, and none is installed")
+    folders = [run for name in (BEFORE, AFTER) for run in sorted(runs.glob(f"{name}-seed*"))]
+    with tempfile.TemporaryDirectory() as folder:
+        page, picture = write_report(folders, Path(folder)), Path(folder) / "report.png"
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+        options += [f"--user-data-dir={folder}/profile", "--window-size=920,1985"]
+        words = [browser, *options, f"--screenshot={picture}", page.as_uri()]
+        subprocess.run(words, check=True, capture_output=True, timeout=120)
+        with Image.open(picture) as shown:
+            shown.convert("RGB").quantize(200).save(IMAGES / "report.png", optimize=True)
 
 
 def cost() -> Figure:
@@ -271,13 +294,14 @@ def main() -> None:
     runs: Path | None = parser.parse_args().runs
     if runs is not None:
         first_screen(runs)
+        report_page(runs)
     for name, draw in DRAWN.items():
         write(draw(), IMAGES / name)
     with drawing():
         losses_to_weights().savefig(
             IMAGES / "losses-to-weights.png", dpi=130, metadata={"Software": None}
         )
-    for name in ("before-after.png", "losses-to-weights.png", *DRAWN):
+    for name in ("before-after.png", "report.png", "losses-to-weights.png", *DRAWN):
         print(IMAGES / name)
 
 

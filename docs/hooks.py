@@ -1,4 +1,4 @@
-"""Build steps of the site: formulas as drawings, the reference in pages, the explorer's page.
+"""Build steps of the site: formulas, pictures, the reference in pages, the explorer's page.
 
 Formulas are TeX in the pages, as GitHub reads it: in fences called ``math``, or between ``$`` and
 backticks. Here they become SVG, set by matplotlib in the reader's own text color, so that the site
@@ -25,6 +25,7 @@ REFERENCE = "api.md"
 _DIRECTIVE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
 _INLINE = re.compile(r"\$<code>(.+?)</code>\$", re.DOTALL)
 _BLOCK = re.compile(r'<pre class="math"><code>(.*?)</code></pre>', re.DOTALL)
+_PICTURE = re.compile(r'<p>(<img [^>]*src="([^"]+)"[^>]*>)</p>')
 _SIZE = 10.0  # points at which matplotlib sets; the page scales by em
 _FONT = FontProperties(family="STIXGeneral", math_fontfamily="stix")
 
@@ -73,7 +74,8 @@ def _page_of(name: str) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Set all formulas of a page."""
+    """Set all formulas of a page; let a picture lead to itself in full size."""
+    html = _PICTURE.sub(r'<p class="picture"><a href="\2">\1</a></p>', html)
     html = _BLOCK.sub(lambda found: _lines(found[1]), html)
     return _INLINE.sub(lambda found: _set(found[1]), html)
 

@@ -92,7 +92,8 @@ def view_of(inference: Mapping[str, Any]) -> str:
     """The words for the options of an inference.
 
     Args:
-        inference: tiling, tiles, overlap, flip and scales; what is absent is at its default.
+        inference: tiling, tiles, overlap, flip, scales and temperature; what is absent is at its
+            default.
 
     Returns:
         Words that differ where the scores would.
@@ -113,6 +114,9 @@ def view_of(inference: Mapping[str, Any]) -> str:
     scales = list(inference.get("scales", [1.0]))
     if scales != [1.0]:
         words.append("scales " + ", ".join(f"{scale:g}" for scale in scales))
+    # The class of a single view does not depend on it.
+    if inference.get("temperature", 1) != 1 and (inference.get("flip") or len(scales) > 1):
+        words.append("calibrated")
     return ", ".join(words)
 
 
@@ -229,7 +233,10 @@ def _read(path: Path, run: RunRecord) -> tuple[str, str, Evaluation]:
                 "that --reporting.keep_checkpoints leaves."
             )
         scores = {key: content[key] for key in ("step", "miou", "pixel_accuracy", "iou")}
-        split, view = data["split"], view_of(content["inference"])
+        split, view = (
+            data["split"],
+            view_of(content["inference"] | {"temperature": content.get("temperature", 1)}),
+        )
         evaluation = Evaluation(**scores)
     except KeyError as error:
         raise RecordError(f"{path}: {error} is missing. Evaluate again.") from None

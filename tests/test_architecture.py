@@ -60,11 +60,13 @@ THIRD_PARTY = {
     "paper": frozenset({"numpy"}),
     "scenes": frozenset({"numpy", "PIL"}),
     "data": frozenset({"torch", "torchvision", "numpy", "PIL", "scipy"}),
-    "models": frozenset({"torch", "timm", "segmentation_models_pytorch", "safetensors"}),
+    "models": frozenset(
+        {"torch", "timm", "huggingface_hub", "segmentation_models_pytorch", "safetensors"}
+    ),
     "runs": frozenset({"torch", "pydantic", "pydantic_core", "yaml"}),
     "training": frozenset({"torch", "lightning", "numpy", "matplotlib", "PIL", "rich", "yaml"})
     | frozenset({"ray"}),
-    "inference": frozenset({"torch", "numpy", "PIL", "safetensors", "onnxruntime"}),
+    "inference": frozenset({"torch", "numpy", "PIL", "safetensors", "onnxruntime", "scipy"}),
     "report": frozenset({"torch", "matplotlib", "adjustText", "scipy", "jinja2", "markupsafe"})
     | frozenset({"numpy", "PIL"}),
     "explorer": frozenset({"torch", "PIL", "jinja2", "markupsafe"}),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -174,7 +175,7 @@ def test_an_unknown_command_is_answered(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize(
     ("flag", "meant"),
     [
-        ("--lr", "optimization.lr"),
+        ("--stepz", "optimization.steps"),
         ("--optimization.lrate", "optimization.lr"),
         ("--data.nmae", "data.name"),
         ("--sed", "seed"),
@@ -237,7 +238,8 @@ def test_a_value_of_the_wrong_type_names_its_key(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert status(["train", "--out", tmp_path / "run", "--optimization.lr", "fast"]) == 2
-    assert "optimization.lr" in capsys.readouterr().err
+    first, *_ = capsys.readouterr().err.splitlines()
+    assert first == "error: optimization.lr is 'fast': expected a number"
 
 
 @pytest.mark.parametrize("command", ["compare", "sweep"])
@@ -343,12 +345,63 @@ def test_evaluate_knows_the_run_s_own_data_and_says_what_it_scores(
     assert f"{trained / 'checkpoints' / 'last.ckpt'}, after step {len(record.curve)}" in out
     assert "street-scenes/val, 3 images" in out
     assert all(word in out for word in ("IoU", "precision", "recall", "Dice (F1)"))
-    (miou,) = [line.split()[1] for line in out.splitlines() if line.startswith("mIoU")]
+    (miou,) = [line.split()[-1] for line in out.splitlines() if line.startswith("mIoU")]
     assert float(miou) == pytest.approx(100 * record.miou, abs=PRINTED_PERCENT)
     assert status(["evaluate", trained, "--data.val_scenes", "2", "--checkpoint", "best"]) == 0
     out = capsys.readouterr().out
     assert "best.ckpt" in out
     assert "street-scenes/val, 2 images" in out
+
+
+def test_calibrate_fits_on_one_half_and_is_used_where_it_is_asked_for(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    # A network of two steps knows nothing. This one knows how frequent the classes are, too well.
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    pixels = torch.tensor(RunRecord.read(run).val_pixels)
+    content["state_dict"]["model.segmentation_head.0.weight"].zero_()
+    content["state_dict"]["model.segmentation_head.0.bias"].copy_(3 * (1 + pixels).log())
+    torch.save(content, run / "checkpoints" / "last.ckpt")
+    assert status(["evaluate", run, "--calibrated"]) == 1
+    assert "fit a temperature first, lossmaxpool calibrate" in capsys.readouterr().err
+    assert status(["calibrate", run]) == 0
+    out = capsys.readouterr().out
+    assert "fitted to the first 1 images; on the other 2" in out
+    file = run / "checkpoints" / "last.temperature.json"
+    said = json.loads(file.read_text())
+    assert 1.5 < said["temperature"] < 6
+    assert f"temperature {said['temperature']:.3f}" in out
+    assert said["data"] == {"name": "street-scenes", "split": "val"}
+    assert said["after"]["nll"] != said["before"]["nll"]
+    assert status(["calibrate", run]) == 1
+    assert "add --overwrite" in capsys.readouterr().err
+    assert "warning" not in capsys.readouterr().err
+    assert status(["calibrate", run, "--overwrite", "--seed", "1", "--split", "train"]) == 0
+    assert "the network was trained on these images" in capsys.readouterr().err
+    found = {}
+    for name, flags in (("plain", []), ("calibrated", ["--calibrated"])):
+        scores = tmp_path / f"{name}.json"
+        assert status(["evaluate", run, "--json", scores, *flags]) == 0
+        found[name] = json.loads(scores.read_text())
+        assert "calibration error (ECE)" in capsys.readouterr().out
+    assert found["plain"]["confusion"] == found["calibrated"]["confusion"]
+    assert found["plain"]["temperature"] == 1
+    plain, after = (each["calibration"] for each in found.values())
+    assert sum(plain["pixels"]) == sum(after["pixels"]) == sum(RunRecord.read(run).val_pixels)
+    assert plain["ece"] != after["ece"]
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (70, 50), (90, 90, 90)).save(tmp_path / "images" / "street.png")
+    words = ["predict", run, tmp_path / "images", "--out", tmp_path / "out", "--calibrated"]
+    assert status(words) == 1
+    assert "--confidence" in capsys.readouterr().err
+    assert status([*words, "--confidence"]) == 0
+    with Image.open(tmp_path / "out" / "confidence" / "street.png") as picture:
+        assert picture.size == (70, 50)
+    words = ["export", run, "--format", "safetensors", "--calibrated"]
+    assert status(words) == 1
+    assert "safetensors hold the weights alone" in capsys.readouterr().err
 
 
 def test_evaluate_and_predict_explain_a_wrong_run(
@@ -435,8 +488,18 @@ def test_predict_skips_a_damaged_image_and_says_so(
 def test_of_two_classes_the_foreground_is_scored_first() -> None:
     matrix = ConfusionMatrix.from_counts(torch.tensor([[90, 2], [4, 4]]))
     lines = format_scores(("background", "crack"), matrix).splitlines()
-    assert lines[1].split() == ["crack", "40.0", "66.7", "50.0", "57.1"]
+    assert lines[1].split() == ["crack", "8.0", "40.0", "66.7", "50.0", "57.1"]
     assert lines[2].startswith("background")
+
+
+def test_classes_are_scored_in_the_order_of_their_pixels() -> None:
+    counts = torch.zeros(5, 5, dtype=torch.int64)
+    counts[0, 0], counts[2, 2], counts[2, 3] = 10, 80, 10
+    lines = format_scores(("a", "b", "c", "d", "e"), ConfusionMatrix.from_counts(counts))
+    head, *rows = lines.splitlines()
+    assert head.split()[:3] == ["class", "share", "%"]
+    assert [row.split()[:2] for row in rows[:3]] == [["c", "90.0"], ["a", "10.0"], ["d", "0.0"]]
+    assert "neither labeled nor predicted: b, e" in rows
 
 
 def test_inspect_prints_the_shares(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lossmaxpool.metrics import ConfusionMatrix
+from lossmaxpool.metrics import BINS, ConfusionMatrix, ReliabilityBins
 from tests.ranks import in_ranks
-from tests.tolerances import ORACLE
+from tests.tolerances import FLOAT64, ORACLE
 
 IGNORE = 255
 
@@ -190,3 +191,132 @@ def test_a_matrix_says_what_it_is() -> None:
     assert repr(matrix) == "ConfusionMatrix(num_classes=2, 0 pixels, mIoU nan %)"
     matrix.update(torch.tensor([[0, 1]]), torch.tensor([[0, 0]]))
     assert repr(matrix) == "ConfusionMatrix(num_classes=2, 2 pixels, mIoU 25.0 %)"
+
+
+def random_bins(seed: int, C: int = 4, parts: int = 1024) -> tuple[Tensor, Tensor]:
+    """Probabilities (2, C, 5, 6) in exact steps of 1 / parts, some of them 0, and labels."""
+    generator = torch.Generator().manual_seed(seed)
+    cuts = torch.randint(parts + 1, (2, C - 1, 5, 6), generator=generator).sort(1).values
+    ends = torch.full((2, 1, 5, 6), parts)
+    counts = torch.cat((cuts, ends), 1) - torch.cat((torch.zeros_like(ends), cuts), 1)
+    target = torch.randint(C + 1, (2, 5, 6), generator=generator)
+    return counts / parts, torch.where(target == C, IGNORE, target)
+
+
+def bins_of(*batches: tuple[Tensor, Tensor], C: int = 4) -> ReliabilityBins:
+    bins = ReliabilityBins(C)
+    for probabilities, target in batches:
+        bins.update(probabilities, target, IGNORE)
+    return bins
+
+
+def naive_error(pairs: list[tuple[Fraction, bool]]) -> Fraction:
+    """The expected calibration error as it is printed, in exact fractions."""
+    error = Fraction(0)
+    for b in range(1, BINS + 1):
+        inside = [
+            (p, hit)
+            for p, hit in pairs
+            if Fraction(b - 1, BINS) < p <= Fraction(b, BINS) or (b == 1 and p == 0)
+        ]
+        error += abs(sum((Fraction(hit) - p for p, hit in inside), Fraction(0)))
+    return error / len(pairs)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_calibration_errors_equal_a_loop_over_the_pixels_in_exact_fractions(seed: int) -> None:
+    probabilities, target = random_bins(seed)
+    bins = bins_of((probabilities, target))
+    flat = probabilities.movedim(1, -1).reshape(-1, 4).tolist()
+    pixels = [
+        ([Fraction(p) for p in each], true)
+        for each, true in zip(flat, target.flatten().tolist(), strict=True)
+        if true != IGNORE
+    ]
+    top = [(max(each), each.index(max(each)) == true) for each, true in pixels]
+    assert int(bins.pixels().sum()) == len(pixels)
+    assert bins.ece() == pytest.approx(float(naive_error(top)), abs=FLOAT64)
+    own = [float(naive_error([(each[c], c == true) for each, true in pixels])) for c in range(4)]
+    assert bins.class_ece().tolist() == pytest.approx(own, abs=FLOAT64)
+    assert bins.classwise_ece() == pytest.approx(sum(own) / 4, abs=FLOAT64)
+    gap = sum(p - hit for p, hit in top) / len(top)
+    assert bins.overconfidence() == pytest.approx(float(gap), abs=FLOAT64)
+
+
+def test_order_batches_and_ranks_do_not_change_a_bit() -> None:
+    first, second = random_bins(0), random_bins(1)
+    together = tuple(torch.cat(pair) for pair in zip(first, second, strict=True))
+    whole = bins_of((together[0], together[1])).sums
+    assert torch.equal(whole, bins_of(second, first).sums)
+    total = bins_of(first) + bins_of(second)
+    assert torch.equal(whole, total.sums)
+    assert torch.equal(whole, total.reduce().sums)  # no process group: a copy
+    softmax = torch.randn(2, 4, 50, 60, generator=torch.Generator().manual_seed(0)).softmax(1)
+    target = torch.zeros(2, 50, 60, dtype=torch.uint8)
+    parts = [(softmax[..., k::7], target[..., k::7]) for k in range(7)]
+    assert torch.equal(bins_of((softmax, target)).sums, bins_of(*parts).sums)
+
+
+def _bin_rank(rank: int, size: int, folder: Path) -> None:
+    expected = bins_of(random_bins(0), random_bins(1)).sums
+    assert torch.equal(bins_of(random_bins(rank)).reduce().sums, expected)
+
+
+def test_the_bins_of_ranks_add_up(tmp_path: Path) -> None:
+    in_ranks(_bin_rank, 2, tmp_path)
+
+
+def test_a_bin_ends_with_its_upper_bound() -> None:
+    # Next to 1 / 5, which ends the third bin, in the unit of the sums.
+    edges = torch.tensor([0.0, 2**-20, 3355443 / 2**24, 3355444 / 2**24, 0.25, 1.0])
+    both = torch.stack((edges, torch.zeros(6)))[None]
+    bins = bins_of((both, torch.zeros(1, 6).long()), C=2)
+    expected = [0] * BINS
+    for b in (0, 0, 2, 3, 3, 14):
+        expected[b] += 1
+    assert bins.sums[1, :, 0].tolist() == expected
+    assert bins.sums[1, :, 1].tolist() == expected
+
+
+def test_a_network_that_is_as_often_right_as_it_says_has_no_error() -> None:
+    probabilities = torch.tensor([0.75, 0.25]).view(1, 2, 1).expand(1, 2, 8)
+    target = torch.tensor([[0] * 6 + [1] * 2])
+    bins = bins_of((probabilities, target), C=2)
+    assert bins.ece() == bins.classwise_ece() == bins.overconfidence() == 0
+    said = bins.as_dict()
+    assert said["pixels"][11] == 8
+    assert said["confidence"][11] == said["accuracy"][11] == 0.75
+    assert said["accuracy"][0] is None
+    assert repr(bins) == "ReliabilityBins(num_classes=2, 8 pixels, ECE 0.0 %)"
+
+
+def test_without_a_valid_pixel_there_is_no_error() -> None:
+    bins = bins_of((torch.full((1, 4, 2), 0.25), torch.full((1, 2), IGNORE)))
+    assert math.isnan(bins.ece())
+    assert math.isnan(bins.classwise_ece())
+    assert bins.as_dict()["ece"] is None
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "target", "message"),
+    [
+        (torch.zeros(1, 3, 2), torch.zeros(1, 2).long(), r"expected \(1, 4, 2\) for 4 classes"),
+        (torch.zeros(1, 4, 2), torch.zeros(1, 3).long(), "probabilities has shape"),
+        (torch.zeros(1, 4, 2).long(), torch.zeros(1, 2).long(), "dtype torch.int64"),
+        (torch.zeros(1, 4, 2), torch.zeros(1, 2), "target has dtype torch.float32"),
+        (torch.full((1, 4, 2), 1.5), torch.zeros(1, 2).long(), "give the softmax"),
+        (torch.full((1, 4, 2), -0.1), torch.zeros(1, 2).long(), "give the softmax"),
+        (torch.full((1, 4, 2), math.nan), torch.zeros(1, 2).long(), "from nan to nan"),
+        (torch.zeros(1, 4, 2), torch.full((1, 2), 4), "from 4 to 4; expected 0 to 3, or 255"),
+    ],
+)
+def test_bins_explain_bad_input(probabilities: Tensor, target: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        bins_of((probabilities, target))
+
+
+def test_bins_of_other_classes_do_not_add_up() -> None:
+    with pytest.raises(ValueError, match="bins of 2 and 3 classes"):
+        ReliabilityBins(2) + ReliabilityBins(3)
+    with pytest.raises(ValueError, match="need at least 1"):
+        ReliabilityBins(0)

@@ -122,3 +122,6 @@ IN_JAVASCRIPT = 1e-9
 
 # Logits of a network that another program computes: sums in another order, folded batch norms.
 EXPORTED = {"rtol": 1e-3, "atol": 1e-4}
+
+# A temperature, found to 1e-6 of its logarithm from logits in float32, and what it changes.
+SAME_TEMPERATURE = 1e-5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from lossmaxpool.checks import did_you_mean
@@ -55,26 +55,48 @@ def parameters_of(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter
         return {}
 
 
-def refuse_unknown(path: str, factory: Callable[..., Any], given: Iterable[str]) -> None:
-    """Refuse arguments that a class or a function says it does not take.
+def needed(factory: Callable[..., Any]) -> list[str]:
+    """Return the names of the parameters without which a class or a function cannot be called.
+
+    Example:
+        >>> needed(int.from_bytes), needed(needed)
+        (['bytes'], ['factory'])
+    """
+    return [
+        name
+        for name, each in parameters_of(factory).items()
+        if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
+
+
+def check_arguments(
+    path: str, factory: Callable[..., Any], given: Collection[str], where: str, skip: int = 0
+) -> None:
+    """Refuse arguments that a class or a function says it does not take, or does not get.
 
     Args:
         path: Its import path, for the message.
         factory: The class or the function.
         given: The names of the arguments.
+        where: The option that holds them, for the message.
+        skip: Parameters at its beginning that are filled otherwise.
 
     Raises:
-        ValueError: One of them is not among its parameters, and it takes no others by ``**``.
+        ValueError: One of them is not among its parameters, and it takes no others by ``**``; or it
+            needs another one.
     """
     known = parameters_of(factory)
-    if not known or any(each.kind is each.VAR_KEYWORD for each in known.values()):
-        return
-    for name in given:
-        if name not in known:
-            raise ValueError(
-                f"{path} takes no {name}. {did_you_mean(name, known)} "
-                f"There are: {', '.join(known)}."
-            )
+    own = dict(list(known.items())[skip:])
+    if known and not any(each.kind is each.VAR_KEYWORD for each in known.values()):
+        for name in given:
+            if name not in own:
+                raise ValueError(
+                    f"{path} takes no {name}. {did_you_mean(name, own)} "
+                    f"There are: {', '.join(own)}."
+                )
+    missing = [name for name in needed(factory)[skip:] if name not in given]
+    if missing:
+        raise ValueError(f"{path} needs {' and '.join(missing)}: add it to {where}")
 
 
 def reason_of(error: Exception) -> str:

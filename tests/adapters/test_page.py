@@ -7,6 +7,7 @@ import importlib.util
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from lossmaxpool import (
     MaxPoolingLoss,
     loss_max_pool,
 )
+from lossmaxpool.training import train
 from tests.reference import assert_near, pooled, reference_losses
 from tests.tolerances import FLOAT32, FROM_LOGITS
+from tests.training.runs import tiny
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "frameworks.md"
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -260,6 +263,16 @@ def test_monai_in_two_dimensions_and_from_config() -> None:
     assert falls(fit(network, images, lambda x: criterion(x, ids)))
     focal = MaxPoolingLoss(FocalLoss(to_onehot_y=True, use_softmax=True, reduction="none"))
     assert falls(fit(network, images, lambda x: focal(x, ids)))
+
+
+def test_the_focal_loss_of_monai_is_a_method(tmp_path: Path) -> None:
+    need("monai")
+    record = train(tiny("focal-monai"), tmp_path / "run")
+    assert record.finished
+    assert record.environment["monai"] == version("monai")
+    assert f"tried with kornia {version('kornia')} and MONAI {version('monai')}" in (
+        PAGE.with_name("training.md").read_text(encoding="utf-8")
+    )
 
 
 def test_torchgeo(tmp_path: Path) -> None:

@@ -70,6 +70,36 @@ def test_an_infinite_exponent(p: str) -> None:
     assert options.loss.p == math.inf
 
 
+def test_a_flag_may_leave_its_group_out() -> None:
+    words = ["--method", "lmp", "--steps", 7, "--crop", 192, "--p=inf", "--batch_size", 2]
+    options = parsed(words, "train")
+    assert (options.optimization.steps, options.optimization.batch_size) == (7, 2)
+    assert options.optimization.crop_size == (192, 192)
+    assert options.loss.p == math.inf
+    # An option of that name itself comes first.
+    assert parsed(["--p", 2]).p == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("--steps abc", "optimization.steps is 'abc': expected a whole number"),
+        ("--seeds 0,x", "seeds is 'x': expected a whole number"),
+        ("--workers 1.5", "hardware.workers is '1.5': expected a whole number"),
+        ("--lr fast", "optimization.lr is 'fast': expected a number"),
+        ("--flip maybe", "optimization.flip is 'maybe': expected true or false"),
+        ("--jobs 0", "jobs: 0 does not conform to restriction v>0"),
+        ("--steps 3 --optimization.steps 4", "--optimization.steps is given twice: give it once"),
+    ],
+)
+def test_a_wrong_value_is_one_line(
+    words: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(["compare", "--out", tmp_path / "x", *words.split()]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == f"error: {reason}"
+    assert not (tmp_path / "x").exists()
+
+
 def test_files_are_read_alike(tmp_path: Path) -> None:
     (tmp_path / "options.yaml").write_text(
         "methods: base,lmp\nseeds: 3\np: inf\n"

@@ -116,6 +116,14 @@ def test_masks_without_a_labelled_pixel(tmp_path: Path) -> None:
     ]
 
 
+def test_a_class_that_one_split_lacks_is_marked(tmp_path: Path) -> None:
+    split_folders(tmp_path, {"train": 3}, values=(0, 1))
+    split_folders(tmp_path, {"val": 2}, values=(0, 2))
+    text = format_report(inspect_data(Folders(tmp_path, "train"), Folders(tmp_path, "val")))
+    ends = [line.split()[1] + line.rpartition("  ")[2] for line in text.splitlines() if line]
+    assert {"roadnot in val", "polenot in train"} <= set(ends)
+
+
 def test_absent_classes_are_named(tmp_path: Path) -> None:
     split_folders(tmp_path, {"train": 3}, values=(0, 2))
     (message,) = messages(Folders(tmp_path, "train"))

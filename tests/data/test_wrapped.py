@@ -114,13 +114,16 @@ def test_real_pictures_of_another_owner(shared_data: Callable[[str], Path]) -> N
     ("item", "match"),
     [
         ((PIXELS, IDS[:5]), r"mask of item 0 of wrapped is 16x5 .* is 16x12\. They must match"),
-        ((PIXELS / 255, IDS), r"image of item 0 is .*float64 .* Take the source's transform"),
+        (
+            (PIXELS / 255, IDS),
+            r"image of item 0 of wrapped is .*float64 .* Take the source's transform",
+        ),
         ((PIXELS, IDS / 255), r"mask of item 0 of wrapped is float64 .* expected integers"),
         ((PIXELS, PIXELS), r"mask of item 0 of wrapped is uint8 of shape \(12, 16, 3\)"),
         ((PIXELS, Image.fromarray(PIXELS)), "mask of item 0 of wrapped holds colours"),
         ((PIXELS, IDS % 100), r"mask of item 0 of wrapped holds the values 55, but there are 3"),
         ((PIXELS, IDS.astype(int) - 1), r"holds the values -1, 254, but there are 3 classes"),
-        (("a.jpg", IDS), "image of item 0 is a str; expected a picture of Pillow"),
+        (("a.jpg", IDS), "image of item 0 of wrapped is a str; expected a picture of Pillow"),
         ((PIXELS, "a.png"), "mask of item 0 of wrapped is a str; expected a picture"),
         ((PIXELS,), r"Item 0 of wrapped has no 1, where its mask should be; it has 1 parts"),
         (

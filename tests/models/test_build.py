@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
@@ -108,10 +110,30 @@ def test_no_classes_are_refused() -> None:
         build_model(small(), 0)
 
 
+def test_an_unreachable_hub_is_asked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub
+
+    asked = []
+
+    class Unreachable:
+        def head(self, address: str, **_: object) -> None:
+            asked.append(address)
+            raise OSError("Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub, "get_session", Unreachable)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(RuntimeError, match=r"could not be fetched from the hub .*'none' for rand"):
+        build_model(ModelConfig("FPN", "tu-tf_efficientnet_lite0"), 3)
+    assert len(asked) == 1
+    assert not huggingface_hub.constants.HF_HUB_OFFLINE
+
+
 def test_an_unreachable_hub_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*args: object, **kwargs: object) -> None:
         raise ConnectionError("Name or service not known")
 
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # asks no one
     monkeypatch.setattr("timm.models._builder.load_pretrained", offline)
     config = ModelConfig("FPN", "tu-tf_efficientnet_lite0")
     with pytest.raises(RuntimeError, match=r"could not be fetched from the hub .*'package:NAME'"):

@@ -28,12 +28,14 @@ from lossmaxpool.report.figures import (
     key,
     miou_figure,
     over_seeds,
+    reliability_figure,
 )
 from lossmaxpool.report.statistics import Summary, summarize
+from lossmaxpool.report.wording import with_std
 from lossmaxpool.runs.methods import METHODS
 from tests.tolerances import DRAWN
 
-from .conftest import CLASSES, many_classes
+from .conftest import CLASSES, many_classes, with_calibration, with_classes
 
 MakeRuns = Callable[..., list[Path]]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -99,6 +101,32 @@ def test_of_many_classes_the_unchanged_ones_bear_no_name(make_runs: MakeRuns) ->
     assert "class 40" not in texts(drawing)
     assert any(name.startswith("class 40:") for name in marks(drawing)), "but a mark and a title"
     assert "class 40" not in texts(class_figure(summary, WIDE))
+
+
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_of_two_classes_both_bear_their_names(make_runs: MakeRuns, width: int) -> None:
+    def unchanged(record: dict[str, Any]) -> None:
+        with_classes(record, ["wall", "crack"], [98000, 2000], [9800, 200], [1.0, 0.0])
+
+    summary = summarize(read_runs(make_runs("base", "loss-only", edit=unchanged)))
+    assert texts(gain_figure(summary, summary.rivals[0], width, 400)) >= {"wall", "crack"}
+
+
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_names_of_classes_do_not_lie_on_each_other(make_runs: MakeRuns, width: int) -> None:
+    def crowded(record: dict[str, Any]) -> None:
+        names = [f"a long name {c}" for c in range(40)]
+        gain = 0.0 if record["method"] == "base" else 0.1
+        recall = [0.5 + gain + 0.001 * c * gain for c in range(40)]
+        with_classes(record, names, [1000 + c for c in range(40)], [10**6] * 40, recall)
+
+    summary = summarize(read_runs(make_runs("base", "loss-only", edit=crowded)))
+    drawing = gain_figure(summary, summary.rivals[0], width, 340)
+    (axes,) = drawing.figure.axes
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert boxes
+    for k, box in enumerate(boxes):
+        assert not box.count_overlaps(boxes[:k])
 
 
 def test_a_curve_is_the_mean_over_seeds_within_its_band() -> None:
@@ -180,6 +208,44 @@ def test_a_confusion_matrix_says_where_the_pixels_went(make_runs: MakeRuns) -> N
         title = f"{part:.0f} % of {CLASSES[true]} predicted as {CLASSES[predicted]}"
         assert (title in titles) == (part >= 0.5)
     assert f"{CLASSES[0]}: " in drawing.alt
+
+
+def test_a_class_that_is_predicted_but_never_there_has_a_column(make_runs: MakeRuns) -> None:
+    def wrong(record: dict[str, Any]) -> None:
+        with_classes(record, ["a", "b", "c"], [900, 90, 10], [800, 200, 0], [1.0, 1.0, 0.0])
+        record["confusion"] = [[700, 0, 100], [0, 200, 0], [0, 0, 0]]
+        scores = {"iou": [0.875, 1.0, 0.0], "miou": 0.625, "pixel_accuracy": 0.9}
+        record.update(scores)
+        record["evaluations"][-1].update(scores)
+
+    summary = summarize(read_runs(make_runs("base", edit=wrong)))
+    drawing = confusion_figure(summary, summary.methods[0])
+    titles = {title.text for title in ET.fromstring(drawing.file).iter(f"{SVG}title")}
+    assert "12 % of a predicted as c" in titles
+    assert texts(drawing) >= {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_reliability_is_drawn_where_confidence_and_accuracy_are(
+    make_runs: MakeRuns, width: int
+) -> None:
+    runs = make_runs("base", "loss-only", edit=with_calibration)
+    summary = summarize(read_runs(runs))
+    drawing = reliability_figure(summary, width)
+    own = summary.methods[1].measures["ECE"]
+    assert f"LMP (loss only) {with_std(own)} %" in drawing.alt
+    assert "BASE 0.0 ± 0.0 %" in drawing.alt
+    for index, axes in enumerate(drawing.figure.axes):
+        diagonal, *_ = axes.lines
+        (line,) = [line for line in axes.lines[1:] if len(line.get_xdata()) > 2]
+        sure = [100 * (b + 0.5) / 15 for b in range(1, 15)]
+        assert list(line.get_xdata()) == pytest.approx(sure)
+        right = [min(100.0, value + 20 * index) for value in sure]
+        assert list(line.get_ydata()) == pytest.approx(right)
+        assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
+        shares = [bar.get_height() for bar in axes.patches]
+        assert sum(shares) == pytest.approx(100)
+        assert len(shares) == 14  # an empty bin has no bar
 
 
 def test_a_file_has_both_modes_without_variables_and_a_pdf(

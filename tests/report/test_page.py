@@ -20,7 +20,15 @@ from lossmaxpool.report.figures import Drawing
 from lossmaxpool.report.pictures import strips
 from lossmaxpool.report.statistics import summarize
 
-from .conftest import CLASSES, TRAIN_PIXELS, make_record, many_classes, with_weights, write_run
+from .conftest import (
+    CLASSES,
+    TRAIN_PIXELS,
+    make_record,
+    many_classes,
+    with_calibration,
+    with_weights,
+    write_run,
+)
 from .test_comparison import without_class
 
 MakeRuns = Callable[..., list[Path]]
@@ -259,10 +267,22 @@ def test_it_says_where_the_weight_sat_in_training(make_runs: MakeRuns, tmp_path:
     assert "labeled pole, seen as sign <&> symbol" in page.text
 
 
+def test_it_shows_whether_a_network_is_as_often_right_as_it_says(
+    make_runs: MakeRuns, tmp_path: Path
+) -> None:
+    page = page_of(make_runs("base", "loss-only", edit=with_calibration), tmp_path / "out")
+    content = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "lossmaxpool calibrate RUN" in page.text
+    assert (tmp_path / "out" / "figures" / "reliability.svg").is_file()
+    row = content.split("ECE (less is better)")[1].split("</tr>")[0]
+    assert 'class="down"' in row  # a larger error
+
+
 def test_without_looks_the_page_has_no_section_on_them(plain: Path) -> None:
     content = plain.read_text("utf-8")
     assert "sits in training" not in content
     assert "Labels to look at" not in content
+    assert "lossmaxpool calibrate" not in content
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,10 @@ from lossmaxpool.report import format_table, markdown_table
 from lossmaxpool.report.comparison import read_runs
 from lossmaxpool.report.statistics import summarize
 from lossmaxpool.report.tables import results_csv, settled_classes, summary_content
+from lossmaxpool.runs.record import RunRecord
 from tests.tolerances import STORED
 
-from .conftest import CLASSES, make_record, many_classes, with_classes
+from .conftest import CLASSES, make_record, many_classes, with_calibration, with_classes
 
 MakeRuns = Callable[..., list[Path]]
 
@@ -57,6 +60,24 @@ def test_the_numbers_are_those_of_the_records(make_runs: MakeRuns) -> None:
     assert gain["mean"] == pytest.approx(0.2)
     assert gain["by_seed"] == pytest.approx({"0": 0.1, "1": 0.3})
     assert (gain["low"], gain["high"]) == pytest.approx((0.2 - 1.27062, 0.2 + 1.27062), abs=STORED)
+
+
+def test_the_calibration_error_is_shown_where_records_have_it(make_runs: MakeRuns) -> None:
+    runs = make_runs("base", "loss-only", edit=with_calibration)
+    text = format_table(runs)
+    row = next(line for line in text.splitlines() if line.startswith("ECE (less is better)"))
+    errors = [RunRecord.read(run).calibration for run in runs]
+    own = fmean(bins.ece for bins in errors[2:] if bins)
+    assert f"+{100 * own:.1f}" in row
+    assert "Calibration error: " in text
+    summary = summary_content(summarize(read_runs(runs)))
+    assert summary["methods"][1]["ece"]["mean"] == pytest.approx(own, abs=STORED)
+    # A run of an earlier version has none: its seed is left out of the pairs.
+    record = json.loads((runs[0] / "record.json").read_text())
+    del record["calibration"]
+    (runs[0] / "record.json").write_text(json.dumps(record))
+    gains = summary_content(summarize(read_runs(runs)))["methods"][1]["gains"]
+    assert (gains["ece"]["n"], gains["miou"]["n"]) == (1, 2)
 
 
 def test_one_seed_shows_no_spread(make_runs: MakeRuns) -> None:

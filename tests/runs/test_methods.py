@@ -59,6 +59,8 @@ def test_further_definitions_change_no_run_of_the_package() -> None:
         ({"x": {"class_path": "a.b", "method": "base"}}, "has class_path and method: expected one"),
         ({"x": {"class_path": "a.b", "init_arg": {}}}, "no option losses.x.init_arg.*'init_args'"),
         ({"x": {"class_path": "a.b", "init_args": [1]}}, r"init_args is \[1\]: expected .* name"),
+        ({"x": OUTSIDE | {"valid_only": 1}}, "losses.x.valid_only is 1: expected true or false"),
+        ({"x": OUTSIDE | {"target_channel": "y"}}, "target_channel is 'y': expected true or false"),
         ({"x": {"class_path": 3}}, "losses.x.class_path is 3: expected a text"),
         ({"x": {"method": "lpm"}}, "method is lpm: .* Did you mean 'lmp'"),
         ({"x": {"method": "y"}, "y": {"method": "x"}}, "defined by itself: x -> y -> x"),

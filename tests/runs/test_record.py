@@ -12,9 +12,17 @@ import pytest
 
 from lossmaxpool.runs import RecordError, TrainingError
 from lossmaxpool.runs.record import RECORD, Evaluation, RunRecord
-from tests.report.conftest import CLASSES, make_record, write_run
+from tests.report.conftest import CLASSES, make_record, with_calibration, write_run
 
 Edit = Callable[[dict[str, Any]], object]
+
+
+def edit_calibration(**wrong: Any) -> Edit:
+    def edit(record: dict[str, Any]) -> None:
+        with_calibration(record)
+        record["calibration"] |= wrong
+
+    return edit
 
 
 def written(folder: Path, content: object) -> Path:
@@ -69,12 +77,16 @@ def test_an_infinite_exponent_is_a_word(tmp_path: Path) -> None:
 
 
 def test_what_was_gathered_travels_as_plain_values(tmp_path: Path) -> None:
-    record = RunRecord.read(written(tmp_path / "a", make_record()))
+    content = make_record()
+    with_calibration(content)
+    record = RunRecord.read(written(tmp_path / "a", content))
     gathered = json.loads(json.dumps(record.gathered()))
     other = RunRecord.read(written(tmp_path / "b", make_record("base", seed=1)))
     other.take(gathered)
     assert (other.curve, other.evaluations) == (record.curve, record.evaluations)
     assert (other.confusion, other.seconds) == (record.confusion, record.seconds)
+    assert other.calibration == record.calibration
+    assert math.isnan(other.calibration.accuracy[0])
 
 
 @pytest.mark.parametrize(
@@ -105,6 +117,9 @@ def test_what_was_gathered_travels_as_plain_values(tmp_path: Path) -> None:
         (lambda r: r["confusion"].pop(), "confusion has 8 entries"),
         (lambda r: r["confusion"][0].pop(), "expected 9 rows of 9 integers"),
         (lambda r: r.update(curve={}), "curve is {}, expected a list"),
+        (edit_calibration(ece=0.5), "ece 0.5, but its bins give"),
+        (edit_calibration(pixels=[1]), "pixels, confidence and accuracy of the same bins"),
+        (edit_calibration(classwise_ece=2.0), r"fraction in \[0, 1\]"),
         (lambda r: r["curve"][3].update(loss="low"), r"curve\[3\]: loss is 'low'"),
         (lambda r: r["examples"][0].update(image="/etc/hostname"), "inside the run folder"),
         (lambda r: r["examples"][0].update(truth="../x.png"), "inside the run folder"),

@@ -13,7 +13,8 @@ import pytest
 import torch
 import yaml
 
-from lossmaxpool.runs.record import RunRecord
+from lossmaxpool.runs.config import DiagnosticsConfig
+from lossmaxpool.runs.record import SUSPECTS, RunRecord
 from lossmaxpool.training import TrainConfig, TrainingError, train
 from lossmaxpool.training.checkpoints import LAST
 from lossmaxpool.training.hardware import make_fabric
@@ -22,6 +23,17 @@ from tests.training.runs import assert_same_weights, tiny, weights
 
 Launcher = Callable[[], list[tuple[list[str], dict[str, str]]]]
 COMMAND = "import sys; from lossmaxpool.cli import main; sys.exit(main())"
+# The second process alone is told to stop, in the fourth step.
+INTERRUPTED = """
+import os, signal
+from lossmaxpool.training import loop
+factor = loop.rate_factor
+def rate_factor(step, optimization):
+    if step == 3 and os.environ.get("LOCAL_RANK") == "1":
+        os.kill(os.getpid(), signal.SIGTERM)
+    return factor(step, optimization)
+loop.rate_factor = rate_factor
+"""
 
 
 def config(devices: int) -> TrainConfig:
@@ -30,20 +42,30 @@ def config(devices: int) -> TrainConfig:
     model = replace(
         base.model, architecture="DeepLabV2", decoder_options={}, frozen_batch_norm=True
     )
-    return replace(base, model=model)
+    looks = DiagnosticsConfig(every=2, suspects=3, suspects_after=0.0)
+    return replace(base, model=model, diagnostics=looks)
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    # Lightning starts the second process by repeating this one's command line.
+    """A run that was interrupted after its fourth step, and resumed."""
     folder = tmp_path_factory.mktemp("two")
     (folder / "ddp.yaml").write_text(yaml.safe_dump(config(2).to_dict()))
-    (folder / "run.py").write_text(COMMAND)
-    words = ["run.py", "train", "--config", "ddp.yaml", "--out", "out"]
-    result = subprocess.run(
-        [sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=300
-    )
-    assert result.returncode == 0, result.stderr
+    # Lightning starts the second process by repeating the command line of the first one.
+    for script, words, status in (
+        (INTERRUPTED + COMMAND, ["--config", "ddp.yaml"], 130),
+        (COMMAND, ["--resume"], 0),
+    ):
+        (folder / "run.py").write_text(script)
+        result = subprocess.run(
+            [sys.executable, "run.py", "train", *words, "--out", "out"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert result.returncode == status, result.stderr
+        assert ("interrupted after step 4 of 8" in result.stderr) == (status == 130)
     assert result.stdout.count("pixel accuracy") == 1
     return folder / "out"
 
@@ -71,7 +93,9 @@ def srun() -> list[tuple[list[str], dict[str, str]]]:
 
 
 @pytest.mark.parametrize("launcher", [torchrun, srun])
-def test_a_launcher_changes_nothing(launcher: Launcher, two: Path, tmp_path: Path) -> None:
+def test_neither_a_launcher_nor_an_interruption_changes_anything(
+    launcher: Launcher, two: Path, tmp_path: Path
+) -> None:
     (tmp_path / "ddp.yaml").write_text(yaml.safe_dump(config(2).to_dict()))
     words = ["train", "--config", "ddp.yaml", "--out", "out"]
     started = [
@@ -91,6 +115,8 @@ def test_a_launcher_changes_nothing(launcher: Launcher, two: Path, tmp_path: Pat
     assert_same_weights(tmp_path / "out", two)
     ours, theirs = RunRecord.read(tmp_path / "out"), RunRecord.read(two)
     assert (ours.curve, ours.confusion) == (theirs.curve, theirs.confusion)
+    assert (ours.weights, ours.suspects) == (theirs.weights, theirs.suspects)
+    assert (tmp_path / "out" / SUSPECTS).read_text() == (two / SUSPECTS).read_text()
 
 
 TORCHRUN = {
@@ -150,6 +176,8 @@ def test_two_processes_see_every_validation_image_once(two: Path) -> None:
     record = RunRecord.read(two)
     assert record.status == "finished"
     assert record.environment["devices"] == 2
+    assert record.calibration is not None
+    assert sum(record.calibration.pixels) == sum(record.val_pixels)
     assert [sum(row) for row in record.confusion] == record.val_pixels
 
 
@@ -173,3 +201,17 @@ def test_two_processes_feed_the_sampler_as_one_does(one: Path, two: Path) -> Non
     matrices = [state["running_iou"]["matrix"] for state in states]
     assert matrices[0].sum() == matrices[1].sum()
     torch.testing.assert_close(matrices[0], matrices[1], rtol=FROM_LOGITS, atol=PIXELS)
+
+
+def test_two_processes_look_at_their_weights_as_one_does(one: Path, two: Path) -> None:
+    found, wanted = RunRecord.read(two), RunRecord.read(one)
+    assert [point.step for point in found.weights] == [2, 4, 6, 8]
+    for here, there in zip(found.weights, wanted.weights, strict=True):
+        for name, value in asdict(there).items():
+            # Pixels at the edge of the cap may be counted on either side of it: of 32 x 32 a crop.
+            near = pytest.approx(value, rel=FROM_LOGITS, abs=PIXELS / 32**2)
+            assert getattr(here, name) == near, name
+    # Visited by either process, listed and pictured by the first one.
+    assert 0 < len(found.suspects) <= 3
+    assert len((two / SUSPECTS).read_text().splitlines()) == 1 + len(found.suspects)
+    assert all((two / suspect.picture).is_file() for suspect in found.suspects)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from lossmaxpool.data import DataConfig, LabelSet, StreetScenes, WrappedDataset
+from lossmaxpool.data import DataConfig, DataError, LabelSet, StreetScenes, WrappedDataset
 from lossmaxpool.inference import load_checkpoint
 from lossmaxpool.models import ModelConfig
 from lossmaxpool.report import format_table
@@ -80,6 +80,9 @@ def test_what_is_no_data_set_of_ours_is_told_how_to_become_one(tmp_path: Path) -
     named = replace(config(), data=DataConfig(root=tmp_path))
     with pytest.raises(ValueError, match="names the data set 'folders'"):
         train(named, out, train_set=wrapped, val_set=wrapped)
+    floats = WrappedDataset([(np.zeros((3, 8, 8)), np.zeros((8, 8), int))], LABELS)
+    with pytest.raises(DataError, match=r"image of item 0 of wrapped is torch.float64"):
+        train(config(), out, train_set=wrapped, val_set=floats)
     assert not out.exists()
 
 
@@ -107,6 +110,10 @@ def test_a_network_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
     base, out = replace(config(), data=tiny().data, model=ModelConfig()), tmp_path / "out"
     with pytest.raises(TrainingError, match="Tiny returns 7 classes, and the data set has 12: "):
         train(base, out, model=Tiny(7))
+    with pytest.raises(
+        TrainingError, match=r"Conv2d cannot be called with images \(1, 3, 32, 32\)"
+    ):
+        train(base, out, model=nn.Conv2d(4, 12, 1))
     with pytest.raises(TrainingError, match=r"logits of \(64, 64\) for a crop of \(32, 32\)"):
         train(base, out, model=nn.Sequential(Tiny(12), nn.Upsample(scale_factor=8)))
     with pytest.raises(TypeError, match=r"expected a torch.nn.Module as the model, got a str"):

@@ -20,11 +20,11 @@ from lossmaxpool.report import format_table
 from lossmaxpool.runs.config import LossConfig, ReportingConfig, TrainConfig
 from lossmaxpool.runs.methods import Imported, method_named
 from lossmaxpool.runs.record import RunRecord
-from lossmaxpool.training import TrainingError, loop, train
-from lossmaxpool.training.hardware import make_fabric
+from lossmaxpool.training import TrainingError, compare, loop, train
 from lossmaxpool.training.imported import build_imported
 from lossmaxpool.training.methods import build_criterion
 from tests.cli.test_values import status
+from tests.data import trees
 from tests.training.runs import tiny
 from tests.training.test_resume import assert_resumed_is_whole
 
@@ -65,6 +65,18 @@ class Number(nn.Module):
         return 1.0
 
 
+class OneHot(nn.Module):
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        return (logits.softmax(1) - target).square().mean()
+
+
+OBJECT = Mean()
+
+
+def made(scale: float) -> nn.Module:
+    return nn.CrossEntropyLoss(label_smoothing=scale)
+
+
 class Counting(Mean):
     """A criterion with a state: each step weighs more than the one before."""
 
@@ -101,6 +113,8 @@ def reference(logits: Tensor, target: Tensor, **options: Any) -> Tensor:
         Imported(TORCH, {"ignore_index": -1}),
         Imported(f"{__name__}.Mean", {}, valid_only=True),
         Imported(f"{__name__}:Mean", {}, valid_only=True),
+        Imported("torch.nn.functional.cross_entropy", {}),
+        Imported(f"{__name__}.made", {"scale": 0.0}, valid_only=True),
     ],
 )
 def test_ignored_pixels_are_ignored_whatever_the_criterion_calls_them(imported: Imported) -> None:
@@ -119,8 +133,9 @@ def test_a_criterion_without_ignore_index_is_not_given_ignored_pixels() -> None:
         criterion(logits, target)
 
 
-def test_class_weights_of_the_training_split_reach_any_criterion() -> None:
-    definition = {"class_path": TORCH, "class_weights": "median-frequency"}
+@pytest.mark.parametrize("path", [TORCH, "torch.nn.functional.cross_entropy"])
+def test_class_weights_of_the_training_split_reach_any_criterion(path: str) -> None:
+    definition = {"class_path": path, "class_weights": "median-frequency"}
     outside = method_named("x", {"x": definition}).criterion
     own = method_named("inverse-median", {}).criterion
     logits, target = batch()
@@ -157,7 +172,10 @@ def test_a_sum_has_the_weighted_value_and_gradient_of_its_parts() -> None:
         (f"{__name__}.Never", {}, "returns nan on random logits: expected a finite loss"),
         (f"{__name__}.Constant", {}, "has no finite gradient"),
         (f"{__name__}.Trained", {}, "has parameters to train"),
-        ("torch.nn.functional.cross_entropy", {}, "refuses its init_args: TypeError"),
+        (f"{__name__}.OneHot", {}, "cannot be called with .*; write a function that gives it"),
+        (f"{__name__}.OBJECT", {}, "a Mean: expected a class of criteria or a function"),
+        (f"{__name__}.made", {}, "made needs scale: add it to init_args"),
+        ("torch.nn.functional.cross_entropy", {"eps": 1}, "takes no eps. .*There are: weight, "),
     ],
 )
 def test_what_does_not_fit_is_one_line(path: str, arguments: dict[str, Any], message: str) -> None:
@@ -216,6 +234,24 @@ def test_the_command_takes_a_file_of_losses(
     assert not new.exists()
 
 
+def test_rivals_are_compared_on_folders_of_images_with_one_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = trees.split_folders(tmp_path / "images", {"train": 4, "val": 2})
+    words = "compare --methods base,lmp,focal,dice-ce,lovasz,ohem,topk --seeds 0"
+    small = (
+        "--model.module tests.models.test_outside.Tiny --optimization.steps 2 "
+        "--optimization.batch_size 2 --optimization.crop_size 8 --reporting.loggers [] "
+        "--hardware.accelerator cpu --hardware.threads 1 --hardware.workers 0"
+    )
+    out = tmp_path / "out"
+    assert status([*f"{words} {small} --data.root".split(), root, "--out", out]) == 0
+    labels = ("BASE", "LMP", "Focal", "Dice + CE", "Lovász", "OHEM", "Top-k")
+    head = next(line for line in capsys.readouterr().out.splitlines() if "share %" in line)
+    page = (out / "report.html").read_text("utf-8")
+    assert all(label in head and label in page for label in labels)
+
+
 @pytest.mark.parametrize(
     ("part", "message"),
     [
@@ -229,6 +265,12 @@ def test_the_command_takes_a_file_of_losses(
             {"data": DataConfig(name="python", train="math:pi", val="math:pi")},
             "expected a function",
         ),
+        (
+            {"data": DataConfig(name="python", train="math:sin", val="math:sin")},
+            "math:sin needs x: expected a function that is called without arguments",
+        ),
+        ({"model": ModelConfig(module="torch.nn.Linear")}, "Linear needs in_features and out"),
+        ({"reporting": ReportingConfig(loggers=["wandb"])}, "wandb, which is not installed: pip"),
     ],
 )
 def test_what_cannot_be_right_is_refused_before_data_and_weights(
@@ -238,21 +280,27 @@ def test_what_cannot_be_right_is_refused_before_data_and_weights(
         raise AssertionError("the data were opened")
 
     monkeypatch.setattr(loop, "open_splits", never)
+    # As where it is not installed.
+    monkeypatch.setitem(sys.modules, "wandb", None)
     config = replace(tiny(), **part)
     if "losses" in part:
         config = replace(config, method="x")
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises((TrainingError, ValueError), match=message) as error:
         train(config, tmp_path / "run")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_logger_that_is_not_installed_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("tuned", [False, True])
+def test_a_method_that_does_not_fit_stops_a_comparison_before_its_first_run(
+    tuned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "lightning.pytorch.loggers", None)
-    config = replace(tiny(), reporting=ReportingConfig(loggers=["wandb"]))
-    message = "has wandb, which is not installed: pip install wandb, or leave it out"
-    with pytest.raises(TrainingError, match=message) as error:
-        make_fabric(config, val_images=3)
-    assert "\n" not in str(error.value)
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the masks were read")
+
+    monkeypatch.setattr(loop, "count_split", never)
+    losses = {"each": {"class_path": TORCH, "init_args": {"reduction": "none"}}}
+    config = replace(tiny(), losses=losses)
+    with pytest.raises(ValueError, match=r"returns a tensor of shape \(2, 32, 32\)"):
+        compare(config, ["base", "each"], [0], tmp_path / "out", tune_lr=tuned)
+    assert not list(tmp_path.glob("out/*"))

@@ -26,10 +26,18 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 ALL = [*METHODS.values(), *(method_named(name, {}) for name in ready())]
-KORNIA = pytest.mark.skipif(find_spec("kornia") is None, reason="kornia is not installed")
+# Methods whose losses come from a library that the package does not require.
+NEEDS = {"focal-softmax": "kornia", "focal-monai": "monai"}
+
+
+def with_its_library(name: str) -> list[pytest.MarkDecorator]:
+    missing = name in NEEDS and find_spec(NEEDS[name]) is None
+    return [pytest.mark.skipif(missing, reason=f"{NEEDS.get(name)} is not installed")]
+
+
 of_every_method = pytest.mark.parametrize(
     "method",
-    [pytest.param(m, id=m.id, marks=[KORNIA] if m.id == "focal-softmax" else []) for m in ALL],
+    [pytest.param(m, id=m.id, marks=with_its_library(m.id)) for m in ALL],
 )
 
 
@@ -138,17 +146,17 @@ def test_lmp_is_ready_with_every_class_weighting() -> None:
     assert all(method.max_pooled for method in weighted)
 
 
-@KORNIA
-def test_the_focal_loss_of_kornia_is_the_formula_over_the_classes() -> None:
-    # Its mean divides by the number of classes as well as by that of the pixels.
+@pytest.mark.parametrize("name", [pytest.param(n, marks=with_its_library(n)) for n in NEEDS])
+def test_the_focal_loss_of_a_library_is_the_formula_over_the_classes(name: str) -> None:
     logits, target = batch()
-    criterion = build_criterion(
-        method_named("focal-softmax", {}).criterion, LossConfig(), CLASS_PIXELS
-    )
+    criterion = build_criterion(method_named(name, {}).criterion, LossConfig(), CLASS_PIXELS)
     full = F.interpolate(logits, size=(16, 16), mode="bilinear", align_corners=False)
     valid = target != IGNORE_INDEX
     losses: Tensor = F.cross_entropy(full, target, ignore_index=IGNORE_INDEX, reduction="none")[
         valid
     ]
-    expected = ((1 - (-losses).exp()) ** 2 * losses).mean() / full.shape[1]
+    expected = ((1 - (-losses).exp()) ** 2 * losses).mean()
+    if name == "focal-softmax":
+        # kornia's mean divides by the number of classes as well as by that of the pixels.
+        expected = expected / full.shape[1]
     torch.testing.assert_close(criterion(logits, target), expected)

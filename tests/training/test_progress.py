@@ -93,6 +93,14 @@ def test_a_file_gets_a_line_now_and_then(clock: Any) -> None:
     assert "step 5/10  evaluating image 3 of 20" in others[-1]
 
 
+def test_the_loss_is_that_of_the_step(clock: Any) -> None:
+    shown, written = report(Place(), terminal=False)
+    shown.begin(0)
+    clock.seconds += 3
+    shown.stepped(1, loss=0.25)
+    assert "step 1/10  loss 0.250  " in written.getvalue()
+
+
 def test_a_run_alone_says_nothing_of_others(clock: Any) -> None:
     shown, written = report(Place(), terminal=False)
     shown.begin(0)

@@ -64,6 +64,7 @@ def test_resumed_is_never_interrupted(
     assert resumed.curve == whole.curve
     assert resumed.evaluations == whole.evaluations
     assert resumed.confusion == whole.confusion
+    assert resumed.calibration == whole.calibration
     assert resumed.evolution == whole.evolution
 
 

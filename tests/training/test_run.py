@@ -13,7 +13,7 @@ from lossmaxpool.inference import load_checkpoint
 from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import TrainingError, train
 from lossmaxpool.training.checkpoints import BEST, LAST, kept_checkpoints
-from tests.tolerances import ABOVE_THE_MEAN
+from tests.tolerances import ABOVE_THE_MEAN, STORED
 from tests.training.runs import tiny
 
 
@@ -42,6 +42,15 @@ def test_the_report_can_read_the_record(finished: Path) -> None:
 def test_every_validation_pixel_counts_once(finished: Path) -> None:
     record = RunRecord.read(finished)
     assert [sum(row) for row in record.confusion] == record.val_pixels
+
+
+def test_the_calibration_is_that_of_the_last_evaluation(finished: Path) -> None:
+    record = RunRecord.read(finished)
+    assert record.calibration is not None
+    assert sum(record.calibration.pixels) == sum(record.val_pixels)
+    each = zip(record.calibration.pixels, record.calibration.accuracy, strict=True)
+    right = sum(pixels * accuracy for pixels, accuracy in each if pixels)
+    assert right / sum(record.val_pixels) == pytest.approx(record.pixel_accuracy, abs=STORED)
 
 
 def test_the_record_counts_the_labelled_pixels(finished: Path) -> None:

@@ -101,15 +101,25 @@ def sweep(parser: CommandParser) -> None:
 
 
 def evaluate(parser: CommandParser) -> None:
-    """Evaluate a run on a split of a data set, by default its own: IoU, precision, recall, Dice."""
+    """Evaluate a run on a split of a data set, by default its own: IoU, F1, calibration error."""
     parser.add_config_file()
     add_network(parser)
-    parser.add_argument("--split", type=str | None, default=None, help="default: data.val_split")
-    parser.add_argument("--batch_size", type=int, default=4, help="images of one size at a time")
+    add_scored_data(parser)
     parser.add_argument("--json", type=Path | None, default=None, help="file for the results")
-    parser.add_class_arguments(DataConfig, "data")
-    parser.add_class_arguments(InferenceConfig, "inference")
-    parser.add_defaults(data_of_the_run)
+    add_calibrated(parser)
+
+
+def calibrate(parser: CommandParser) -> None:
+    """Fit a temperature to the confidence of a checkpoint, on half of a split, by default of val.
+
+    The other half says what it changes. It is saved beside the checkpoint, as
+    last.temperature.json, and used by evaluate, predict and export with --calibrated alone.
+    """
+    parser.add_config_file()
+    add_network(parser)
+    add_scored_data(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of the pixels that it is fitted to")
+    parser.add_argument("--overwrite", action="store_true", help="replace a temperature")
 
 
 def explore(parser: CommandParser) -> None:
@@ -153,6 +163,12 @@ def predict(parser: CommandParser) -> None:
         default=None,
         help="values of black and white in 16-bit pictures; default: as the run was trained",
     )
+    parser.add_argument(
+        "--confidence",
+        action="store_true",
+        help="write the probability of each pixel's class to OUT/confidence, 16 bits",
+    )
+    add_calibrated(parser)
     parser.add_class_arguments(InferenceConfig, "inference")
 
 
@@ -173,6 +189,7 @@ def export(parser: CommandParser) -> None:
         help="the only height and width that the network will take; default: any",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    add_calibrated(parser)
 
 
 def add_runs(parser: CommandParser, seeds: Sequence[int]) -> None:
@@ -227,6 +244,24 @@ def add_network(parser: CommandParser, *, optional: bool = False) -> None:
         "--device", default="auto", help='"auto" (a GPU where there is one), "cpu", "cuda", ...'
     )
     parser.add_argument("--precision", type=Precision, default="fp32", help="of the arithmetic")
+
+
+def add_scored_data(parser: CommandParser) -> None:
+    """Add the labeled images that a network is applied to, by default those of its run."""
+    parser.add_argument("--split", type=str | None, default=None, help="default: data.val_split")
+    parser.add_argument("--batch_size", type=int, default=4, help="images of one size at a time")
+    parser.add_class_arguments(DataConfig, "data")
+    parser.add_class_arguments(InferenceConfig, "inference")
+    parser.add_defaults(data_of_the_run)
+
+
+def add_calibrated(parser: CommandParser) -> None:
+    """Add the choice of calibrated probabilities."""
+    parser.add_argument(
+        "--calibrated",
+        action="store_true",
+        help="divide the logits by the temperature that lossmaxpool calibrate has saved",
+    )
 
 
 def run_options(run: Path, group: str) -> dict[str, Any]:

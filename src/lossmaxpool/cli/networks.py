@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import webbrowser
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,30 @@ from jsonargparse import Namespace
 import lossmaxpool.inference
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.cli.arguments import EXPLORED, run_options
-from lossmaxpool.data import EvalTransform, LabelSet, Sample, open_dataset
+from lossmaxpool.data import (
+    EvalTransform,
+    LabelSet,
+    Sample,
+    SegmentationDataset,
+    open_dataset,
+)
 from lossmaxpool.data.files import FileDataset, FilePair
 from lossmaxpool.data.folders import find_classes_file, read_classes_file
 from lossmaxpool.data.inspection import format_report, inspect_data
 from lossmaxpool.data.sample import IGNORE_INDEX, DataError
 from lossmaxpool.environment import describe_environment
 from lossmaxpool.explorer import example_page, explorer_page, loss_maps, save_page
-from lossmaxpool.inference import TrainedModel, export_network, load_checkpoint, predict_folder
+from lossmaxpool.inference import (
+    TrainedModel,
+    calibrated,
+    export_network,
+    load_checkpoint,
+    predict_folder,
+    save_calibration,
+)
+from lossmaxpool.inference.calibration import check_free
 from lossmaxpool.inference.export import SUFFIX
-from lossmaxpool.metrics import ConfusionMatrix
+from lossmaxpool.metrics import ConfusionMatrix, ReliabilityBins
 from lossmaxpool.options import DataConfig, Which
 
 _OF_A_RUN = {"checkpoint": "last", "device": "auto", "precision": "fp32"} | dict.fromkeys(
@@ -44,17 +59,12 @@ def inspect(options: Namespace) -> int:
 
 def evaluate(options: Namespace) -> None:
     """Evaluate, print the table, write the results if asked to."""
-    check_checkpoint(options.run, options.checkpoint)
-    device = choose_device(options.device)
-    split = options.split or options.data.val_split
+    device, split = choose_device(options.device), options.split or options.data.val_split
     dataset = open_dataset(options.data, split)
-    trained = load_checkpoint(options.run, dataset.labels.names, device, which=options.checkpoint)
-    sys.stdout.write(
-        f"checkpoint  {trained.file}, after step {trained.step:,}\n"
-        f"data        {options.data.name}: {dataset.name}, {len(dataset):,} images\n\n"
-    )
-    sys.stdout.flush()
+    trained = _load(options, device, dataset.labels.names)
+    _announce(options, trained, dataset)
     description = trained.description
+    reliability = ReliabilityBins(dataset.labels.num_classes, device)
     confusion = lossmaxpool.inference.evaluate(
         trained.model,
         dataset,
@@ -64,6 +74,7 @@ def evaluate(options: Namespace) -> None:
         options.batch_size,
         show_progress,
         options.inference,
+        reliability=reliability,
     )
     if options.json is not None:
         content: dict[str, Any] = {
@@ -75,18 +86,91 @@ def evaluate(options: Namespace) -> None:
             "miou": confusion.miou(),
             "pixel_accuracy": confusion.pixel_accuracy(),
             "confusion": confusion.counts.tolist(),
+            "calibration": reliability.as_dict(),
+            "temperature": trained.temperature,
             "precision": options.precision,
             "inference": asdict(options.inference),
             "environment": describe_environment(device, 1),
         }
         write_atomically(options.json, json.dumps(content, indent=1).encode())
     sys.stdout.write(format_scores(dataset.labels.names, confusion))
+    gap = reliability.overconfidence()
+    sys.stdout.write(
+        f"\ncalibration error (ECE)  {_percent(reliability.ece())}, mean over the classes "
+        f"{_percent(reliability.classwise_ece())}; confidence is {_percent(abs(gap))} points "
+        f"{'above' if gap > 0 else 'below'} accuracy\n"
+    )
+
+
+def calibrate(options: Namespace) -> None:
+    """Fit, save, and say what changed on the images that it was not fitted to."""
+    device, split = choose_device(options.device), options.split or options.data.val_split
+    dataset = open_dataset(options.data, split)
+    trained = _load(options, device, dataset.labels.names)
+    check_free(trained, overwrite=options.overwrite)
+    _announce(options, trained, dataset)
+    if split == options.data.train_split:
+        sys.stderr.write(
+            "warning: the network was trained on these images and is surer of them than of others\n"
+        )
+    found = lossmaxpool.inference.calibrate(
+        trained,
+        dataset,
+        precision=options.precision,
+        batch_size=options.batch_size,
+        config=options.inference,
+        seed=options.seed,
+        progress=show_progress,
+    )
+    about = {
+        "data": {"name": options.data.name, "split": split},
+        "environment": describe_environment(device, 1),
+    }
+    file = save_calibration(found, trained, about, overwrite=options.overwrite)
+    scores = found.scores()
+    rows = [
+        ("ECE", "ece", 100.0),
+        ("ECE, mean over the classes", "classwise_ece", 100.0),
+        ("confidence minus accuracy", "overconfidence", 100.0),
+        ("cross-entropy", "nll", 1.0),
+    ]
+    lines = [f"{'':28}{'before':>8}{'after':>8}"]
+    for name, key, unit in rows:
+        cells = (f"{unit * scores[when][key]:8.{2 if unit > 1 else 4}f}" for when in scores)
+        lines.append(f"{name:28}{''.join(cells)}")
+    worse = scores["after"]["ece"] > scores["before"]["ece"]
+    sys.stdout.write(
+        f"temperature {found.temperature:.3f}, fitted to the first {found.fitted} images; on the "
+        f"other {found.judged}, errors in percent:\n\n"
+        + "\n".join(lines)
+        + ("\n\nthe ECE is not better there: leave the temperature out" if worse else "")
+        + f"\n\n{file}: used with --calibrated by evaluate, predict and export\n"
+    )
+
+
+def _load(
+    options: Namespace, device: torch.device | str = "cpu", classes: Sequence[str] | None = None
+) -> TrainedModel:
+    """The network of the options, with its temperature where that is asked for."""
+    check_checkpoint(options.run, options.checkpoint)
+    trained = load_checkpoint(options.run, classes, device, which=options.checkpoint)
+    return calibrated(trained) if options.get("calibrated") else trained
+
+
+def _announce(options: Namespace, trained: TrainedModel, dataset: SegmentationDataset) -> None:
+    at = "" if trained.temperature == 1 else f", temperature {trained.temperature:.3f}"
+    sys.stdout.write(
+        f"checkpoint  {trained.file}, after step {trained.step:,}{at}\n"
+        f"data        {options.data.name}: {dataset.name}, {len(dataset):,} images\n\n"
+    )
+    sys.stdout.flush()
 
 
 def format_scores(names: tuple[str, ...], confusion: ConfusionMatrix) -> str:
     """Return the scores of each class, mIoU and pixel accuracy in percent, as lines of text.
 
-    Of two classes the second, the foreground, comes first.
+    The classes stand in the order of their pixels, but of two the foreground, which is the second,
+    comes first. Classes that are neither labeled nor predicted are named at the end.
 
     Args:
         names: of the C classes.
@@ -98,17 +182,23 @@ def format_scores(names: tuple[str, ...], confusion: ConfusionMatrix) -> str:
         "recall": confusion.recall(),
         "Dice (F1)": confusion.dice(),
     }
-    width = max(len(name) for name in (*names, "pixel accuracy"))
-    lines = [f"{'class':{width}}" + "".join(f"  {title:>9}" for title in columns)]
-    for c in (1, 0) if len(names) == 2 else range(len(names)):
-        cells = [_percent(float(values[c])) for values in columns.values()]
+    pixels = confusion.counts.sum(1).tolist()
+    seen = [c for c in range(len(names)) if pixels[c] or int(confusion.counts[:, c].sum())]
+    foreground = 1 if len(names) == 2 else None
+    width = max(len(name) for name in (*(names[c] for c in seen), "pixel accuracy"))
+    lines = [f"{'class':{width}}  {'share %':>9}" + "".join(f"  {title:>9}" for title in columns)]
+    for c in sorted(seen, key=lambda c: (c != foreground, -pixels[c])):
+        cells = [_percent(pixels[c] / max(sum(pixels), 1))]
+        cells += [_percent(float(values[c])) for values in columns.values()]
         lines.append(f"{names[c]:{width}}" + "".join(f"  {cell:>9}" for cell in cells))
     for name, value in (("mIoU", confusion.miou()), ("pixel accuracy", confusion.pixel_accuracy())):
-        lines.append(f"{name:{width}}  {_percent(value):>9}")
-    if any(bool(values.isnan().any()) for values in columns.values()):
+        lines.append(f"{name:{width}}  {'':>9}  {_percent(value):>9}")
+    if others := [name for c, name in enumerate(names) if c not in seen]:
+        lines.append(f"neither labeled nor predicted: {', '.join(others)}")
+    if any(bool(values[seen].isnan().any()) for values in columns.values()):
         lines.append(
-            "-: undefined, as no pixel was predicted as the class (precision), none is labelled so "
-            "(recall), or neither"
+            "-: undefined, as no pixel was predicted as the class (precision) or none is labeled "
+            "so (recall)"
         )
     return "\n".join(lines) + "\n"
 
@@ -119,9 +209,7 @@ def _percent(value: float) -> str:
 
 def predict(options: Namespace) -> int:
     """Predict, then say where the files are; the status is 1 where an image was skipped."""
-    check_checkpoint(options.run, options.checkpoint)
-    device = choose_device(options.device)
-    trained = load_checkpoint(options.run, device=device, which=options.checkpoint)
+    trained = _load(options, choose_device(options.device))
     image_range = options.image_range or run_options(options.run, "data").get("image_range")
     skipped: list[Path] = []
 
@@ -138,6 +226,7 @@ def predict(options: Namespace) -> int:
         progress=show_progress,
         config=options.inference,
         submission=options.submission,
+        confidence=options.confidence,
         image_range=None if image_range is None else (image_range[0], image_range[1]),
         on_damaged=skip,
     )
@@ -152,8 +241,7 @@ def predict(options: Namespace) -> int:
 
 def export(options: Namespace) -> None:
     """Export, check, and say where the files are."""
-    check_checkpoint(options.run, options.checkpoint)
-    trained = load_checkpoint(options.run, which=options.checkpoint)
+    trained = _load(options)
     out = options.out
     if out is None:
         # RUN/checkpoints/last.ckpt -> RUN/export/last.onnx; another file: beside it.
@@ -165,7 +253,8 @@ def export(options: Namespace) -> None:
     )
     sys.stdout.write(
         f"{out}\n{beside}\n"
-        f"the network of {trained.file} after step {trained.step:,}; its logits were compared\n"
+        f"the network of {trained.file} after step {trained.step:,}; read back, it gives the same "
+        "logits\n"
     )
 
 
@@ -194,13 +283,11 @@ def _refuse_what_needs_a_run(options: Namespace) -> None:
 
 
 def _page_of_a_run(options: Namespace) -> str:
-    check_checkpoint(options.run, options.checkpoint)
     if (options.image is None) != (options.mask is None):
         raise ValueError("give --image and --mask together: without labels there is no loss")
     if options.image is not None and (options.images or options.split):
         raise ValueError("--image is one image of no split: leave out --images and --split")
-    device = choose_device(options.device)
-    trained = load_checkpoint(options.run, device=device, which=options.checkpoint)
+    trained = _load(options, choose_device(options.device))
     description = trained.description
     labels = LabelSet(description.classes, description.colors)
     if options.image is not None:

@@ -28,6 +28,8 @@ from lossmaxpool.cli.values import (
 _RECIPE = "--recipe"
 _LOSSES = "--losses"
 _FILES = (_RECIPE, "--config")
+# What people type for it.
+_SHORT = {"crop": "crop_size"}
 # The messages of jsonargparse for an unknown option: a flag, a key of a file, a key of a group.
 _UNKNOWN = (
     re.compile(r"unrecognized arguments: (?:.*? )?--([\w.-]+)"),
@@ -125,6 +127,11 @@ class CommandParser(ArgumentParser):
         # The generated line would name every option once more, over two screens.
         places = [action.dest.upper() for action in self._actions if not action.option_strings]
         self.usage = " ".join([self.prog, *places, "[options]"])
+        if any(key.endswith("optimization.steps") for key in self.keys()):
+            self.epilog = (
+                "A flag may leave its group out where one option alone has its name: "
+                "--steps 100 --crop 192 --p inf"
+            )
         try:
             given = [*self._saved_options(words), *self._translated(words)]
             parsed = self.parse_args(given)
@@ -197,15 +204,15 @@ class CommandParser(ArgumentParser):
         rest = deque(words)
         while rest:
             flag, equals, value = rest.popleft().partition("=")
-            name = _new_name(flag)
+            name = self._in_group(_new_name(flag))
             if not flag.startswith("--"):
                 translated.append(flag + equals + value)
                 continue
             key = name.removeprefix("--")
             if key in seen and flag not in _FILES:
-                raise OptionError(
-                    f"{flag} is given twice: give it once; several values are written {name} a,b"
-                )
+                several = takes_several(types.get(key))
+                instead = f"; several values are written {flag} a,b" if several else ""
+                raise OptionError(f"{flag} is given twice: give it once{instead}")
             seen.add(key)
             if key in self._refused:
                 raise OptionError(f"{flag} has no effect here: {self._refused[key]}")
@@ -235,6 +242,18 @@ class CommandParser(ArgumentParser):
             as_typed = found if isinstance(found, str) else as_flag(found)
             translated.append(f"{name}={as_typed}")
         return translated
+
+    def _in_group(self, flag: str) -> str:
+        """Return a flag without its group, such as ``--steps``, under its whole name.
+
+        A name that several groups have is left as it is, and refused.
+        """
+        key, keys = flag.removeprefix("--"), self.keys()
+        if not flag.startswith("--") or "." in key or key in keys:
+            return flag
+        leaf = _SHORT.get(key, key)
+        found = [known for known in keys if known.rpartition(".")[2] == leaf]
+        return f"--{found[0]}" if len(found) == 1 else flag
 
     def _as_config(self, options: dict[str, Any]) -> str:
         return f"--config={as_flag(with_typed_values(options, self._types()))}"

@@ -18,7 +18,7 @@ import yaml
 
 from lossmaxpool.checks import check_choice
 
-_INFINITE = {"inf", "+inf", "infinity", "∞"}
+_INFINITE = {"inf", "+inf", ".inf", "infinity", "∞"}
 
 
 class OptionError(ValueError):
@@ -118,9 +118,14 @@ def typed(key: str, hint: Any, value: Any) -> Any:
         return None
     if hint is str and isinstance(value, Mapping):
         return as_flag(value)
-    if hint is float:
-        word = value.strip().lower() if isinstance(value, str) else ""
-        return math.inf if word in _INFINITE else value
+    if hint is float and isinstance(value, str) and value.strip().lower() in _INFINITE:
+        return math.inf
+    if hint is bool and isinstance(value, str):
+        if value.strip().lower() not in ("true", "false"):
+            raise OptionError(f"{key} is {value!r}: expected true or false")
+        return value.strip().lower() == "true"
+    if isinstance(hint, type) and issubclass(hint, int | float) and isinstance(value, str):
+        return _number(key, hint, value)
     if get_origin(hint) is Literal:
         if isinstance(value, str):
             try:
@@ -152,11 +157,12 @@ def _several(key: str, hint: Any, value: Any) -> Any:
         text = value.strip().removeprefix("[").removesuffix("]")
         separators = r"[,\s]+|(?<=\d)[x×](?=\d)" if pair else r"[,\s]+"
         words = [word.strip("\"'") for word in re.split(separators, text) if word]
-        items = [_number(word, kinds[0]) for word in words]
+        # A pair names its own shape where a part of it is no number.
+        items = [_as_number(word) if pair else word for word in words]
     else:
         items = list(value) if isinstance(value, list | tuple) else [value]
-    items = [typed(key, kinds[0], item) for item in items]
     if not pair:
+        items = [typed(key, kinds[0], item) for item in items]
         return items if get_origin(hint) is list else tuple(items)
     if len(items) == 1:
         items *= 2
@@ -165,8 +171,8 @@ def _several(key: str, hint: Any, value: Any) -> Any:
     return tuple(items)
 
 
-def _number(word: str, kind: Any) -> Any:
-    for convert in (int, float) if kind in (int, float) else ():
+def _as_number(word: str) -> int | float | str:
+    for convert in (int, float):
         try:
             return convert(word)
         except ValueError:
@@ -174,7 +180,19 @@ def _number(word: str, kind: Any) -> Any:
     return word
 
 
+def _number(key: str, kind: type, word: str) -> int | float | str:
+    number, whole = _as_number(word), issubclass(kind, int)
+    if isinstance(number, str) or (whole and number != number // 1):
+        raise OptionError(f"{key} is {word!r}: expected a {'whole ' * whole}number")
+    try:
+        kind(number)  # a type with a restriction, such as PositiveInt, says which
+    except ValueError as error:
+        raise OptionError(f"{key}: {error}") from None
+    return int(number) if whole else number
+
+
 def as_flag(value: Any) -> str:
     """Return a value as the text of a flag, in YAML on one line."""
     plain = list(value) if isinstance(value, tuple) else value
-    return yaml.safe_dump(plain, default_flow_style=True, width=sys.maxsize).strip()
+    text = yaml.safe_dump(plain, default_flow_style=True, width=sys.maxsize).strip()
+    return text.removesuffix("\n...")  # which ends a document of one scalar

@@ -393,7 +393,12 @@ def _table(splits: Sequence[ClassStatistics]) -> str:
             for (share, images), n in zip(cells, columns, strict=True)
         )
         bar = "#" * (max(1, round(_BAR * shares[c] / longest)) if shares[c] else 0)
-        note = "rare" if c in first.rare else "absent" if c in first.absent else ""
+        without = [title for title, (_, found) in zip(titles, cells, strict=True) if not found[c]]
+        notes = ["rare"] if c in first.rare else []
+        if without:
+            everywhere = len(without) == len(titles)
+            notes.append("absent" if everywhere else f"not in {' and '.join(without)}")
+        note = ", ".join(notes)
         name = first.labels.names[c]
         lines.append(f"{c:>4}  {name:<{width}}  {numbers}  {bar:<{_BAR}}  {note}".rstrip())
     return "\n".join(lines)

@@ -23,7 +23,7 @@ from lossmaxpool.data.sample import (
     unknown_choice,
 )
 from lossmaxpool.data.street_scenes import StreetScenes
-from lossmaxpool.import_paths import import_path
+from lossmaxpool.import_paths import import_path, needed, reason_of
 from lossmaxpool.options import DataConfig, DataName
 
 
@@ -72,7 +72,12 @@ def open_dataset(config: DataConfig, split: str) -> SegmentationDataset:
 
 def _from_python(config: DataConfig, split: str) -> SegmentationDataset:
     path, factory = find_function(config, split)
-    found = factory()
+    try:
+        found = factory()
+    except DataError:
+        raise
+    except Exception as error:  # whatever the function raises
+        raise DataError(f"{path} fails with {reason_of(error)}.") from error
     if not isinstance(found, SegmentationDataset):
         raise DataError(
             f"{path} returned a {type(found).__name__}: expected a SegmentationDataset; wrap other "
@@ -85,7 +90,7 @@ def find_function(config: DataConfig, split: str) -> tuple[str, Callable[[], Any
     """Return the function that opens a split of a data set by import path, without calling it.
 
     Raises:
-        DataError: there is none, or it cannot be imported.
+        DataError: there is none, it cannot be imported, or it takes arguments.
     """
     paths = {config.train_split: config.train, config.val_split: config.val}
     check_choice("split", split, paths)
@@ -101,4 +106,9 @@ def find_function(config: DataConfig, split: str) -> tuple[str, Callable[[], Any
         raise DataError(f"{error}.") from error
     if not callable(factory):
         raise DataError(f"The data set is {path!r}: expected a function that returns one.")
+    if needed(factory):
+        raise DataError(
+            f"{path} needs {' and '.join(needed(factory))}: expected a function that is "
+            "called without arguments; write one that fills them."
+        )
     return path, factory

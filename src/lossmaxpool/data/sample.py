@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -136,6 +137,43 @@ def check_is(value: object, kind: type) -> None:
             f"expected a {kind.__name__}, got a {type(value).__name__}: wrap the data set, as in "
             "WrappedDataset(dataset, labels, image=..., mask=...)"
         )
+
+
+def check_first_sample(dataset: SegmentationDataset) -> None:
+    """Refuse a data set of somebody's own whose first sample is not as training reads it.
+
+    Raises:
+        DataError: It has no images, no labels, or its first sample has other types or sizes.
+    """
+    kind = type(dataset).__name__
+    labels = getattr(dataset, "labels", None)
+    if not isinstance(labels, LabelSet) or not isinstance(getattr(dataset, "name", None), str):
+        raise DataError(f"{kind} needs the attributes labels, a LabelSet, and name, a text.")
+    if not len(dataset):
+        raise DataError(f"{dataset.name} has no images: give a split that has some.")
+    sample = dataset[0]
+    if not isinstance(sample, Sample):
+        raise DataError(
+            f"Item 0 of {dataset.name} is a {type(sample).__name__}: expected a Sample, with "
+            "image, mask and name."
+        )
+    size = getattr(sample.image, "shape", ())[1:]
+    for what, tensor, shape, form in (
+        ("image", sample.image, (3, *size), "(3, H, W)"),
+        ("mask", sample.mask, size, "(H, W), as the image's"),
+        ("mask(0)", dataset.mask(0), size, "(H, W), as the image's"),
+    ):
+        fits = isinstance(tensor, Tensor) and tensor.dtype == torch.uint8
+        if not fits or len(size) != 2 or tuple(tensor.shape) != tuple(shape):
+            came = (
+                f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+                if isinstance(tensor, Tensor)
+                else f"a {type(tensor).__name__}"
+            )
+            raise DataError(
+                f"The {what} of item 0 of {dataset.name} is {came}: expected a tensor of "
+                f"torch.uint8 of shape {form}."
+            )
 
 
 def unknown_choice(what: str, given: str, choices: Iterable[str]) -> str:

@@ -78,7 +78,9 @@ class WrappedDataset(SegmentationDataset):
 
     def __getitem__(self, index: int) -> Sample:
         item = self.source[index]
-        image = _to_image(self._part(item, index, "image"), f"The image of item {index}")
+        image = _to_image(
+            self._part(item, index, "image"), f"The image of item {index} of {self.name}"
+        )
         mask = self._to_mask(item, index)
         if image.shape[1:] != mask.shape:
             raise DataError(

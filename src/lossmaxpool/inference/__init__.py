@@ -1,7 +1,14 @@
-"""Full-size images through a trained network: checkpoints, evaluation, prediction."""
+"""Full-size images through a trained network: checkpoints, evaluation, calibration, prediction."""
 
 from __future__ import annotations
 
+from lossmaxpool.inference.calibration import (
+    Calibration,
+    calibrate,
+    calibrated,
+    fit_temperature,
+    save_calibration,
+)
 from lossmaxpool.inference.checkpoint import TrainedModel, load_checkpoint
 from lossmaxpool.inference.evaluation import evaluate
 from lossmaxpool.inference.export import export_network
@@ -17,6 +24,7 @@ from lossmaxpool.inference.tiling import (
 from lossmaxpool.options import Format, InferenceConfig, Precision, Which
 
 __all__ = [
+    "Calibration",
     "Format",
     "InferenceConfig",
     "Precision",
@@ -25,13 +33,17 @@ __all__ = [
     "TrainedModel",
     "Which",
     "Window",
+    "calibrate",
+    "calibrated",
     "cityscapes_submission_ids",
     "evaluate",
     "export_network",
+    "fit_temperature",
     "full_height_tiles",
     "load_checkpoint",
     "predict_folder",
     "predict_ids",
     "predict_logits",
+    "save_calibration",
     "tiles_of",
 ]

@@ -26,12 +26,14 @@ class TrainedModel:
         description: architecture, classes, colours and normalisation.
         step: number of training steps.
         file: the checkpoint file.
+        temperature: by which the model divides its logits, from :func:`calibrated`.
     """
 
     model: nn.Module
     description: ModelDescription
     step: int
     file: Path
+    temperature: float = 1.0
 
 
 def load_checkpoint(

@@ -1,4 +1,4 @@
-"""Evaluation of a network: one confusion matrix over a data set."""
+"""Evaluation of a network: one confusion matrix over a data set, and its calibration."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from lossmaxpool.data.sample import IGNORE_INDEX, Sample, SegmentationDataset, check_is
-from lossmaxpool.inference.tiling import FULL_IMAGE, predict_ids
-from lossmaxpool.metrics import ConfusionMatrix
+from lossmaxpool.inference.tiling import FULL_IMAGE, predict_scores, probabilities
+from lossmaxpool.metrics import ConfusionMatrix, ReliabilityBins
 from lossmaxpool.options import InferenceConfig, Precision
 from lossmaxpool.processes import begin_worker
 
@@ -30,6 +30,7 @@ def evaluate(
     *,
     indices: Sequence[int] | None = None,
     workers: int = 0,
+    reliability: ReliabilityBins | None = None,
 ) -> ConfusionMatrix:
     """Predict every image once, at full size, and count the results in a confusion matrix.
 
@@ -48,6 +49,7 @@ def evaluate(
         indices: the images to evaluate, None for all; processes that share the work sum their
             counts with ``ConfusionMatrix.reduce``.
         workers: number of processes that read images; 0 reads them in this process.
+        reliability: bins that count the probabilities as well, of the same number of classes.
 
     Returns:
         The counts; ``.iou()``, ``.miou()``, ``.pixel_accuracy()``.
@@ -68,16 +70,22 @@ def evaluate(
     model.eval()
     done = 0
     try:
-        for names, images, masks in _batches(dataset, transform, batch_size, chosen, workers):
-            ids = predict_ids(
+        for names, images, masks in batches(dataset, transform, batch_size, chosen, workers):
+            masks = masks.to(device)
+            ids = torch.empty_like(images[:, 0], dtype=torch.uint8, device=device)
+            for rows, columns, scores in predict_scores(
                 model,
                 images.to(device),
                 config,
                 precision,
                 names=names,
                 num_classes=matrix.num_classes,
-            )
-            matrix.update(ids, masks.to(device), IGNORE_INDEX)
+            ):
+                ids[:, rows, columns] = scores.argmax(1)
+                if reliability is not None:
+                    part = masks[:, rows, columns]
+                    reliability.update(probabilities(scores, config), part, IGNORE_INDEX)
+            matrix.update(ids, masks, IGNORE_INDEX)
             done += len(names)
             if progress is not None:
                 progress(done, len(chosen))
@@ -98,13 +106,14 @@ class _Transformed(Dataset[tuple[str, Tensor, Tensor]]):
         return sample.name, *self.transform(sample)
 
 
-def _batches(
+def batches(
     dataset: SegmentationDataset,
     transform: Transform,
     batch_size: int,
     indices: Sequence[int],
     workers: int,
 ) -> Iterator[tuple[list[str], Tensor, Tensor]]:
+    """Yield names, images (B, 3, H, W) and masks (B, H, W) of images of one size at a time."""
     names: list[str] = []
     images: list[Tensor] = []
     masks: list[Tensor] = []

@@ -69,7 +69,8 @@ def export_network(
     random images are compared with the checkpoint's own.
 
     Args:
-        trained: the network, as :func:`load_checkpoint` returns it; on the CPU.
+        trained: the network, as :func:`load_checkpoint` or :func:`calibrated` returns it; on the
+            CPU.
         out: the file to write; ".onnx", ".pt2" or ".safetensors" by its format.
         format: "onnx", "torch" or "safetensors".
         size: the only (height, width) that the exported network takes; None for any.
@@ -80,8 +81,8 @@ def export_network(
 
     Raises:
         ValueError: the suffix is another format's, a file exists, the size is no multiple of the
-            stride, a package is missing, the network cannot be exported, or the exported network
-            computes something else.
+            stride, a temperature cannot be kept, a package is missing, the network cannot be
+            exported, or the exported network computes something else.
 
     Example:
         ``export_network(load_checkpoint("runs/lmp"), Path("lmp.onnx"), "onnx")``
@@ -97,6 +98,11 @@ def export_network(
     stride = input_stride(trained.model)
     if size is not None and (min(size) < 1 or any(side % stride for side in size)):
         raise ValueError(f"size is {size}; expected multiples of the network's stride, {stride}")
+    if trained.temperature != 1 and format == "safetensors":
+        raise ValueError(
+            "safetensors hold the weights alone: leave out --calibrated, and divide the logits by "
+            f"{trained.temperature:g}"
+        )
     if size is not None and format == "safetensors":
         raise ValueError("size has no effect on safetensors, which hold the weights alone")
     images = _probes(stride, size)
@@ -221,10 +227,10 @@ def _program(
 
 def _not_exported(trained: TrainedModel, what: str, error: Exception) -> ValueError:
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return ValueError(
-        f"{trained.file} cannot be exported with {what} ({reason}): give --size, the height and "
-        "width of the images, if you have not"
-    )
+    advice = "give --size, the height and width of the images, if you have not"
+    if isinstance(error, ImportError):
+        advice = "install a newer release of what is missing there"
+    return ValueError(f"{trained.file} cannot be exported with {what} ({reason}): {advice}")
 
 
 @contextmanager
@@ -267,6 +273,8 @@ def _description(
             "shape": ["batch", len(description.classes), *(size or ("height", "width"))],
             "dtype": "float32",
             "class of a pixel": "the index of the largest of its logits",
+            "probabilities of a pixel": "the softmax of its logits",
+            "temperature": trained.temperature,
         },
         "classes": list(description.classes),
         "colors": [list(color) for color in description.colors],

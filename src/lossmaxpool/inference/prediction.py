@@ -17,7 +17,7 @@ from lossmaxpool.data.files import IMAGE_SUFFIXES, pictures_below
 from lossmaxpool.data.inspection import DIM
 from lossmaxpool.data.sample import DataError
 from lossmaxpool.inference.checkpoint import TrainedModel
-from lossmaxpool.inference.tiling import FULL_IMAGE, predict_ids
+from lossmaxpool.inference.tiling import FULL_IMAGE, predict_scores, probabilities
 from lossmaxpool.options import InferenceConfig, Precision
 
 
@@ -61,6 +61,7 @@ def check_cityscapes(classes: Sequence[str]) -> None:
 
 IDS = "ids"
 OVERLAYS = "overlays"
+CONFIDENCE = "confidence"
 LEGEND = "legend.png"
 Progress = Callable[[int, int], None]
 
@@ -73,11 +74,14 @@ class Prediction:
         image: the image that was read.
         ids: a PNG of class ids, of the image's size, with the classes' colors as its palette.
         overlay: the image blended with the colors of its classes.
+        confidence: a PNG of 16 bits, 65535 times the probability of the class; None if not asked
+            for.
     """
 
     image: Path
     ids: Path
     overlay: Path
+    confidence: Path | None = None
 
 
 def predict_folder(
@@ -91,17 +95,18 @@ def predict_folder(
     progress: Progress | None = None,
     config: InferenceConfig = FULL_IMAGE,
     submission: bool = False,
+    confidence: bool = False,
     image_range: ImageRange | None = None,
     on_damaged: Callable[[Path, str], None] | None = None,
 ) -> list[Prediction]:
     """Predict every image below a folder, or one image, at its own size.
 
     Writes ``out/ids/NAME.png`` (class ids, 0 to C - 1, or Cityscapes' label ids),
-    ``out/overlays/NAME.png`` and ``out/legend.png``, which names the classes' colors; sub-folders
-    are kept. One image is in memory at a time.
+    ``out/overlays/NAME.png`` and ``out/legend.png``, which names the classes' colors, and on demand
+    ``out/confidence/NAME.png``; sub-folders are kept. One image is in memory at a time.
 
     Args:
-        trained: the network, as :func:`load_checkpoint` returns it.
+        trained: the network, as :func:`load_checkpoint` or :func:`calibrated` returns it.
         images: folder of images, searched recursively without hidden files; or one image.
         out: folder for the results, outside of ``images``.
         overwrite: write into ``out`` even if it is not empty; replaces files of the same name.
@@ -110,6 +115,7 @@ def predict_folder(
         progress: called with (images done, images in all) after each.
         config: tiles, mirroring, scales.
         submission: write Cityscapes' original label ids, as its server expects, without a palette.
+        confidence: write the probability of each pixel's class to ``out/confidence/NAME.png``.
         image_range: the values of black and white in pictures of 16 bits; None for 0 and 65535.
         on_damaged: called with each unreadable image and the reason, and the image is skipped;
             None raises instead.
@@ -120,11 +126,17 @@ def predict_folder(
     Raises:
         ValueError: no images, two images of one name, an ``out`` that is not empty or not a folder,
             an unreadable image (the file is named), one too narrow for the tiles, logits that are
-            not finite, or a submission of classes other than Cityscapes'.
+            not finite, a submission of classes other than Cityscapes', or a temperature that
+            changes nothing.
     """
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity is {opacity}; expected 0 (image only) to 1 (colours only)")
     classes = trained.description.classes
+    if trained.temperature != 1 and not confidence and len(config.views) == 1:
+        raise ValueError(
+            "a temperature changes the class of no pixel in a single view: ask for the "
+            "probabilities (--confidence, or confidence=True), or leave out the calibration"
+        )
     if submission:
         check_cityscapes(classes)
     files = _images(images)
@@ -151,14 +163,20 @@ def predict_folder(
             continue
         if facts.wide and image_range is None and int(image.max()) <= DIM:
             dim.append(file)
-        ids = _predict(trained, image, device, precision, config, file)
-        prediction = Prediction(file, out / IDS / f"{name}.png", out / OVERLAYS / f"{name}.png")
+        ids, sure = _predict(trained, image, device, precision, config, file, confidence)
+        places = {kind: out / kind / f"{name}.png" for kind in (IDS, OVERLAYS, CONFIDENCE)}
+        prediction = Prediction(
+            file, places[IDS], places[OVERLAYS], places[CONFIDENCE] if confidence else None
+        )
         if submission:
             _save(prediction.ids, Image.fromarray(cityscapes_submission_ids(ids, classes).numpy()))
         else:
             _save(prediction.ids, _with_palette(ids, trained.description.colors))
         painted = (1 - opacity) * image.permute(1, 2, 0) + opacity * palette[ids.long()]
         _save(prediction.overlay, Image.fromarray(painted.round().to(torch.uint8).numpy()))
+        if prediction.confidence is not None:
+            gray = (sure.clamp(max=1) * 65535).round().numpy().astype("uint16")
+            _save(prediction.confidence, Image.fromarray(gray))
         if not written:
             _save(out / LEGEND, _legend(classes, trained.description.colors))
         written.append(prediction)
@@ -202,14 +220,23 @@ def _predict(
     precision: Precision,
     config: InferenceConfig,
     file: Path,
-) -> Tensor:
+    confidence: bool,
+) -> tuple[Tensor, Tensor]:
+    """The class of each pixel, (H, W) uint8, and its probability, float32, where asked for."""
     description = trained.description
     nothing = torch.zeros(image.shape[1:], dtype=torch.uint8)  # a single image has no ground truth
     normalised, _ = EvalTransform(description.mean, description.std)(
         Sample(image, nothing, file.name)
     )
     images = normalised[None].to(device)
-    return predict_ids(trained.model, images, config, precision, names=[str(file)])[0].cpu()
+    ids, sure = torch.empty_like(nothing), torch.empty(nothing.shape if confidence else 0)
+    for rows, columns, scores in predict_scores(
+        trained.model, images, config, precision, names=[str(file)]
+    ):
+        ids[rows, columns] = scores[0].argmax(0).cpu()
+        if confidence:
+            sure[rows, columns] = probabilities(scores, config)[0].amax(0).cpu()
+    return ids, sure
 
 
 def _with_palette(ids: Tensor, colors: Sequence[tuple[int, int, int]]) -> Image.Image:

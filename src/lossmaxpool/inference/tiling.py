@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from lossmaxpool.models import full_size_logits, input_stride
-from lossmaxpool.models.full_size import decide, small_logits
+from lossmaxpool.models.full_size import score_strips, small_logits
 from lossmaxpool.options import InferenceConfig, Precision
 
 
@@ -233,10 +233,44 @@ def predict_ids(
         >>> predict_ids(model, torch.zeros(1, 3, 90, 120), config).shape
         torch.Size([1, 90, 120])
     """
+    ids = torch.empty(len(images), *images.shape[-2:], dtype=torch.uint8, device=images.device)
+    for rows, columns, scores in predict_scores(
+        model, images, config, precision, names=names, num_classes=num_classes
+    ):
+        ids[:, rows, columns] = scores.argmax(1)
+    return ids
+
+
+@torch.inference_mode()
+def predict_scores(
+    model: nn.Module,
+    images: Tensor,
+    config: InferenceConfig = FULL_IMAGE,
+    precision: Precision = "fp32",
+    *,
+    names: Sequence[str] = (),
+    num_classes: int | None = None,
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Yield the scores that :func:`predict_ids` decides by, one part of the images after the other.
+
+    Args:
+        model: as there, like all other arguments.
+        images: (B, 3, H, W) float32.
+        config: tiles, mirroring, scales.
+        precision: of the network's arithmetic.
+        names: of the images.
+        num_classes: C.
+
+    Yields:
+        Rows, columns, and the scores (B, C, rows, columns) float32 there; together the parts hold
+        every pixel once. :func:`probabilities` turns scores into probabilities.
+
+    Raises:
+        ValueError: as :func:`predict_ids`.
+    """
     network = network_for(model, images, precision)
     stride = input_stride(model)
-    B, _, H, W = images.shape
-    ids = torch.empty(B, H, W, dtype=torch.uint8, device=images.device)
+    H, W = images.shape[-2:]
     try:
         tiles = tiles_of(config, H, W, stride)
     except ValueError as error:
@@ -250,12 +284,18 @@ def predict_ids(
             _check_logits(logits.values, names, num_classes)
             versions.append(logits)
         first_row, first_column = owned.top - read.top, owned.left - read.left
-        ids[:, owned.rows, owned.columns] = decide(
+        for strip, scores in score_strips(
             versions,
             range(first_row, first_row + owned.height),
             range(first_column, first_column + owned.width),
-        )
-    return ids
+        ):
+            rows = slice(strip.start + read.top, strip.stop + read.top)
+            yield rows, owned.columns, scores
+
+
+def probabilities(scores: Tensor, config: InferenceConfig) -> Tensor:
+    """Turn the scores of :func:`predict_scores` into the probabilities of the classes."""
+    return scores.softmax(1) if len(config.views) == 1 else scores
 
 
 def _check_logits(logits: Tensor, names: Sequence[str], num_classes: int | None) -> None:

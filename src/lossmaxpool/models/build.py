@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from torch import nn
@@ -92,13 +94,14 @@ def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
     arguments = _arguments(architecture, config)
     weights = resolve_weights(config.weights)
     try:
-        model = architecture(
-            encoder_name=config.encoder,
-            # timm's argument: True means "the pretrained weights of this model".
-            encoder_weights=True if weights == "imagenet" else None,
-            classes=num_classes,
-            **arguments,
-        )
+        with _impatient_hub() if weights == "imagenet" else nullcontext():
+            model = architecture(
+                encoder_name=config.encoder,
+                # timm's argument: True means "the pretrained weights of this model".
+                encoder_weights=True if weights == "imagenet" else None,
+                classes=num_classes,
+                **arguments,
+            )
     except OSError as error:  # any error of the hub client or the network
         raise RuntimeError(
             f"the ImageNet weights of {config.encoder!r} could not be fetched from the hub "
@@ -117,6 +120,26 @@ def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
     if config.frozen_batch_norm:
         _freeze_batch_norm(model, config.encoder)
     return model
+
+
+@contextmanager
+def _impatient_hub() -> Iterator[None]:
+    """Ask the hub once; where it does not answer, let its client take what is on this machine.
+
+    The client itself would ask again and again for a minute, and then do the same.
+    """
+    from huggingface_hub import constants, get_session
+
+    offline = constants.HF_HUB_OFFLINE
+    try:
+        if not offline:
+            get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception:  # of one client for HTTP or another, and none is of use here
+        constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = offline
 
 
 def input_stride(model: nn.Module) -> int:

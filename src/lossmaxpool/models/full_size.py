@@ -5,7 +5,7 @@ Shapes: B images, C classes, (h, w) cells of the logits, (H, W) pixels of the im
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -119,8 +119,6 @@ def small_logits(
 def decide(versions: Sequence[SmallLogits], rows: range, columns: range) -> Tensor:
     """The class of each pixel: the largest logit, or mean probability if there are several views.
 
-    Works strip by strip, so that no map of scores is larger than :data:`STRIP_BYTES`.
-
     Args:
         versions: logits of one image, from one or several views.
         rows: of the image to predict.
@@ -132,27 +130,44 @@ def decide(versions: Sequence[SmallLogits], rows: range, columns: range) -> Tens
     Raises:
         ValueError: there are more classes than uint8 can represent.
     """
-    B, C = versions[0].values.shape[:2]
-    if C > 256:
-        raise ValueError(f"the model gives {C} classes; ids of 8 bits name at most 256")
-    ids = torch.empty(
-        B, len(rows), len(columns), dtype=torch.uint8, device=versions[0].values.device
-    )
-    height = max(1, STRIP_BYTES // (4 * B * C * len(columns)))
-    for start in range(0, len(rows), height):
-        strip = rows[start : start + height]
-        ids[:, start : start + height] = _scores(versions, strip, columns).argmax(1)
+    values = versions[0].values
+    ids = torch.empty(len(values), len(rows), len(columns), dtype=torch.uint8, device=values.device)
+    for strip, scores in score_strips(versions, rows, columns):
+        ids[:, strip.start - rows.start : strip.stop - rows.start] = scores.argmax(1)
     return ids
 
 
-def _scores(versions: Sequence[SmallLogits], rows: range, columns: range) -> Tensor:
-    first, *others = versions
-    if not others:
-        return first.strip(rows, columns)
-    total = first.strip(rows, columns).softmax(1)
-    for version in others:
-        total += version.strip(rows, columns).softmax(1)
-    return total
+def score_strips(
+    versions: Sequence[SmallLogits], rows: range, columns: range
+) -> Iterator[tuple[range, Tensor]]:
+    """Yield the scores of the classes strip by strip, none larger than :data:`STRIP_BYTES`.
+
+    Args:
+        versions: logits of one image, from one or several views.
+        rows: of the image to predict.
+        columns: of the image to predict.
+
+    Yields:
+        Rows, and (B, C, rows, columns) float32: logits of a single view, mean probabilities of
+        several.
+
+    Raises:
+        ValueError: there are more classes than uint8 can represent.
+    """
+    B, C = versions[0].values.shape[:2]
+    if C > 256:
+        raise ValueError(f"the model gives {C} classes; ids of 8 bits name at most 256")
+    height = max(1, STRIP_BYTES // (4 * B * C * len(columns)))
+    for start in range(0, len(rows), height):
+        strip = rows[start : start + height]
+        first, *others = versions
+        scores = first.strip(strip, columns)
+        if others:
+            scores = scores.softmax(1)
+            for version in others:
+                scores += version.strip(strip, columns).softmax(1)
+            scores /= len(versions)
+        yield strip, scores
 
 
 def _interpolate(values: Tensor, positions: Tensor, dim: int) -> Tensor:

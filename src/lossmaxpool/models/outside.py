@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lossmaxpool.import_paths import import_path, parameters_of, reason_of, refuse_unknown
+from lossmaxpool.import_paths import check_arguments, import_path, parameters_of, reason_of
 from lossmaxpool.options import ModelConfig
 
 # How the constructors of networks call the number of classes.
@@ -85,7 +85,8 @@ def find_outside(config: ModelConfig, num_classes: int = 2) -> tuple[Any, dict[s
     """Return the class that ``config.module`` names and its arguments, without building it.
 
     Raises:
-        ValueError: It cannot be imported, is no class of modules, or has no such argument.
+        ValueError: It cannot be imported, is no class of modules, or has no such argument or
+            lacks one.
     """
     path = str(config.module)
     found = import_path(path, "model.module")
@@ -99,5 +100,5 @@ def find_outside(config: ModelConfig, num_classes: int = 2) -> tuple[Any, dict[s
     counts = next((name for name in _CLASSES if name in takes), None)
     if counts is not None:
         arguments.setdefault(counts, num_classes)
-    refuse_unknown(path, found, arguments)
+    check_arguments(path, found, arguments, "model.module_args")
     return found, arguments

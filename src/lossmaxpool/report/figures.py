@@ -21,8 +21,9 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import Bbox
 
-from lossmaxpool.report.statistics import MethodSummary, Summary
+from lossmaxpool.report.statistics import ECE, Gain, MethodSummary, Summary, pooled_bins
 from lossmaxpool.report.wording import MINUS, number, percent, points, share, with_std
 from lossmaxpool.runs.record import RunRecord, WeightPoint
 
@@ -62,6 +63,8 @@ MARKED = 12
 MULTIPLES = 6
 # Above this many classes a confusion matrix has no numbers in its cells and the full width.
 NUMBERED = 14
+# Parts of a class below this one leave their cell of a confusion matrix blank.
+BLANK = 0.005
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif'
 _SVG = "http://www.w3.org/2000/svg"
 _LINK = "http://www.w3.org/1999/xlink"
@@ -118,7 +121,7 @@ def gain_figure(summary: Summary, rival: MethodSummary, width: int, height: int)
     """One point per class: its share of the training pixels (log scale) and its gain.
 
     A thin bar spans the seeds. The axes are the same for every rival of a comparison. The classes
-    that changed most bear their names.
+    that changed most bear their names; where there are few, all of them.
 
     References:
         Rota Bulò et al. 2017, Fig. 3.
@@ -158,30 +161,65 @@ def gain_figure(summary: Summary, rival: MethodSummary, width: int, height: int)
         axes.axhline(0, color=_light("zero"), lw=1.2)
         color = _light(f"m{index % METHOD_COLORS}")
         for c in shown:
-            gain, name = gains.iou[c], summary.comparison.classes[c]
-            across, spread = shares[c], [100 * value for value in gain.by_seed.values()]
+            gain, name, across = gains.iou[c], summary.comparison.classes[c], shares[c]
+            spread = [100 * value for value in gain.by_seed.values()]
             axes.plot([across] * 2, [min(spread), max(spread)], color=color, lw=1.6, alpha=0.65)
             hint = f"{name}: {points(gain.mean)} points, {share(summary.train_share[c])} % of "
             _mark(axes, index, across, 100 * gain.mean, hint + "the training pixels")
+        # Of many classes, those that did not change would be a heap of names on the zero line.
+        few = len(seen) <= NUMBERED
         named = sorted(
-            (c for c in shown if gains.iou[c].points), key=lambda c: -abs(gains.iou[c].mean)
+            (c for c in shown if few or gains.iou[c].points), key=lambda c: -abs(gains.iou[c].mean)
         )
-        texts = [
-            axes.text(shares[c], 100 * gains.iou[c].mean, _short(summary.comparison.classes[c]))
-            for c in named[: 14 if width == NARROW else 30]
-        ]
-        if texts:
-            adjust_text(
-                texts,
-                [shares[c] for c in shown],
-                [100 * gains.iou[c].mean for c in shown],
-                ax=axes,
-                iter_lim=150,
-                expand=(1.15, 1.5),
-                force_static=(0.3, 0.5),
-                arrowprops={"arrowstyle": "-", "color": _light("zero"), "lw": 0.7},
-            )
+        _name(
+            axes,
+            [
+                (shares[c], 100 * gains.iou[c].mean, _short(summary.comparison.classes[c]))
+                for c in named[: 14 if width == NARROW else 30]
+            ],
+            [(shares[c], 100 * value) for c in shown for value in _along(gains.iou[c])],
+        )
     return drawn[0]
+
+
+def _along(gain: Gain) -> list[float]:
+    """Values along the bar of a gain, its ends and the mean among them."""
+    low, high = min(gain.by_seed.values()), max(gain.by_seed.values())
+    return list(dict.fromkeys([gain.mean, low, (low + high) / 2, high]))
+
+
+def _name(
+    axes: Axes, named: Sequence[tuple[float, float, str]], taken: Sequence[tuple[float, float]]
+) -> None:
+    """Write the names of points beside them, the first ones first, as far as there is room."""
+    if not named:
+        return
+    texts = [axes.text(x, y, name) for x, y, name in named]
+    left, right = axes.get_xlim()
+    line = [(left * (right / left) ** (part / 20), 0.0) for part in range(21)]
+    adjust_text(
+        texts,
+        *zip(*taken, *line, strict=True),
+        target_x=[x for x, _, _ in named],
+        target_y=[y for _, y, _ in named],
+        ax=axes,
+        iter_lim=150,
+        expand=(1.15, 1.5),
+        force_static=(0.3, 0.5),
+    )
+    kept: list[Bbox] = []
+    for text, (x, y, _) in zip(texts, named, strict=True):
+        box = text.get_window_extent()
+        if box.count_overlaps(kept):
+            text.remove()
+            continue
+        kept.append(box)
+        # A line to the point, where the name had to move away from it.
+        dot: tuple[float, float] = tuple(axes.transData.transform((x, y)))
+        near = (min(max(dot[0], box.x0), box.x1), min(max(dot[1], box.y0), box.y1))
+        if math.dist(dot, near) > 9:
+            ends = axes.transData.inverted().transform([near, dot])
+            axes.plot(ends[:, 0], ends[:, 1], color=_light("zero"), lw=0.7, zorder=1)
 
 
 def class_figure(summary: Summary, width: int) -> Drawing:
@@ -370,10 +408,57 @@ def _relative_mass(c: int, point: WeightPoint) -> float:
     return point.class_mass[c] / point.class_share[c] if point.class_share[c] else math.nan
 
 
+def reliability_figure(summary: Summary, width: int) -> Drawing:
+    """Accuracy over confidence in percent, a panel per method, summed over the seeds.
+
+    Bars are the share of the pixels in a bin of confidence.
+
+    References:
+        Guo et al. 2017, "On Calibration of Modern Neural Networks", Fig. 4.
+    """
+    shown = [(index, m) for index, m in enumerate(summary.methods) if m.measures[ECE].n]
+    columns, high = (3 if width == WIDE else 2), (280 if width == WIDE else 200)
+    rows, across = math.ceil(len(shown) / columns), width / columns
+    alt = "Accuracy over confidence. Calibration error: "
+    alt += ", ".join(f"{m.label} {with_std(m.measures[ECE])} %" for _, m in shown)
+    with _canvas(width, high * rows, alt) as (figure, drawn):
+        for k, (index, m) in enumerate(shown):
+            row, column = divmod(k, columns)
+            axes = _axes(
+                figure,
+                left=column * across + 36,
+                right=(columns - 1 - column) * across + 12,
+                top=row * high + 28,
+                bottom=(rows - 1 - row) * high + 44,
+            )
+            axes.set(
+                xlim=(0, 100), ylim=(0, 100), xticks=range(0, 101, 25), yticks=range(0, 101, 25)
+            )
+            _ticks(axes)
+            error = f"ECE {with_std(m.measures[ECE])}"
+            above = f"{m.label}: {error}" if width == WIDE else _short(m.label)
+            _title(axes, above, "confidence (%)" if width == WIDE else error)
+            bins = [run.calibration for run in m.method.runs if run.calibration is not None]
+            color, width_of_bin = _light(f"m{index % METHOD_COLORS}"), 100 / len(bins[0].pixels)
+            spots = {b: [100 * each for each in spot] for b, spot in pooled_bins(bins).items()}
+            axes.plot([0, 100], [0, 100], color=_light("zero"), lw=1.2, ls=(0, (4, 3)))
+            for b, (sure, right, part) in spots.items():
+                hint = f"{part:.1f} % of the pixels: confidence {sure:.1f}, right {right:.1f} %"
+                look: dict[str, Any] = {"facecolor": color, "alpha": 0.25, "lw": 0}
+                place = (b * width_of_bin, 0)
+                axes.add_patch(Rectangle(place, width_of_bin, part, **look, gid=_TITLE + hint))
+            across_bins, up, _ = zip(*spots.values(), strict=True)
+            axes.plot(across_bins, up, color=color, lw=2)
+            for sure, right in zip(across_bins, up, strict=True):
+                _mark(axes, index, sure, right)
+    return drawn[0]
+
+
 def confusion_figure(summary: Summary, method: MethodSummary) -> Drawing:
     """Where the pixels of each class went, in percent of the class, summed over the seeds.
 
-    A row per true class and a column per predicted one.
+    A row per true class and a column per predicted one; the last columns are of classes that were
+    predicted and have no pixel.
     """
     matrices = [run.confusion for run in method.method.runs]
     names = summary.comparison.classes
@@ -381,30 +466,38 @@ def confusion_figure(summary: Summary, method: MethodSummary) -> Drawing:
         [sum(m[t][p] for m in matrices) for p in range(len(names))] for t in range(len(names))
     ]
     shown = [c for c in summary.by_share if sum(counts[c])]
-    parts = {(t, p): counts[t][p] / sum(counts[t]) for t in shown for p in shown}
+    parts = {(t, p): counts[t][p] / sum(counts[t]) for t in shown for p in range(len(names))}
+    columns = shown + [
+        p
+        for p in summary.by_share
+        if p not in shown and max((parts[t, p] for t in shown), default=0) >= BLANK
+    ]
     alt = f"Confusion matrix of {method.label}. " + "; ".join(
         f"{names[t]}: {percent(parts[t, t])} % right" for t in shown
     )
-    few = len(shown) <= NUMBERED
+    few = len(columns) <= NUMBERED
     index = summary.methods.index(method)
-    width, margin = (410 if few else WIDE), 12 + 6.6 * max(len(_short(names[c])) for c in shown)
-    with _canvas(width, width - 10, alt) as (figure, drawn):
+    width, margin = (410 if few else WIDE), 12 + 6.6 * max(len(_short(names[c])) for c in columns)
+    cell = (width - margin - 24) / len(columns)
+    with _canvas(width, margin + 22 + cell * len(shown), alt) as (figure, drawn):
         axes = _axes(figure, left=margin + 18, right=6, top=margin + 18, bottom=4)
-        axes.set_xlim(-0.5, len(shown) - 0.5)
+        axes.set_xlim(-0.5, len(columns) - 0.5)
         axes.set_ylim(len(shown) - 0.5, -0.5)
-        labels = [_short(names[c]) for c in shown]
+        labels = [_short(names[c]) for c in columns]
         axes.xaxis.tick_top()
-        axes.set_xticks(range(len(shown)), labels, rotation=90, rotation_mode="anchor", ha="left")
+        axes.set_xticks(range(len(columns)), labels, rotation=90, rotation_mode="anchor", ha="left")
         for text in axes.get_xticklabels():
             text.set_verticalalignment("center")
-        axes.set_yticks(range(len(shown)), labels)
+        axes.set_yticks(range(len(shown)), labels[: len(shown)])
         axes.tick_params(length=0, labelcolor=_light("text"), labelsize=11 if few else 10, pad=4)
-        figure.text(6 / width, 1 - 14 / width, "true ↓  predicted →", color=_light("quiet"))
+        figure.text(
+            6 / width, 1 - 14 / figure.bbox.height, "true ↓  predicted →", color=_light("quiet")
+        )
         color = _light(f"m{index % METHOD_COLORS}")
-        for (row, t), (column, p) in itertools.product(enumerate(shown), enumerate(shown)):
+        for (row, t), (column, p) in itertools.product(enumerate(shown), enumerate(columns)):
             part = parts[t, p]
-            if part >= 0.005:
-                cell = Rectangle(
+            if part >= BLANK:
+                patch = Rectangle(
                     (column - 0.5, row - 0.5),
                     1,
                     1,
@@ -412,7 +505,7 @@ def confusion_figure(summary: Summary, method: MethodSummary) -> Drawing:
                     lw=0,
                     gid=f"{_TITLE}{100 * part:.0f} % of {names[t]} predicted as {names[p]}",
                 )
-                axes.add_patch(cell)
+                axes.add_patch(patch)
                 if few:
                     on = "page" if part > 0.6 else "text"
                     axes.text(
@@ -424,9 +517,12 @@ def confusion_figure(summary: Summary, method: MethodSummary) -> Drawing:
                         va="center",
                         fontsize=11,
                     )
-        edges, end = [edge - 0.5 for edge in range(len(shown) + 1)], len(shown) - 0.5
-        axes.hlines(edges, -0.5, end, color=_light("grid"), lw=0.6, clip_on=False)
-        axes.vlines(edges, -0.5, end, color=_light("grid"), lw=0.6, clip_on=False)
+        for lines, count, across in (
+            (axes.hlines, len(shown), len(columns)),
+            (axes.vlines, len(columns), len(shown)),
+        ):
+            edges = [edge - 0.5 for edge in range(count + 1)]
+            lines(edges, -0.5, across - 0.5, color=_light("grid"), lw=0.6, clip_on=False)
     return drawn[0]
 
 

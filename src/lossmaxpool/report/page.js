@@ -100,6 +100,9 @@ for (const example of section.querySelectorAll(".example")) {
     choice.addEventListener("change", choose);
     choose();
   });
+  // So that a tall picture fits into the window.
+  shown[1].addEventListener("load", () =>
+    viewer.style.setProperty("--shape", shown[1].naturalWidth / shown[1].naturalHeight));
   slider.addEventListener("input", draw);
   const drag = event => {
     if (!event.buttons) return;

@@ -18,7 +18,7 @@ from lossmaxpool.atomic import write_atomically
 from lossmaxpool.report import figures, pictures, wording
 from lossmaxpool.report.comparison import read_runs
 from lossmaxpool.report.figures import NARROW, WIDE, Drawing
-from lossmaxpool.report.statistics import MethodSummary, Summary, summarize
+from lossmaxpool.report.statistics import ECE, MethodSummary, Summary, summarize
 from lossmaxpool.report.tables import results_csv, settled_classes, summary_content
 from lossmaxpool.runs import RecordError
 from lossmaxpool.runs.config import flat
@@ -126,6 +126,9 @@ def _drawings(summary: Summary) -> dict[str, Drawing]:
     if any(m.weights for m in summary.methods):
         drawn["weights"] = figures.weights_figure(summary, WIDE)
         drawn["weights-narrow"] = figures.weights_figure(summary, NARROW)
+    if ECE in summary.measures:
+        drawn["reliability"] = figures.reliability_figure(summary, WIDE)
+        drawn["reliability-narrow"] = figures.reliability_figure(summary, NARROW)
     for m in summary.methods:
         drawn[f"confusion-{m.method.id}"] = figures.confusion_figure(summary, m)
     return drawn
@@ -148,7 +151,7 @@ def _page(summary: Summary, drawings: Mapping[str, Drawing], title: str, out: Pa
         (
             abs(gain.mean)
             for m in _gaining(summary)
-            for gain in (m.gains.iou if m.gains else ())
+            for gain in ((*m.gains.iou, *m.gains.measures.values()) if m.gains else ())
             if gain.n
         ),
         default=0.0,
@@ -188,6 +191,7 @@ def _page(summary: Summary, drawings: Mapping[str, Drawing], title: str, out: Pa
         date=_date,
         isnan=math.isnan,
         parts=figures.PARTS,
+        numbered=figures.NUMBERED,
         **_settings(summary),
     )
 

@@ -14,9 +14,11 @@ from scipy.special import stdtrit  # type: ignore[import-untyped]
 from lossmaxpool.classes import rare_classes
 from lossmaxpool.metrics import ConfusionMatrix
 from lossmaxpool.report.comparison import Comparison, Method
-from lossmaxpool.runs.record import RunRecord, WeightPoint
+from lossmaxpool.runs.record import CalibrationBins, RunRecord, WeightPoint
 
 CONFIDENCE = 0.95
+# The measure of which less is better.
+ECE = "ECE"
 CLASS_SCORES = ("IoU", "F1", "precision", "recall")
 # Names of the background in binary tasks; a second class of another name is the foreground.
 BACKGROUND = frozenset({"background", "bg", "other", "others", "rest", "none", "negative", "void"})
@@ -200,7 +202,8 @@ def summarize(comparison: Comparison) -> Summary:
     """Aggregates the finished runs of a comparison over seeds."""
     baseline = comparison.baseline
     scores = {run.folder: class_scores(run) for m in comparison.methods for run in m.runs}
-    names = tuple(measures(comparison.methods[0].runs[0]))
+    finished = (run for m in comparison.methods for run in m.runs)
+    names = tuple(dict.fromkeys(name for run in finished for name in measures(run)))
     return Summary(
         comparison=comparison,
         methods=tuple(
@@ -229,10 +232,13 @@ def summarize(comparison: Comparison) -> Summary:
 def measures(run: RunRecord) -> dict[str, float]:
     """The measures of a finished run over all classes, the leading one first.
 
-    Of two classes the foreground leads: its IoU, F1, precision and recall.
+    Of two classes the foreground leads: its IoU, F1, precision and recall. The calibration error
+    comes last, where the run's record has it.
     """
     result = run.results
     overall = {"mIoU": result.miou, "pixel accuracy": result.pixel_accuracy}
+    if run.calibration is not None:
+        overall[ECE] = run.calibration.ece
     if len(run.classes) != 2:
         return overall
     c = 0 if run.classes[1].lower() in BACKGROUND else 1
@@ -270,6 +276,19 @@ def late_weights(runs: Sequence[RunRecord]) -> WeightPoint | None:
         effective_support=fmean(p.effective_support for p in late),
         **by_class,
     )
+
+
+def pooled_bins(runs: Sequence[CalibrationBins]) -> dict[int, tuple[float, float, float]]:
+    """Confidence, accuracy and share of the pixels of all runs, by the bins that hold any."""
+    total = sum(sum(run.pixels) for run in runs)
+    found = {}
+    for b in range(len(runs[0].pixels)):
+        inside = [run for run in runs if run.pixels[b]]
+        if pixels := sum(run.pixels[b] for run in inside):
+            sure = math.fsum(run.confidence[b] * run.pixels[b] for run in inside) / pixels
+            right = math.fsum(run.accuracy[b] * run.pixels[b] for run in inside) / pixels
+            found[b] = (sure, right, pixels / total)
+    return found
 
 
 def gains_over(baseline: Method, method: Method, names: Sequence[str]) -> Gains:
@@ -336,7 +355,7 @@ def t_quantile(degrees: int) -> float:
 
 
 def _by_seed(method: Method, name: str) -> dict[int, float]:
-    return {run.seed: measures(run)[name] for run in method.runs}
+    return {run.seed: measures(run).get(name, math.nan) for run in method.runs}
 
 
 def _shares(pixels: Sequence[int]) -> tuple[float, ...]:

@@ -29,6 +29,7 @@ from lossmaxpool.report.wording import (
     findings,
     headline,
     interval,
+    measure_name,
     points,
     share,
     with_std,
@@ -259,7 +260,7 @@ def _rows(
 ) -> list[list[str]]:
     """Head, measures, one row per class; gains follow the score that they belong to."""
     order = [c for c in summary.by_share if c not in leave_out]
-    rows = [["class", "share %"], *([name, ""] for name in summary.measures)]
+    rows = [["class", "share %"], *([measure_name(name), ""] for name in summary.measures)]
     rows += [[summary.comparison.classes[c], share(summary.train_share[c])] for c in order]
     for m in summary.methods:
         scores = [*m.measures.values(), *(m.iou[c] for c in order)]

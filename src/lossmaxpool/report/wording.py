@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from lossmaxpool.report.statistics import (
+    ECE,
     Gain,
     Gains,
     MethodSummary,
@@ -85,6 +86,11 @@ def duration(seconds: float) -> str:
 def count(number: int, singular: str, plural: str | None = None) -> str:
     """A number and its noun."""
     return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
+def measure_name(name: str) -> str:
+    """A measure in a table."""
+    return f"{name} (less is better)" if name == ECE else name
 
 
 @dataclass(frozen=True)
@@ -188,7 +194,8 @@ def findings(summary: Summary, method: MethodSummary) -> list[Finding]:
                 else f"{percent(own.mean)} against {percent(base.mean)}; without a value where "
                 "nothing is predicted as the class."
             )
-            statements.append(Finding(name[:1].upper() + name[1:], text))
+            lead = "Calibration error" if name == ECE else name[:1].upper() + name[1:]
+            statements.append(Finding(lead, f"{text} Less is better." if name == ECE else text))
     return statements
 
 

@@ -125,8 +125,8 @@ class LossConfig:
     """The options of the losses; each method reads the ones that concern it.
 
     Args:
-        p: Norm of the weighting set, in [1, inf] (Rota Bulò et al. 2017, Eq. 5); as a flag or in a
-            file, infinity is written ".inf".
+        p: Norm of the weighting set, in [1, inf] (Rota Bulò et al. 2017, Eq. 5); "inf" is the
+            plain mean.
         min_support: Least share of the valid pixels that the weights may rest on, in (0, 1].
         pool: Pixels that share one weighting set: of an image, of the batch, or of all devices.
         bootstrap_k: Highest pixel losses that the bootstrapped loss keeps per image.

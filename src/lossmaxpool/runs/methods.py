@@ -53,17 +53,20 @@ class Imported:
     """A criterion by import path.
 
     Args:
-        class_path: Of a class, or of a function that returns a criterion.
+        class_path: Of a class, of a function of logits and target, or of one that returns a
+            criterion.
         init_args: Its arguments by name.
         class_weights: Weights that are passed to it as ``weight``; None passes none.
         valid_only: Give it the pixels that are not ignored, as (1, C, n, 1) and (1, n, 1): for a
             criterion that sees each pixel by itself and knows no ``ignore_index``.
+        target_channel: Give the class ids a channel, (B, 1, H, W), as MONAI's losses take them.
     """
 
     class_path: str
     init_args: Mapping[str, Any]
     class_weights: Weighting | None = None
     valid_only: bool = False
+    target_channel: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,10 +199,11 @@ DEFAULT_METHODS = ("base", "loss-only", "lmp")
 _NAME = re.compile(r"\w[\w.+-]*")
 _KINDS = ("class_path", "method", "sum")
 _OF_KIND = {
-    "class_path": {"class_path", "init_args", "class_weights", "valid_only"},
+    "class_path": {"class_path", "init_args", "class_weights", "valid_only", "target_channel"},
     "method": {"method", "class_weights"},
     "sum": {"sum", "weights"},
 }
+_FORMS = ("valid_only", "target_channel")
 _OF_METHOD = {"label", "lr", "sampler"}
 Definitions = Mapping[str, Mapping[str, Any]]
 
@@ -390,10 +394,11 @@ def _criterion(content: Any, where: str, losses: Definitions, above: tuple[str, 
     arguments = content.get("init_args") or {}
     if not isinstance(arguments, Mapping) or not all(isinstance(key, str) for key in arguments):
         raise ValueError(f"{where}.init_args is {arguments!r}: expected arguments by name")
-    valid_only = content.get("valid_only", False)
-    if not isinstance(valid_only, bool):
-        raise ValueError(f"{where}.valid_only is {valid_only!r}: expected true or false")
-    return Imported(value, dict(arguments), weighting, valid_only)
+    forms = {key: content.get(key, False) for key in _FORMS}
+    for key, given in forms.items():
+        if not isinstance(given, bool):
+            raise ValueError(f"{where}.{key} is {given!r}: expected true or false")
+    return Imported(value, dict(arguments), weighting, **forms)
 
 
 def _sum(
@@ -424,8 +429,7 @@ def _content(criterion: Criterion) -> dict[str, Any]:
     content: dict[str, Any]
     if isinstance(criterion, Imported):
         content = {"class_path": criterion.class_path, "init_args": dict(criterion.init_args)}
-        if criterion.valid_only:
-            content["valid_only"] = True
+        content |= {key: True for key in _FORMS if getattr(criterion, key)}
     else:
         # The method of the package with this criterion: the one that brings least with it.
         plain = next(m for m in METHODS.values() if _is_plain(m, criterion))

@@ -106,6 +106,25 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class CalibrationBins:
+    """Confidence and accuracy of the validation pixels, by bins of their confidence.
+
+    Args:
+        ece: The expected calibration error, as a fraction.
+        classwise_ece: The mean of the calibration errors of the probabilities of all classes.
+        pixels: The number of pixels in each bin; the bins are of equal width, from 0 to 1.
+        confidence: The mean of the largest probability of a pixel in each bin.
+        accuracy: The share of the right pixels in each bin.
+    """
+
+    ece: _Fraction
+    classwise_ece: _Fraction
+    pixels: list[_Count]
+    confidence: list[_Fraction]
+    accuracy: list[_Fraction]
+
+
+@dataclass(frozen=True)
 class WeightPoint:
     """Where a pooled loss put its weights in a step: means over its pools, the images or batches.
 
@@ -189,6 +208,7 @@ class RunRecord:
         curve: Loss, plain cross-entropy and learning rate of the batch at some steps.
         evaluations: The scores of every evaluation.
         confusion: The integer confusion matrix (truth, prediction) of the last evaluation.
+        calibration: Its confidence and accuracy, from the end of training.
         examples: Pictures of a few validation images.
         evolution: Pictures of a few training images at every evaluation.
         weights: Where the weights of the loss sat at some steps, if it pools.
@@ -213,6 +233,7 @@ class RunRecord:
     curve: list[CurvePoint] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     confusion: list[list[_Count]] = field(default_factory=list)
+    calibration: CalibrationBins | None = None
     examples: list[Picture] = field(default_factory=list)
     evolution: list[Picture] = field(default_factory=list)
     weights: list[WeightPoint] = field(default_factory=list)
@@ -323,6 +344,7 @@ class RunRecord:
         """Return what a run has found so far, as plain values for a checkpoint."""
         return {key: [asdict(one) for one in getattr(self, key)] for key in _GATHERED} | {
             "confusion": self.confusion,
+            "calibration": asdict(self.calibration) if self.calibration else None,
             "seconds": self.seconds,
         }
 
@@ -332,6 +354,8 @@ class RunRecord:
         for key, adapter in kinds.items():
             setattr(self, key, adapter.validate_python(gathered[key]))
         self.confusion = gathered.get("confusion", self.confusion)
+        if gathered.get("calibration"):
+            self.calibration = CalibrationBins(**gathered["calibration"])
         self.seconds = gathered.get("seconds", self.seconds)
 
 
@@ -367,6 +391,8 @@ def _checked(content: dict[str, Any], path: Path) -> RunRecord:
     _check_classes(record, path)
     for k, evaluation in enumerate(record.evaluations):
         _check_mean(evaluation, f"{path}: evaluations[{k}]")
+    if record.calibration is not None:
+        _check_calibration(record.calibration, f"{path}: calibration")
     if finished:
         _check_results(record, stated, path)
     return record
@@ -417,6 +443,20 @@ def _check_mean(evaluation: Evaluation, where: str) -> None:
     if not _agree([evaluation.miou], [mean]):
         raise RecordError(
             f"{where}: miou {evaluation.miou}, but the mean of its iou is {mean:.6f}. "
+            "The record contradicts itself; train the run again."
+        )
+
+
+def _check_calibration(bins: CalibrationBins, where: str) -> None:
+    if not len(bins.pixels) == len(bins.confidence) == len(bins.accuracy):
+        raise RecordError(f"{where}: expected pixels, confidence and accuracy of the same bins.")
+    each = zip(bins.pixels, bins.confidence, bins.accuracy, strict=True)
+    gaps = [n * abs(accuracy - confidence) for n, confidence, accuracy in each if n]
+    total = sum(bins.pixels)
+    counted = math.fsum(gaps) / total if total else math.nan
+    if not _agree([bins.ece], [counted]):
+        raise RecordError(
+            f"{where}: ece {bins.ece}, but its bins give {counted:.6f}. "
             "The record contradicts itself; train the run again."
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,7 +20,8 @@ from lossmaxpool.data import (
     open_dataset,
 )
 from lossmaxpool.data.open import find_function
-from lossmaxpool.data.sample import check_is
+from lossmaxpool.data.sample import check_first_sample, check_is
+from lossmaxpool.import_paths import reason_of
 from lossmaxpool.models import (
     ModelConfig,
     ModelDescription,
@@ -37,6 +39,7 @@ from lossmaxpool.sampling import ClassIndex, PerformanceSampler, RunningIoU
 from lossmaxpool.sampling.draws import mix
 from lossmaxpool.training import methods
 from lossmaxpool.training.counting import count_pixels
+from lossmaxpool.training.hardware import check_loggers
 from lossmaxpool.training.imported import check_imported
 from lossmaxpool.training.loading import CachedDataset
 
@@ -95,19 +98,40 @@ class Given:
         return config
 
 
-def check_import_paths(config: TrainConfig, given: Given) -> None:
-    """Refuse import paths that cannot be right, before data are opened or weights fetched.
+def check_named(config: TrainConfig, given: Given) -> None:
+    """Refuse loggers and import paths that cannot be right, before data or weights are read.
 
     Raises:
+        TrainingError: A logger is not installed.
         DataError, ValueError: The criterion, the network or a data set cannot be imported, or does
             not take its arguments.
     """
+    check_loggers(config.reporting.loggers)
     check_imported(config.chosen.criterion)
     if config.model.module is not None:
         find_outside(config.model)
     if config.data.name == "python" and given.train_set is None:
         for split in (config.data.train_split, config.data.val_split):
             find_function(config.data, split)
+
+
+def check_all(configs: Sequence[TrainConfig], given: Given) -> None:
+    """Refuse what any of several runs would refuse before its first step, so that none begins.
+
+    Args:
+        configs: The runs, which share their data.
+        given: What they take from Python.
+
+    Raises:
+        TrainingError: A logger is not installed.
+        DataError, ValueError: The data cannot be opened, or a method cannot be right.
+    """
+    by_method = {config.method: config for config in configs}.values()
+    for config in by_method:
+        check_named(config, given)
+    train_set, _ = open_splits(configs[0], given)
+    for config in by_method:
+        try_criterion(config, train_set.labels.num_classes)
 
 
 def open_splits(
@@ -121,11 +145,15 @@ def open_splits(
 
     Raises:
         TrainingError: The two splits have other classes.
+        DataError: One cannot be opened, or one from Python has samples of another form.
     """
     train_set, val_set = given.train_set, given.val_set
     if train_set is None or val_set is None:
         train_set = open_dataset(config.data, config.data.train_split)
         val_set = open_dataset(config.data, config.data.val_split)
+    if config.data.name == "python":
+        check_first_sample(train_set)
+        check_first_sample(val_set)
     ours, theirs = train_set.labels.names, val_set.labels.names
     if ours != theirs:
         raise TrainingError(
@@ -192,17 +220,27 @@ def new_network(
 def _check_classes(model: OutsideNetwork, config: TrainConfig, num_classes: int) -> None:
     H, W = (size + -size % model.stride for size in config.optimization.crop_size)
     training = model.training
-    with torch.no_grad():
-        logits = model.eval()(torch.zeros(1, 3, H, W))
+    name = type(model.network).__name__
+    try:
+        with torch.no_grad():
+            logits = model.eval()(torch.zeros(1, 3, H, W))
+    except Exception as error:  # whatever the network raises
+        if type(error) is ValueError and str(error).startswith(f"{name} "):
+            raise
+        raise TrainingError(
+            f"{name} cannot be called with images (1, 3, {H}, {W}): {reason_of(error)}; it has to "
+            "take three channels, and sizes that are multiples of model.stride, now "
+            f"{model.stride}"
+        ) from error
     model.train(training)
     if logits.shape[1] != num_classes:
         raise TrainingError(
-            f"{type(model.network).__name__} returns {logits.shape[1]} classes, and the data set "
+            f"{name} returns {logits.shape[1]} classes, and the data set "
             f"has {num_classes}: build it with {num_classes}"
         )
     if logits.shape[2] > H or logits.shape[3] > W:
         raise TrainingError(
-            f"{type(model.network).__name__} returns logits of {tuple(logits.shape[2:])} for a "
+            f"{name} returns logits of {tuple(logits.shape[2:])} for a "
             f"crop of {(H, W)}: expected the same size, or a smaller one"
         )
 
@@ -211,6 +249,15 @@ def describe_network(config: TrainConfig, labels: LabelSet) -> ModelDescription:
     """Return the network in plain values, as its checkpoints hold it."""
     mean, std = normalization(config.model)
     return ModelDescription(config.model, labels.names, labels.colors, mean, std)
+
+
+def try_criterion(config: TrainConfig, num_classes: int) -> None:
+    """Build the criterion of the run's method once, before the pixels of its classes are counted.
+
+    Raises:
+        ValueError: One by import path does not do what a criterion has to.
+    """
+    build_criterion(config, torch.ones(1, num_classes, dtype=torch.int64))
 
 
 def build_criterion(config: TrainConfig, train_pixels: Tensor) -> nn.Module:

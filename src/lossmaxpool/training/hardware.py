@@ -11,7 +11,7 @@ import re
 import signal
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,12 +51,10 @@ def make_fabric(config: TrainConfig, val_images: int) -> Fabric:
         val_images: Size of the validation split.
 
     Raises:
-        TrainingError: The hardware or a logger that was asked for is not there, a launcher has
-            started another number of processes, or there are more of them than validation images.
+        TrainingError: The hardware that was asked for is not there, a launcher has started another
+            number of processes, or there are more of them than validation images.
     """
     hardware = config.hardware
-    for name in config.reporting.loggers:
-        _check_installed(name)
     try:
         launched_by, launcher = _launcher()
         fabric = Fabric(
@@ -94,12 +92,18 @@ def make_fabric(config: TrainConfig, val_images: int) -> Fabric:
     return fabric
 
 
-def _check_installed(logger: str) -> None:
-    if logger in ("wandb", "mlflow") and importlib.util.find_spec(logger) is None:
-        raise TrainingError(
-            f"reporting.loggers has {logger}, which is not installed: pip install {logger}, or "
-            "leave it out"
-        )
+def check_loggers(names: Sequence[str]) -> None:
+    """Refuse loggers that are not installed.
+
+    Raises:
+        TrainingError: One of them is not.
+    """
+    for name in names:
+        if name in ("wandb", "mlflow") and importlib.util.find_spec(name) is None:
+            raise TrainingError(
+                f"reporting.loggers has {name}, which is not installed: pip install {name}, or "
+                "leave it out"
+            )
 
 
 def open_logger(name: str, out: Path) -> Logger:

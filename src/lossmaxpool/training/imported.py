@@ -7,7 +7,7 @@ before anything is trained, so that one that does not fit is an error in one lin
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lossmaxpool.data import IGNORE_INDEX
-from lossmaxpool.import_paths import import_path, parameters_of, reason_of, refuse_unknown
+from lossmaxpool.import_paths import check_arguments, import_path, parameters_of, reason_of
 from lossmaxpool.ops.upsampling import upsample_to
 from lossmaxpool.runs.methods import Criterion, Imported, leaves
 
@@ -34,6 +34,7 @@ class ImportedCriterion(nn.Module):
         name: What it is called in messages.
         ignore_index: The id of ignored pixels that it knows; None if it knows none.
         valid_only: Give it the valid pixels alone, as (1, C, n, 1) and (1, n, 1).
+        target_channel: Give the class ids a channel, (B, 1, H, W).
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class ImportedCriterion(nn.Module):
         *,
         ignore_index: int | None,
         valid_only: bool = False,
+        target_channel: bool = False,
     ) -> None:
         super().__init__()
         self.criterion = criterion
         self.name = name
         self.ignore_index = ignore_index
         self.valid_only = valid_only
+        self.target_channel = target_channel
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss of logits (B, C, h, w), upsampled to the target (B, H, W).
@@ -68,11 +71,13 @@ class ImportedCriterion(nn.Module):
             if not bool(valid.all()):
                 raise ValueError(
                     f"{self.name} takes no ignore_index, and the batch has ignored pixels: add "
-                    "'valid_only: true' if it sees each pixel by itself, or take a criterion with "
+                    "'valid_only: true' if it sees each pixel by itself, or give it an argument "
                     "ignore_index"
                 )
         elif self.ignore_index != IGNORE_INDEX:
             target = target.masked_fill(~valid, self.ignore_index)
+        if self.target_channel:
+            target = target.unsqueeze(1)
         # Mixed precision is for the network: a library's loss is written for float32.
         with torch.autocast(logits.device.type, enabled=False):
             loss = self.criterion(logits, target)
@@ -87,6 +92,26 @@ class ImportedCriterion(nn.Module):
                 "argument such as reduction: mean"
             )
         return loss.reshape(())
+
+
+class FunctionCriterion(nn.Module):
+    """A function of logits and target, such as ``torch.nn.functional.cross_entropy``.
+
+    Args:
+        function: The function.
+        arguments: Its further arguments; tensors follow the module to its device.
+    """
+
+    def __init__(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.function, self.arguments = function, dict(arguments)
+        for name, value in arguments.items():
+            if isinstance(value, Tensor):
+                self.register_buffer(name, self.arguments.pop(name))
+
+    def forward(self, logits: Tensor, target: Tensor) -> Any:
+        """Return what the function returns."""
+        return self.function(logits, target, **self.arguments, **dict(self.named_buffers()))
 
 
 def build_imported(
@@ -114,6 +139,7 @@ def build_imported(
         name,
         ignore_index=arguments.get("ignore_index"),
         valid_only=imported.valid_only,
+        target_channel=imported.target_channel,
     )
     _try(found, num_classes)
     return found
@@ -139,7 +165,7 @@ def check_imported(criterion: Criterion) -> None:
             except TypeError as error:
                 raise ValueError(
                     f"{each.class_path} cannot be called with logits (B, C, H, W) and class ids "
-                    f"(B, H, W): {reason_of(error)}"
+                    f"(B, H, W): {reason_of(error)}; write a function that gives it what it takes"
                 ) from error
 
 
@@ -147,16 +173,20 @@ def _constructed(imported: Imported, weight: Tensor | None) -> tuple[Any, dict[s
     """The criterion and the arguments that it was built with."""
     name = imported.class_path
     factory = import_path(name, "class_path")
-    if not callable(factory):
+    if not callable(factory) or isinstance(factory, nn.Module):
         raise ValueError(
-            f"class_path is {name!r}, a {type(factory).__name__}: expected a class of criteria"
+            f"class_path is {name!r}, a {type(factory).__name__}: expected a class of criteria or "
+            "a function"
         )
     arguments = dict(imported.init_args)
     if weight is not None:
         arguments["weight"] = weight
     if "ignore_index" in parameters_of(factory):
         arguments.setdefault("ignore_index", IGNORE_INDEX)
-    refuse_unknown(name, factory, arguments)
+    itself = _is_criterion(factory, arguments)
+    check_arguments(name, factory, arguments, "init_args", skip=2 if itself else 0)
+    if itself:
+        return FunctionCriterion(factory, arguments), arguments
     try:
         criterion = factory(**arguments)
     except Exception as error:  # whatever the library raises
@@ -164,6 +194,21 @@ def _constructed(imported: Imported, weight: Tensor | None) -> tuple[Any, dict[s
     if not callable(criterion):
         raise ValueError(f"{name} returns a {type(criterion).__name__}: expected a criterion")
     return criterion, arguments
+
+
+def _is_criterion(factory: Callable[..., Any], arguments: Mapping[str, Any]) -> bool:
+    """Whether a function takes logits and target itself, and does not return what takes them."""
+    first = list(parameters_of(factory).values())[:2]
+    return (
+        not isinstance(factory, type)
+        and len(first) == 2
+        and all(
+            each.default is each.empty
+            and each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+            and each.name not in arguments
+            for each in first
+        )
+    )
 
 
 def packages(criterion: Criterion) -> dict[str, str]:
@@ -203,7 +248,7 @@ def _try(criterion: ImportedCriterion, num_classes: int) -> None:
             raise
         raise ValueError(
             f"{name} cannot be called with logits (B, C, H, W) and class ids (B, H, W): "
-            f"{reason_of(error)}"
+            f"{reason_of(error)}; write a function that gives it what it takes"
         ) from error
     if not bool(torch.isfinite(loss)):
         raise ValueError(f"{name} returns {loss.item()} on random logits: expected a finite loss")

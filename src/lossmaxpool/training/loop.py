@@ -19,12 +19,13 @@ from lossmaxpool.atomic import sweep_partial
 from lossmaxpool.data import IGNORE_INDEX, EvalTransform, SegmentationDataset
 from lossmaxpool.environment import describe_environment
 from lossmaxpool.inference import Precision, evaluate
+from lossmaxpool.metrics import ReliabilityBins
 from lossmaxpool.models import input_stride
 from lossmaxpool.models.full_size import SmallLogits, decide
 from lossmaxpool.runs import NonFiniteLossError, RunInterruptedError, TrainingError
 from lossmaxpool.runs.config import OptimizationConfig, TrainConfig
 from lossmaxpool.runs.folder import LAST, Resume, check_folder, claim_folder, find_checkpoint
-from lossmaxpool.runs.record import CurvePoint, Evaluation, RunRecord
+from lossmaxpool.runs.record import CalibrationBins, CurvePoint, Evaluation, RunRecord
 from lossmaxpool.sampling.draws import mix
 from lossmaxpool.training.building import (
     Given,
@@ -32,7 +33,7 @@ from lossmaxpool.training.building import (
     build_optimizer,
     build_sampler,
     check_crops,
-    check_import_paths,
+    check_named,
     count_split,
     describe_network,
     new_average,
@@ -40,6 +41,7 @@ from lossmaxpool.training.building import (
     new_record,
     new_running_iou,
     open_splits,
+    try_criterion,
 )
 from lossmaxpool.training.checkpoints import RunState
 from lossmaxpool.training.criteria import MeanCrossEntropyLoss, mean_over_ranks
@@ -111,7 +113,7 @@ def train(
     given = Given(train_set, val_set, model)
     config = given.named_in(config.resolved())
     check_workers(config.hardware)
-    check_import_paths(config, given)
+    check_named(config, given)
     rank_zero_only(check_folder)(config, out, resume=resume)
     if resume:
         rank_zero_only(sweep_partial)(out)
@@ -119,14 +121,15 @@ def train(
     if config.hardware.threads:
         torch.set_num_threads(config.hardware.threads)
     train_set, val_set = open_splits(config, given)
-    with beginning("counting the pixels of each class"):
-        train_pixels, val_pixels = count_split(config, train_set), count_split(config, val_set)
-    criterion = build_criterion(config, train_pixels)
+    try_criterion(config, train_set.labels.num_classes)
     # A checkpoint brings the encoder's weights itself.
     with beginning("building the network"):
         model = new_network(
             config, train_set.labels.num_classes, pretrained=not resumed, given=given.model
         )
+    with beginning("counting the pixels of each class"):
+        train_pixels, val_pixels = count_split(config, train_set), count_split(config, val_set)
+    criterion = build_criterion(config, train_pixels)
     record = new_record(config, train_set, val_set, train_pixels, val_pixels)
     with quiet(), postponed_interrupt() as interrupt:
         fabric = make_fabric(config, len(val_set))
@@ -280,7 +283,8 @@ def _train(
             if looks:
                 record.weights.append(weights.point(state.step))
                 fabric.log_dict(scalars(record.weights[-1], record.classes), step=state.step)
-            progress.stepped(state.step)
+            # Every loss was checked to be finite: the device waits no more for this number.
+            progress.stepped(state.step, float(torch.stack(losses).sum()))
 
             stop = any_rank(interrupt.requested, fabric.device)
             if reporting.eval_every and state.step % reporting.eval_every == 0:
@@ -322,6 +326,9 @@ def _evaluate(
     share_buffers(result)
     # The processes share the images; none is repeated to even the shares out.
     share = range(fabric.global_rank, len(val_set), fabric.world_size)
+    bins = None
+    if state.step == config.optimization.steps:
+        bins = ReliabilityBins(len(description.classes), fabric.device)
     confusion = evaluate(
         result,
         val_set,
@@ -332,7 +339,10 @@ def _evaluate(
         progress=partial(progress.evaluating, state.step),
         indices=share,
         workers=config.hardware.workers,
+        reliability=bins,
     ).reduce()
+    if bins is not None:
+        state.record.calibration = CalibrationBins(**bins.reduce().as_dict())
     if fabric.is_global_zero:
         result.eval()
         state.record.evolution += photographer.evolution(

@@ -131,9 +131,9 @@ class ProgressReport:
             self._task = self._bar.add_task(name, total=self.work.steps, completed=step, status="")
             self._bar.start()
 
-    def stepped(self, step: int) -> None:
-        """Show a step that is done."""
-        self._show(step, self._scores() + self._left(step))
+    def stepped(self, step: int, loss: float | None = None) -> None:
+        """Show a step that is done, with its loss; without one, with the last that was recorded."""
+        self._show(step, self._scores(loss) + self._left(step))
 
     def evaluating(self, step: int, done: int, total: int) -> None:
         """Show how far the evaluation after a step is."""
@@ -192,10 +192,12 @@ class ProgressReport:
                 soft_wrap=True,
             )
 
-    def _scores(self) -> str:
+    def _scores(self, loss: float | None = None) -> str:
         parts = []
-        if self.record.curve:
-            parts.append(f"  loss {self.record.curve[-1].loss:.3f}")
+        if loss is None and self.record.curve:
+            loss = self.record.curve[-1].loss
+        if loss is not None:
+            parts.append(f"  loss {loss:.3f}")
         if self.record.evaluations:
             parts.append(f"  mIoU {100 * self.record.evaluations[-1].miou:.1f} %")
         return "".join(parts)

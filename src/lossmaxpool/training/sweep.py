@@ -25,7 +25,7 @@ from lossmaxpool.runs.folder import (
     nothing_to_resume,
 )
 from lossmaxpool.runs.methods import DEFAULT_METHODS
-from lossmaxpool.training.building import Given, open_splits
+from lossmaxpool.training.building import Given, check_all
 from lossmaxpool.training.engines import (
     NOTHING,
     Planned,
@@ -253,6 +253,5 @@ def train_all(
         else:
             left.append(config)
     if left:
-        # The runs share their data: if it cannot be read, no run begins.
-        open_splits(left[0], given)
+        check_all(left, given)
         train_with(runs, jobs, given)

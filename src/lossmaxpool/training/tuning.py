@@ -25,7 +25,7 @@ from lossmaxpool.runs import NonFiniteLossError, TrainingError
 from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.sampling.draws import mix
-from lossmaxpool.training.building import Given, open_splits
+from lossmaxpool.training.building import Given, check_all, open_splits
 from lossmaxpool.training.engines import Engine, Planned, is_finished, train_unless_finished
 from lossmaxpool.training.progress import ALONE, Place
 
@@ -114,6 +114,7 @@ def with_tuned_rates(
     found = _read(out / TUNING)
     missing = [method for method in methods if method not in found]
     if missing:
+        check_all([replace(config, method=method).resolved() for method in missing], given)
         tried = {method: _tried(config, method, seed, steps, out) for method in missing}
         runs = [run for each in tried.values() for run in each]
         (out / "tuning").mkdir(parents=True, exist_ok=True)
