@@ -46,7 +46,7 @@ FORWARD = ["dense_losses_kernel", "sift_kernel", "sift_kernel"]
 WIDE = {"dense_losses_kernel", "dense_gradient_kernel", "count_kernel", "weigh_kernel"}
 # Bytes of stack a thread, for kernels and cases where time is not lost by them, and for the passes
 # of the solver, four programs of which fit a multiprocessor only with some of their numbers there.
-A_FEW_NUMBERS, SOME_NUMBERS = 32, 128
+A_FEW_NUMBERS, SOME_NUMBERS = 32, 192
 
 
 def launches(group: str, capability: int, cache: Path) -> dict[str, list[dict[str, Any]]]:
