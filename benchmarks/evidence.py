@@ -9,15 +9,25 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
-from scipy.stats import nct  # type: ignore[import-untyped]
-
 from benchmarks.blocks import filled
+from benchmarks.comparing import (
+    Part,
+    Record,
+    f1,
+    gains,
+    groups,
+    half_width,
+    measure,
+    named,
+    picture,
+    reference,
+    score,
+    seeds_needed,
+)
 from benchmarks.drawing import drawing, write
 from lossmaxpool.report import markdown_pairs, markdown_table, write_gain_picture, write_report
-from lossmaxpool.report.statistics import t_quantile
 from lossmaxpool.report.sweep import write_sweep
-from lossmaxpool.report.wording import count
+from lossmaxpool.report.wording import count, points
 from lossmaxpool.runs.record import RECORD
 
 if TYPE_CHECKING:
@@ -26,18 +36,17 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 IMAGES = ROOT / "docs" / "images"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "evidence.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "evidence.md", ROOT / "docs" / "choosing.md")
 COST = "cost.json"
 
 # Left out of the records: paths of a machine, and what no table shows.
-_LEFT_OUT = ("examples", "evolution", "curve", "confusion")
-_COLORS = ("#6b7280", "#0f766e", "#f59e0b", "#c2410c", "#2563eb", "#7c3aed", "#db2777", "#65a30d")
-Record = dict[str, Any]
+_LEFT_OUT = ("examples", "evolution", "curve", "confusion", "calibration", "weights", "suspects")
 
 
 def command(name: str) -> str:
-    """Return the command that repeats a study."""
-    return f"python -m benchmarks.studies {name} --data data --out runs/studies"
+    """Return the command that repeats a study; scenes are drawn and need no data."""
+    data = "" if name.startswith("scenes-") else " --data data"
+    return f"python -m benchmarks.studies {name}{data} --out runs/studies"
 
 
 def collect(name: str, study: Study, runs: Sequence[tuple[str, Path]]) -> None:
@@ -53,7 +62,11 @@ def collect(name: str, study: Study, runs: Sequence[tuple[str, Path]]) -> None:
         kept["config"]["data"]["root"] = study.data
         kept["environment"].pop("command", None)
         cost = folder / COST
-        kept |= {"variant": variant, "cost": json.loads(cost.read_text()) if cost.exists() else {}}
+        kept |= {
+            "variant": variant,
+            "wrong": study.variants[variant].wrong,
+            "cost": json.loads(cost.read_text()) if cost.exists() else {},
+        }
         records.append(kept)
     if not records:
         return
@@ -64,6 +77,7 @@ def collect(name: str, study: Study, runs: Sequence[tuple[str, Path]]) -> None:
         "planned": len(runs),
         "finished": len(records),
         "folds": study.folds,
+        "over": study.over,
     }
     lines = ",\n".join(json.dumps(record) for record in records)
     text = f'{json.dumps(head, indent=1)[:-2]},\n "records": [\n{lines}\n ]\n}}\n'
@@ -102,78 +116,38 @@ def read(name: str) -> dict[str, Any]:
     return found
 
 
-def score(evaluation: Mapping[str, Any], classes: Sequence[str]) -> float:
-    """Return the mean IoU over the classes but the background, in percent."""
-    values = evaluation["iou"][1 if classes[0] == "background" else 0 :]
-    return 100 * fmean(value for value in values if value is not None)
-
-
-def f1(evaluation: Mapping[str, Any], classes: Sequence[str]) -> float:
-    """Return the mean F1 over the same classes: 2 IoU / (1 + IoU)."""
-    values = evaluation["iou"][1 if classes[0] == "background" else 0 :]
-    return 100 * fmean(2 * value / (1 + value) for value in values if value is not None)
-
-
-def half_width(differences: Sequence[float], folds: int) -> float:
-    """Return half the 95 % interval of a mean of paired differences.
-
-    Folds share most of their training images, so that their differences are not independent: the
-    variance of the mean is then taken as (1 / n + 1 / (folds - 1)) of that of a difference.
-
-    References:
-        Nadeau and Bengio 2003, "Inference for the generalization error", Eq. 12.
-    """
-    n = len(differences)
-    if n < 2:
-        return math.nan
-    shared = 1 / (folds - 1) if folds else 0.0
-    return t_quantile(n - 1) * stdev(differences) * math.sqrt(1 / n + shared)
-
-
-def groups(records: Sequence[Record]) -> dict[tuple[str, str], dict[int, Record]]:
-    """Return the records by variant and method, each by its seed."""
-    found: dict[tuple[str, str], dict[int, Record]] = {}
-    for record in records:
-        key = (record.get("variant", ""), record["method"])
-        found.setdefault(key, {})[record["seed"]] = record
-    return found
-
-
 def write_tables(name: str) -> None:
-    """Write the table of a study and the picture of its learning curves."""
+    """Write the table of a study and its picture."""
     content = read(name)
-    by_method = groups(content["records"])
-    variants = any(variant for variant, _ in by_method)
-    head = ["method", "lr", "runs", "IoU", "F1", "IoU over BASE", "95 % interval", "last quarter",
-            "CPU s / step"]  # fmt: skip
-    if content["records"][0]["classes"][0] != "background":
-        head[3] = "mIoU"
-        head[5] = "mIoU over BASE"
-    rows = [(["part"] if variants else []) + head]
-    for (variant, _), runs in by_method.items():
-        base = by_method.get((variant, "base")) or by_method.get(("", "base")) or {}
-        cells = _row(runs, base, content["folds"])
-        rows.append(([variant] if variants else []) + cells)
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    words = 1 + variants
-    lines.insert(1, "| " + " | ".join([":--"] * words + ["--:"] * (len(rows[0]) - words)) + " |")
-    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
+    parts, over = groups(content["records"]), content.get("over", "")
+    told = measure(content["records"][0])
+    head = ["part", "method", "lr", "runs", told, "F1", f"{told} over {over or 'BASE'}",
+            "95 % interval", "last quarter", "CPU s / step"]  # fmt: skip
+    rows = [
+        [part.variant, *_row(part, runs, reference(parts, part, over), content["folds"])]
+        for part, runs in parts.items()
+    ]
+    # One rate, or one variant, for all needs no column.
+    shown = [k for k in range(len(head)) if k not in (0, 2) or len({row[k] for row in rows}) > 1]
+    marks = [":--" if head[k] in ("part", "method") else "--:" for k in shown]
+    lines = [[row[k] for k in shown] for row in (head, *rows)]
+    lines.insert(1, marks)
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    (RESULTS / f"{name}.md").write_text(text + "\n")
     with drawing():
-        write(curves(name), IMAGES / f"study-{name}.svg")
+        write(picture(content), IMAGES / f"study-{name}.svg")
 
 
-def _row(runs: Mapping[int, Record], base: Mapping[int, Record], folds: int) -> list[str]:
+def _row(
+    part: Part, runs: Mapping[int, Record], over: Mapping[int, Record], folds: int
+) -> list[str]:
     some = next(iter(runs.values()))
     classes = some["classes"]
-    final = {seed: score(run["evaluations"][-1], classes) for seed, run in runs.items()}
+    values = [score(run["evaluations"][-1], classes) for run in runs.values()]
     dice = [f1(run["evaluations"][-1], classes) for run in runs.values()]
-    pairs = [
-        final[seed] - score(base[seed]["evaluations"][-1], classes)
-        for seed in final
-        if seed in base
-    ]
+    pairs = gains(runs, over)
     gain, bounds = "", ""
-    if pairs and some["method"] != "base":
+    if pairs:
         middle, half = fmean(pairs), half_width(pairs, folds)
         gain = _signed(middle)
         if not math.isnan(half):
@@ -185,10 +159,9 @@ def _row(runs: Mapping[int, Record], base: Mapping[int, Record], folds: int) -> 
     ]
     steps = some["config"]["optimization"]["steps"]
     costs = [run["cost"]["cpu_seconds"] / steps for run in runs.values() if run.get("cost")]
-    values = list(final.values())
     spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
     return [
-        some["label"],
+        named(part, runs),
         f"{some['config']['optimization']['lr']:g}",
         str(len(runs)),
         f"{fmean(values):.1f}{spread}",
@@ -210,53 +183,7 @@ def _three_quarters(run: Record) -> Mapping[str, Any]:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
-
-
-def curves(name: str) -> Figure:
-    """Draw the score of every method over the steps: the mean over the runs that are finished."""
-    content = read(name)
-    with drawing():
-        figure = Figure(figsize=(7.2, 3.2), layout="constrained")
-        axes = figure.subplots()
-        for k, ((variant, _), runs) in enumerate(groups(content["records"]).items()):
-            some = next(iter(runs.values()))
-            steps = [evaluation["step"] for evaluation in some["evaluations"]]
-            means = [
-                fmean(score(run["evaluations"][e], some["classes"]) for run in runs.values())
-                for e in range(len(steps))
-            ]
-            own = some["method"] in ("lmp", "loss-only")
-            axes.plot(
-                steps,
-                means,
-                color=_COLORS[k % len(_COLORS)],
-                linewidth=2 if own else 1.1,
-                linestyle="--" if some["method"].endswith("+") else "-",
-                label=f"{some['label']} {variant}".strip(),
-            )
-        measure = "mIoU" if some["classes"][0] != "background" else "IoU of the foreground"
-        axes.set(xlabel="steps", ylabel=f"{measure}, %")
-        axes.grid(visible=True)
-        figure.legend(loc="outside right upper", frameon=False)
-    figure.set_label(f"{content['question']} Learning curves of every method, mean over the runs.")
-    return figure
-
-
-def seeds_needed(spread: float, gain: float = 2.0, power: float = 0.8) -> int:
-    """Return how many paired runs settle a gain with this probability.
-
-    A paired t-test at 5 %, two-sided, on differences of this standard deviation.
-
-    Example:
-        >>> seeds_needed(0.9), seeds_needed(1.5)
-        (4, 7)
-    """
-    for n in range(2, 1000):
-        beyond = nct.sf(t_quantile(n - 1), n - 1, gain / spread * math.sqrt(n))
-        if beyond >= power:
-            return n
-    raise ValueError(f"a spread of {spread} needs more than 1000 runs to settle {gain}")
+    return points(value / 100)
 
 
 def power_analysis() -> dict[str, Any]:
@@ -266,18 +193,13 @@ def power_analysis() -> dict[str, Any]:
         content = json.loads(path.read_text())
         if not isinstance(content, dict) or "records" not in content or "sweep" in path.stem:
             continue
-        by_method = groups(content["records"])
-        for (variant, method), runs in by_method.items():
-            base = by_method.get((variant, "base"), {})
-            pairs = [
-                score(run["evaluations"][-1], run["classes"])
-                - score(base[seed]["evaluations"][-1], run["classes"])
-                for seed, run in runs.items()
-                if seed in base
-            ]
-            if method != "base" and len(pairs) > 1:
+        parts = groups(content["records"])
+        for part, runs in parts.items():
+            # Other variants tell of wrong labels or schedules, not of the usual spread.
+            pairs = [] if part.variant else gains(runs, reference(parts, part, ""))
+            if len(pairs) > 1:
                 spread = stdev(pairs)
-                found[f"{path.stem}: {method} {variant}".strip()] = {
+                found[f"{path.stem}: {part.method}"] = {
                     "pairs": len(pairs),
                     "standard deviation": round(spread, 2),
                     "runs for 2 points": seeds_needed(max(spread, 0.05)),

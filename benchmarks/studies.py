@@ -1,6 +1,7 @@
 """Studies of training: every method on several data sets, one command each.
 
     python -m benchmarks.studies crackforest --data path/to/data --out runs/studies
+    python -m benchmarks.studies scenes-noise --out runs/studies    # drawn scenes need no data
     python -m benchmarks.studies crackforest --collect --out runs/studies    # what is finished now
     python -m benchmarks.studies --plan       # all studies, and how many seeds settle 2 points
     python -m benchmarks.studies --render     # the pages again, from the results
@@ -16,7 +17,8 @@ import argparse
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ import torch
 from benchmarks import evidence
 from benchmarks.altered import Altered, Joined, folds
 from lossmaxpool.atomic import write_atomically
+from lossmaxpool.cli import trainings
 from lossmaxpool.data import DataConfig, SegmentationDataset, open_dataset
 from lossmaxpool.models import ModelConfig
 from lossmaxpool.runs.config import (
@@ -33,11 +36,14 @@ from lossmaxpool.runs.config import (
     LossConfig,
     OptimizationConfig,
     ReportingConfig,
+    SamplingConfig,
     ScheduleConfig,
 )
 from lossmaxpool.runs.record import RECORD
 from lossmaxpool.training import TrainConfig
 from lossmaxpool.training.building import Given
+from lossmaxpool.training.engines import engine_named
+from lossmaxpool.training.loading import CachedDataset
 from lossmaxpool.training.sweep import Grid, plan, train_all
 from lossmaxpool.training.tuning import Part, with_tuned_rates
 
@@ -58,6 +64,9 @@ ADAMW: dict[str, Any] = {
     "weight_decay": 0.01,
     "warmup": 20,
 }
+# What the command trains without any data.
+SCENES = "street-scenes"
+DEMO = trainings.configuration(steps=400)
 # Rivals with the sampler, which the package has for cross-entropy and loss max-pooling alone.
 WITH_SAMPLER: dict[str, dict[str, Any]] = {
     f"{name}+": {"method": name, "sampler": True, "label": f"{label} + sampler"}
@@ -99,11 +108,12 @@ class Study:
         data: The name of the data set.
         grid: Which runs; p = 1.3 and 25 % of the pixels where it does not say otherwise.
         steps: Of each run.
-        crop: Height and width of the crops.
+        crop: Height and width of the crops, one number where they are equal.
         batch: Crops per step.
         evaluations: How many, at equal distances; the last one counts.
         model: The network.
-        descent: Options of the optimization.
+        descent: Further options of the optimization.
+        sampling: Options of the sampler, for the methods that have it.
         shrink: Height and width of the images are divided by this.
         folds: Seed k holds out the k-th of so many parts of all images; 0 takes the usual split.
         held_out: For CamVid, whether a drive that no training frame comes from is the validation
@@ -111,6 +121,8 @@ class Study:
         tune: Steps at each of the five learning rates that every method tries first; 0 gives all of
             them the same rate.
         bootstrap: Share of a crop's pixels that bootstrapping keeps.
+        over: The part whose runs of the same method the others are compared with; empty compares
+            with BASE of the same part.
         variants: Parts of the study by name.
     """
 
@@ -118,22 +130,29 @@ class Study:
     data: str
     grid: Grid
     steps: int = 600
-    crop: int = 224
+    crop: int | tuple[int, int] = 224
     batch: int = 8
     evaluations: int = 4
     model: ModelConfig = field(default_factory=lambda: DEEPLAB)
     descent: Mapping[str, Any] = field(default_factory=lambda: SGD)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
     shrink: int = 1
     folds: int = 0
     held_out: bool = False
     tune: int = 0
     bootstrap: float = 0.25
+    over: str = ""
     variants: Mapping[str, Variant] = field(default_factory=lambda: {"": Variant()})
 
     @property
     def plain(self) -> bool:
         """Whether all runs share one data set and one setting, as the pages of runs compare."""
         return not self.folds and set(self.variants) == {""}
+
+    @property
+    def crop_size(self) -> tuple[int, int]:
+        """Height and width of the crops."""
+        return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
 
 
 PAPER = ("base", "base+", "loss-only", "lmp", "inverse-median", "bootstrap")
@@ -175,6 +194,25 @@ def _small(data: str, question: str, **changes: Any) -> Study:
         shrink=2,
         folds=5,
         tune=100,
+    )
+    return replace(study, **changes)
+
+
+def _drawn(question: str, grid: Grid, variants: Mapping[str, Variant], **changes: Any) -> Study:
+    """The embedded scenes, trained as the demo trains them."""
+    own = asdict(DEMO.optimization)
+    steps, batch, crop = (own.pop(name) for name in ("steps", "batch_size", "crop_size"))
+    study = Study(
+        question,
+        SCENES,
+        grid,
+        steps,
+        crop,
+        batch,
+        model=DEMO.model,
+        descent=own,
+        sampling=DEMO.sampling,
+        variants=variants,
     )
     return replace(study, **changes)
 
@@ -251,39 +289,53 @@ STUDIES = {
     "camvid-schedules": _to_the_end(
         "Does a schedule of p or m beat constants?",
         variants=SCHEDULES, grid=Grid(("base",), None, None, THREE), steps=800, evaluations=4,
+        over="constant",
     ),
     "crackforest-schedules": _small(
         "crackforest", "Does a schedule of p or m beat constants?",
-        variants=SCHEDULES, grid=Grid(("base",), None, None, FIVE), tune=0,
+        variants=SCHEDULES, grid=Grid(("base",), None, None, FIVE), tune=0, over="constant",
     ),
     "camvid-wrong-labels": _to_the_end(
         "From which share of wrong labels on does the loss hurt, and which m holds?",
         grid=Grid(("base", "base+", "loss-only", "lmp"), (1.3,), (0.25, 0.5), THREE),
         variants=WRONG, steps=800, evaluations=4,
     ),
+    # The loss alone in both: with the sampler, wrong labels and schedules would change the crops as
+    # well, and BASE, which sees the same ones, would be no pair.
+    "scenes-noise": _drawn(
+        "From which share of wrong labels on does the loss hurt, and which m holds?",
+        Grid(BOTH, (1.3,), (0.1, 0.25, 0.5), (0, 1)), WRONG,
+    ),
+    "scenes-schedules": _drawn(
+        "Does a schedule of p or m beat constants?",
+        Grid(("loss-only",), None, None, THREE),
+        {name: replace(part, methods=None) for name, part in SCHEDULES.items()},
+        over="constant",
+    ),
 }  # fmt: skip
 
 
 def configuration(study: Study, variant: Variant, root: Path) -> TrainConfig:
     """Return what the runs of a part of a study share."""
-    own = study.folds or study.shrink > 1 or variant.wrong
     splits = ("sequence-train", "sequence-val") if study.held_out else ("train", "val")
-    data = (
-        DataConfig(name="python")
-        if own
-        else DataConfig(name="camvid", root=root, train_split=splits[0], val_split=splits[1])
-    )
-    kept = {"bootstrap_k": round(study.bootstrap * study.crop**2)}
+    if study.folds or study.shrink > 1 or variant.wrong:
+        data = DataConfig(name="python")
+    elif study.data == SCENES:
+        data = DEMO.data
+    else:
+        data = DataConfig(name="camvid", root=root, train_split=splits[0], val_split=splits[1])
+    height, width = study.crop_size
+    kept = {"bootstrap_k": round(study.bootstrap * height * width)}
     return TrainConfig(
         data=data,
         model=study.model,
         optimization=OptimizationConfig(
             steps=study.steps,
             batch_size=study.batch,
-            crop_size=(study.crop, study.crop),
-            scale_range=(0.5, 2.0),
-            **study.descent,
+            crop_size=study.crop_size,
+            **{"scale_range": (0.5, 2.0), **study.descent},
         ),
+        sampling=study.sampling,
         loss=LossConfig(**{**kept, **variant.loss}),
         hardware=HardwareConfig(workers=0, cache=True, devices=1),
         reporting=ReportingConfig(
@@ -307,6 +359,8 @@ def opened(study: Study, variant: Variant, seed: int, root: Path) -> Given:
 
     if not (study.folds or study.shrink > 1 or variant.wrong):
         return Given()
+    if study.data == SCENES:
+        return Given(smaller(_scenes("train"), variant.wrong), smaller(_scenes("val")))
     name = "camvid" if study.data == "camvid" else "folders"
     config = DataConfig(name=name, root=root)  # type: ignore[arg-type]
     if not study.folds:
@@ -321,6 +375,12 @@ def opened(study: Study, variant: Variant, seed: int, root: Path) -> Given:
     return Given(smaller(train_set, variant.wrong), smaller(val_set))
 
 
+@lru_cache
+def _scenes(split: str) -> SegmentationDataset:
+    """The scenes of the demo, drawn once for all runs."""
+    return CachedDataset(open_dataset(DEMO.data, split))
+
+
 def train_study(study: Study, root: Path, out: Path) -> None:
     """Train the runs of a study that are not finished."""
     for seed, (name, variant) in product(study.grid.seeds, study.variants.items()):
@@ -329,7 +389,13 @@ def train_study(study: Study, root: Path, out: Path) -> None:
         if study.tune:
             first = study.grid.seeds[0]
             config = with_tuned_rates(
-                config, grid.methods, first, out / name, steps=study.tune, given=given
+                config,
+                grid.methods,
+                first,
+                out / name,
+                steps=study.tune,
+                given=given,
+                engine=engine_named("local", 1),
             )
         for run in plan(config, grid, out / name):
             fresh = not (run[1] / RECORD).exists()
@@ -379,7 +445,8 @@ def main() -> None:
         return evidence.render()
     if options.out is None or not options.studies:
         parser.error("name a study, and --out, the folder of its runs")
-    if options.data is None and not options.collect:
+    drawn = all(STUDIES[name].data == SCENES for name in options.studies)
+    if options.data is None and not (options.collect or drawn):
         parser.error("--data is needed to train")
     torch.set_num_threads(options.threads)
     for name in options.studies:

@@ -18,7 +18,7 @@ from benchmarks.speed.pictures import COST, SCALING, cost_picture, scaling_pictu
 from benchmarks.speed.results import read
 from scipy.stats import t
 
-from benchmarks import evidence, studies
+from benchmarks import comparing, evidence, studies
 from lossmaxpool.training.sweep import plan
 from tests.tolerances import ONE_DECIMAL, RECOMPUTED
 
@@ -149,7 +149,7 @@ def test_the_table_of_a_partial_study_holds_what_is_finished(name: str) -> None:
     table = rows(name)
     assert sum(int(row["runs"]) for row in table) == content["finished"]
     measure = "IoU" if "IoU" in table[0] else "mIoU"
-    for row, of_row in zip(table, evidence.groups(content["records"]).values(), strict=True):
+    for row, of_row in zip(table, comparing.groups(content["records"]).values(), strict=True):
         scores = [
             100 * fmean(record["evaluations"][-1]["iou"][measure == "IoU" :])
             for record in of_row.values()
@@ -159,15 +159,15 @@ def test_the_table_of_a_partial_study_holds_what_is_finished(name: str) -> None:
 
 def test_folds_that_share_their_training_images_widen_the_interval() -> None:
     differences = [1.0, 2.0, 3.0, 2.5, 1.5]
-    alone, shared = (evidence.half_width(differences, count) for count in (0, 5))
+    alone, shared = (comparing.half_width(differences, count) for count in (0, 5))
     expected = t.ppf(0.975, 4) * stdev(differences)
     assert alone == pytest.approx(expected / math.sqrt(5))
     assert shared == pytest.approx(expected * math.sqrt(1 / 5 + 1 / 4))
 
 
 def test_the_power_that_is_told_is_that_of_the_paired_test() -> None:
-    assert evidence.seeds_needed(0.9) == 4
-    assert evidence.seeds_needed(0.9, gain=0.5) > evidence.seeds_needed(0.9) > 2
+    assert comparing.seeds_needed(0.9) == 4
+    assert comparing.seeds_needed(0.9, gain=0.5) > comparing.seeds_needed(0.9) > 2
 
 
 def test_the_page_on_choosing_shows_the_table_that_was_computed() -> None:

@@ -1,0 +1,253 @@
+"""The runs of a study side by side: by part, their paired differences, and pictures of both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import nct  # type: ignore[import-untyped]
+
+from benchmarks.drawing import drawing
+from lossmaxpool.report.statistics import t_quantile
+
+_COLORS = ("#6b7280", "#0f766e", "#f59e0b", "#c2410c", "#2563eb", "#7c3aed", "#db2777", "#65a30d")
+_MARKS = "osD^vPX*"
+Record = dict[str, Any]
+
+
+class Part(NamedTuple):
+    """What runs that differ in their seed alone share; ``setting`` has the p and m that vary."""
+
+    variant: str
+    method: str
+    setting: str = ""
+
+
+def score(evaluation: Mapping[str, Any], classes: Sequence[str]) -> float:
+    """Return the mean IoU over the classes but the background, in percent."""
+    values = evaluation["iou"][1 if classes[0] == "background" else 0 :]
+    return 100 * fmean(value for value in values if value is not None)
+
+
+def f1(evaluation: Mapping[str, Any], classes: Sequence[str]) -> float:
+    """Return the mean F1 over the same classes: 2 IoU / (1 + IoU)."""
+    values = evaluation["iou"][1 if classes[0] == "background" else 0 :]
+    return 100 * fmean(2 * value / (1 + value) for value in values if value is not None)
+
+
+def half_width(differences: Sequence[float], folds: int) -> float:
+    """Return half the 95 % interval of a mean of paired differences.
+
+    Folds share most of their training images, so that their differences are not independent: the
+    variance of the mean is then taken as (1 / n + 1 / (folds - 1)) of that of a difference.
+
+    References:
+        Nadeau and Bengio 2003, "Inference for the generalization error", Eq. 12.
+    """
+    n = len(differences)
+    if n < 2:
+        return math.nan
+    shared = 1 / (folds - 1) if folds else 0.0
+    return t_quantile(n - 1) * stdev(differences) * math.sqrt(1 / n + shared)
+
+
+def groups(records: Sequence[Record]) -> dict[Part, dict[int, Record]]:
+    """Return the records by part, each by its seed."""
+    found: dict[Part, dict[int, Record]] = {}
+    for record in records:
+        variant, loss = record.get("variant", ""), record["config"]["loss"]
+        alike = [
+            other["config"]["loss"]
+            for other in records
+            if (other.get("variant", ""), other["method"]) == (variant, record["method"])
+        ]
+        setting = ", ".join(
+            f"{name} {float(loss[key]):g}"
+            for key, name in (("p", "p"), ("min_support", "m / n"))
+            if len({other[key] for other in alike}) > 1
+        )
+        found.setdefault(Part(variant, record["method"], setting), {})[record["seed"]] = record
+    return found
+
+
+def reference(
+    parts: Mapping[Part, dict[int, Record]], part: Part, over: str
+) -> Mapping[int, Record]:
+    """Return the runs that a part is compared with: BASE of its variant, or its method in ``over``.
+
+    Nothing for what the others are compared with.
+    """
+    if over:
+        return {} if part.variant == over else parts.get(part._replace(variant=over), {})
+    if part.method == "base":
+        return {}
+    return parts.get(Part(part.variant, "base")) or parts.get(Part("", "base")) or {}
+
+
+def gains(runs: Mapping[int, Record], over: Mapping[int, Record]) -> list[float]:
+    """Return the paired differences of the final scores, in points."""
+    ends = [
+        [score(each[seed]["evaluations"][-1], each[seed]["classes"]) for each in (runs, over)]
+        for seed in runs
+        if seed in over
+    ]
+    return [own - other for own, other in ends]
+
+
+def measure(record: Record) -> str:
+    """Return the name of the score of a run."""
+    return "IoU" if record["classes"][0] == "background" else "mIoU"
+
+
+def named(part: Part, runs: Mapping[int, Record]) -> str:
+    """Return the name of the method of a part, with the p and m that vary."""
+    label = str(next(iter(runs.values()))["label"])
+    return ", ".join(filter(None, [label, part.setting]))
+
+
+def seeds_needed(spread: float, gain: float = 2.0, power: float = 0.8) -> int:
+    """Return how many paired runs settle a gain with this probability.
+
+    A paired t-test at 5 %, two-sided, on differences of this standard deviation.
+
+    Example:
+        >>> seeds_needed(0.9), seeds_needed(1.5)
+        (4, 7)
+    """
+    for n in range(2, 1000):
+        beyond = nct.sf(t_quantile(n - 1), n - 1, gain / spread * math.sqrt(n))
+        if beyond >= power:
+            return n
+    raise ValueError(f"a spread of {spread} needs more than 1000 runs to settle {gain}")
+
+
+def picture(content: Mapping[str, Any]) -> Figure:
+    """Draw a study: over the share of wrong labels, the gains of its parts, or learning curves.
+
+    Args:
+        content: Its results.
+    """
+    if len({record.get("wrong", 0.0) for record in content["records"]}) > 1:
+        return _over_wrong_labels(content)
+    with drawing():
+        if not content.get("over"):
+            figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+            _curves(figure.subplots(), content)
+            figure.legend(loc="outside right upper", frameon=False)
+            said = "Learning curves of every method, mean over the runs."
+        else:
+            figure = Figure(figsize=(7.2, 2.9), layout="constrained")
+            left, right = figure.subplots(1, 2)
+            _curves(left, content)
+            _part_gains(right, content)
+            figure.legend(loc="outside lower center", ncols=4, frameon=False)
+            said = (
+                "Left, learning curves, mean over the runs; right, final gain of each part over "
+                f"the part {content['over']}: every seed, the mean and its 95 % interval."
+            )
+    figure.set_label(f"{content['question']} {said}")
+    return figure
+
+
+def _curves(axes: Axes, content: Mapping[str, Any]) -> None:
+    """The score of every method over the steps: the mean over the runs that are finished."""
+    parts = groups(content["records"])
+    for k, (part, runs) in enumerate(parts.items()):
+        some = next(iter(runs.values()))
+        means = [
+            fmean(score(run["evaluations"][e], some["classes"]) for run in runs.values())
+            for e in range(len(some["evaluations"]))
+        ]
+        own = some["method"] in ("lmp", "loss-only")
+        axes.plot(
+            [evaluation["step"] for evaluation in some["evaluations"]],
+            means,
+            color=_COLORS[k % len(_COLORS)],
+            linewidth=2 if own else 1.1,
+            linestyle="--" if some["method"].endswith("+") else "-",
+            label=_told(part, runs, parts),
+        )
+    told = measure(content["records"][0])
+    told = "IoU of the foreground" if told == "IoU" else told
+    axes.set(xlabel="steps", ylabel=f"{told}, %")
+    axes.grid(visible=True)
+
+
+def _told(part: Part, runs: Mapping[int, Record], parts: Mapping[Part, Any]) -> str:
+    """The name of a part in a picture: without its method, where there is one alone."""
+    if part.variant and len({each.method for each in parts}) == 1:
+        return part.variant
+    return f"{named(part, runs)} {part.variant}".strip()
+
+
+def _part_gains(axes: Axes, content: Mapping[str, Any]) -> None:
+    """The final gain of every part over the one that they are compared with."""
+    parts = groups(content["records"])
+    names: list[str] = []
+    for k, (part, runs) in enumerate(parts.items()):
+        pairs = gains(runs, reference(parts, part, content["over"]))
+        if not pairs:
+            continue
+        at, color = len(names), _COLORS[k % len(_COLORS)]
+        half = half_width(pairs, content["folds"])
+        axes.errorbar(
+            fmean(pairs), at, xerr=None if math.isnan(half) else half, color=color, marker="D",
+            markersize=5, capsize=3,
+        )  # fmt: skip
+        axes.plot(pairs, [at + 0.18] * len(pairs), "o", color=color, markersize=3.5, alpha=0.6)
+        names.append(_told(part, runs, parts))
+    axes.axvline(0, color="#444", linewidth=0.8)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(
+        xlabel=f"{measure(content['records'][0])} over {content['over']}, points",
+        ylim=(len(names) - 0.5, -0.5),
+    )
+    axes.grid(visible=True, axis="x")
+
+
+def _over_wrong_labels(content: Mapping[str, Any]) -> Figure:
+    """The final score, and its gain over BASE, over the share of wrong labels."""
+    parts = groups(content["records"])
+    told = measure(content["records"][0])
+    # By the name of a line, and by the share: the scores of all seeds, and their gains over BASE.
+    scores: dict[str, dict[float, list[float]]] = {}
+    over_base: dict[str, dict[float, list[float]]] = {}
+    for part, runs in parts.items():
+        some = next(iter(runs.values()))
+        name, share = named(part, runs), 100 * some["wrong"]
+        scores.setdefault(name, {})[share] = [
+            score(run["evaluations"][-1], some["classes"]) for run in runs.values()
+        ]
+        if pairs := gains(runs, reference(parts, part, "")):
+            over_base.setdefault(name, {})[share] = pairs
+    with drawing():
+        figure = Figure(figsize=(7.2, 3.1), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for axes, lines in ((left, scores), (right, over_base)):
+            for k, name in enumerate(scores):
+                look = {"color": _COLORS[k % len(_COLORS)], "marker": _MARKS[k % len(_MARKS)]}
+                points = sorted(lines.get(name, {}).items())
+                axes.plot(
+                    [share for share, _ in points],
+                    [fmean(values) for _, values in points],
+                    markersize=5,
+                    label=name if axes is left else None,
+                    **look,
+                )
+                for share, values in points:
+                    axes.plot([share] * len(values), values, linestyle="", markersize=3, alpha=0.5,
+                              **look)  # fmt: skip
+        right.axhline(0, color="#444", linewidth=0.8)
+        for axes, label in ((left, f"{told}, %"), (right, f"{told} over BASE, points")):
+            axes.set(xlabel="wrong labels in training, %", ylabel=label)
+            axes.grid(visible=True)
+        figure.legend(loc="outside lower center", ncols=min(len(scores), 4), frameon=False)
+    figure.set_label(
+        f"{content['question']} Final {told} of every method over the share of wrong labels, "
+        "and the same over BASE: lines through the means, and every seed."
+    )
+    return figure

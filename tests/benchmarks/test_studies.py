@@ -1,0 +1,174 @@
+"""The studies on drawn scenes train as the demo does, and what stands side by side is paired."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from benchmarks.drawing import svg_texts, texts
+
+from benchmarks import comparing, evidence, studies
+from lossmaxpool.cli.trainings import configuration
+from lossmaxpool.runs.config import decisive
+from tests.tolerances import RECOMPUTED
+
+SCENES = [name for name, study in studies.STUDIES.items() if study.data == studies.SCENES]
+# Studies whose tables and pictures do not come from the package's report.
+DRAWN = [
+    name
+    for name, study in studies.STUDIES.items()
+    if not study.plain and (evidence.RESULTS / f"{name}.json").is_file()
+]
+
+
+def record(method: str, seed: int, iou: float, **more: Any) -> dict[str, Any]:
+    """What the tables read of a run."""
+    loss = {"p": more.pop("p", 1.3), "min_support": more.pop("min_support", 0.25)}
+    optimization = {"steps": 4, "lr": 0.1}
+    return {
+        "method": method,
+        "label": method.upper(),
+        "seed": seed,
+        "classes": ["road", "pole"],
+        "config": {"loss": loss, "optimization": optimization},
+        "evaluations": [{"step": step, "iou": [iou * step / 4, 0.0]} for step in (2, 4)],
+        **more,
+    }
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_a_study_of_scenes_has_the_settings_of_the_demo(name: str) -> None:
+    study = studies.STUDIES[name]
+    demo = decisive(configuration(steps=400).to_dict())
+    for variant in study.variants.values():
+        own = decisive(studies.configuration(study, variant, Path()).to_dict())
+        other = {
+            key
+            for key in demo.keys() | own.keys()
+            if demo.get(key) != own.get(key) and key.partition(".")[0] not in ("losses", "loss")
+        }
+        assert not other - ({"data.name", "data.train_scenes", "data.val_scenes"} if variant.wrong
+                            else set())  # fmt: skip
+
+
+def test_wrong_labels_are_in_the_training_scenes_alone() -> None:
+    study = studies.STUDIES["scenes-noise"]
+    clean = studies.opened(study, studies.WRONG["wrong-0"], 0, Path())
+    assert clean.train_set is None, "the configuration opens the scenes as they are"
+    given = studies.opened(study, studies.WRONG["wrong-20"], 0, Path())
+    assert given.train_set is not None
+    assert given.val_set is not None
+    scenes = studies.open_dataset(studies.DEMO.data, "train")
+    assert len(given.train_set) == len(scenes)
+    assert torch.equal(given.train_set[3].image, scenes[3].image)
+    assert not torch.equal(given.train_set.mask(3), scenes.mask(3))
+    truth = studies.open_dataset(studies.DEMO.data, "val")
+    assert torch.equal(given.val_set.mask(1), truth.mask(1))
+
+
+def test_runs_with_another_p_or_m_are_other_parts() -> None:
+    parts = comparing.groups(
+        [record("base", 0, 0.4)]
+        + [record("lmp", seed, 0.5, min_support=m) for m in (0.1, 0.5) for seed in (0, 1)]
+    )
+    assert [(*part, list(runs)) for part, runs in parts.items()] == [
+        ("", "base", "", [0]),
+        ("", "lmp", "m / n 0.1", [0, 1]),
+        ("", "lmp", "m / n 0.5", [0, 1]),
+    ]
+
+
+def test_a_gain_is_over_base_of_the_same_part_or_over_the_part_that_is_named() -> None:
+    parts = comparing.groups(
+        [
+            record(method, seed, iou + seed / 100, variant=variant)
+            for variant, extra in (("constant", 0.0), ("falling", 0.1))
+            for method, iou in (("base", 0.4), ("lmp", 0.5 + extra))
+            for seed in (0, 1)
+        ]
+    )
+    part = comparing.Part("falling", "lmp")
+    for over, expected in (("", 10.0), ("constant", 5.0)):
+        found = comparing.gains(parts[part], comparing.reference(parts, part, over))
+        assert found == pytest.approx([expected] * 2, rel=RECOMPUTED)
+    assert not comparing.reference(parts, comparing.Part("falling", "base"), "")
+    assert not comparing.reference(parts, comparing.Part("constant", "lmp"), "constant")
+
+
+def test_an_unfinished_pair_is_no_pair() -> None:
+    own, base = ({seed: record("lmp", seed, 0.5) for seed in seeds} for seeds in ((0, 1), (1, 2)))
+    assert comparing.gains(own, base) == [0.0]
+
+
+@pytest.mark.parametrize("over", ["", "constant"])
+@pytest.mark.parametrize("wrong", [0.0, 0.2])
+def test_every_kind_of_study_has_a_table_and_a_picture(
+    over: str, wrong: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "RESULTS", tmp_path)
+    monkeypatch.setattr(evidence, "IMAGES", tmp_path)
+    records = [
+        record(method, seed, iou + share, variant=variant, wrong=share)
+        for variant, share in (("constant", 0.0), ("other", wrong))
+        for method, iou in (("base", 0.4), ("lmp", 0.5))
+        for seed in (0, 1)
+    ]
+    content = {"question": "Does it?", "folds": 0, "over": over, "records": records}
+    (tmp_path / "some.json").write_text(json.dumps(content))
+    evidence.write_tables("some")
+    head, _, *rows = (tmp_path / "some.md").read_text().splitlines()
+    assert f"mIoU over {over or 'BASE'}" in head
+    assert len(rows) == 4
+    assert {"BASE", "LMP"} <= {word.strip() for row in rows for word in row.split("|")}
+    assert svg_texts((tmp_path / "study-some.svg").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_picture_is_of_the_committed_results(name: str) -> None:
+    drawn = svg_texts((evidence.IMAGES / f"study-{name}.svg").read_text(encoding="utf-8"))
+    told = "run: python -m benchmarks.studies --render"
+    assert texts(comparing.picture(evidence.read(name))) <= drawn, told
+
+
+def test_scenes_are_trained_without_data(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["studies", "scenes-noise", "crackforest", "--out", "runs"])
+    with pytest.raises(SystemExit):
+        studies.main()
+    assert "--data is needed to train" in capsys.readouterr().err
+    assert evidence.command("scenes-noise") == (
+        "python -m benchmarks.studies scenes-noise --out runs/studies"
+    )
+
+
+def test_a_study_trains_collects_and_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "RESULTS", tmp_path)
+    monkeypatch.setattr(evidence, "IMAGES", tmp_path)
+    few = replace(studies.DEMO.data, train_scenes=4, val_scenes=2, scene_size=(64, 96))
+    monkeypatch.setattr(studies, "DEMO", replace(studies.DEMO, data=few))
+    studies._scenes.cache_clear()
+    whole = studies.STUDIES["scenes-noise"]
+    descent = {**whole.descent, "warmup": 0}
+    study = replace(whole, steps=4, crop=32, batch=2, descent=descent, tune=1,
+                    grid=replace(whole.grid, min_support=(0.1, 0.5), seeds=(0,)),
+                    variants={"wrong-20": studies.WRONG["wrong-20"]})  # fmt: skip
+    runs = studies.folders(study, Path(), tmp_path)
+    studies.train_study(study, Path(), tmp_path)
+    written = [(folder / "record.json").stat().st_mtime_ns for _, folder in runs]
+    studies.train_study(study, Path(), tmp_path)
+    assert [(folder / "record.json").stat().st_mtime_ns for _, folder in runs] == written
+    evidence.collect("scenes-noise", study, runs)
+    content = evidence.read("scenes-noise")
+    assert content["finished"] == content["planned"] == 3
+    assert {record["wrong"] for record in content["records"]} == {0.2}
+    table = (tmp_path / "scenes-noise.md").read_text()
+    assert "m / n 0.1" in table
+    assert "m / n 0.5" in table
+    studies._scenes.cache_clear()
