@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import brentq  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from lossmaxpool.atomic import write_atomically
@@ -99,6 +98,9 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
     References:
         Guo et al. 2017, "On Calibration of Modern Neural Networks", Sect. 4.2.
     """
+    # Configurations and help import this package, and are shown at once.
+    from scipy.optimize import brentq  # type: ignore[import-untyped]
+
     if logits.ndim != 2 or target.shape != logits.shape[:1] or not len(target):
         raise ValueError(
             f"logits is {tuple(logits.shape)} and target {tuple(target.shape)}; expected (N, C) "
