@@ -46,9 +46,9 @@ $(ADAPTERS)/.installed: $(STAMP) $(FRAMEWORKS)
 	$(PIP_OVER) --no-deps --requirement tests/adapters/requirements-alone.txt
 	@touch $@
 
-# One thread a process: the networks are tiny.
+# One thread a process: the networks are tiny. Some methods take their loss from one of the frameworks.
 test-adapters: $(ADAPTERS)/.installed
-	OMP_NUM_THREADS=1 $(ADAPTERS)/bin/python -m pytest --numprocesses=2 --dist=loadfile tests/adapters
+	OMP_NUM_THREADS=1 $(ADAPTERS)/bin/python -m pytest --numprocesses=2 --dist=loadfile tests/adapters tests/training/test_methods.py
 
 # The Triton of torch 2.8, over the main environment in the same way.
 $(OLDEST)/.installed: $(STAMP)
