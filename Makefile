@@ -46,9 +46,10 @@ $(ADAPTERS)/.installed: $(STAMP) $(FRAMEWORKS)
 	$(PIP_OVER) --no-deps --requirement tests/adapters/requirements-alone.txt
 	@touch $@
 
-# One thread a process: the networks are tiny.
+# One thread a process: the networks are tiny. A method whose loss is MONAI's is tested here as well.
 test-adapters: $(ADAPTERS)/.installed
-	OMP_NUM_THREADS=1 $(ADAPTERS)/bin/python -m pytest --numprocesses=2 --dist=loadfile tests/adapters
+	OMP_NUM_THREADS=1 $(ADAPTERS)/bin/python -m pytest --numprocesses=2 --dist=loadfile \
+	  -k "adapters or monai" tests/adapters tests/training/test_methods.py
 
 # The Triton of torch 2.8, over the main environment in the same way.
 $(OLDEST)/.installed: $(STAMP)

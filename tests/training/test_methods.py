@@ -32,7 +32,11 @@ NEEDS = {"focal-softmax": "kornia", "focal-monai": "monai"}
 
 def with_its_library(name: str) -> list[pytest.MarkDecorator]:
     missing = name in NEEDS and find_spec(NEEDS[name]) is None
-    return [pytest.mark.skipif(missing, reason=f"{NEEDS.get(name)} is not installed")]
+    return [
+        pytest.mark.skipif(
+            missing, reason=f"{NEEDS.get(name)} is not installed: make test-adapters has it"
+        )
+    ]
 
 
 of_every_method = pytest.mark.parametrize(
