@@ -62,31 +62,16 @@ def gradient(
     ignore_index: int,
     label_smoothing: float,
     weighting: WeightingSet,
+    reduction: str = "none",
 ) -> Tensor:
-    return _gradient(
-        grad_value.float().contiguous(), logits, target, weight, losses, packed, ignore_index,
-        label_smoothing, weighting, "none",
-    )  # fmt: skip
-
-
-def _gradient(
-    grad: Tensor,
-    logits: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    losses: Tensor,
-    packed: Tensor,
-    ignore_index: int,
-    label_smoothing: float,
-    weighting: WeightingSet,
-    reduction: str,
-) -> Tensor:
+    # With a reduction, `grad_value` is the gradient of what it gives.
     target = target.contiguous()
     loss = terms(label_smoothing, logits.shape[1], weight)
     run = dense_gradient if logits.shape[2:] == target.shape[1:] else upsampled_gradient
     return run(
-        grad, logits, target, losses, packed, ignore_index, loss, weights.norm(weighting), reduction
-    )
+        grad_value.float().contiguous(), logits, target, losses, packed, ignore_index, loss,
+        weights.norm(weighting), reduction,
+    )  # fmt: skip
 
 
 def prepare(
@@ -183,7 +168,7 @@ class _Loss:
             made = torch.empty_like(logits)
             run(*read, losses.data_ptr(), made.data_ptr())
             return made
-        made = _gradient(
+        made = gradient(
             outer, logits, target, weight, losses, packed, *self._numbers, self._weighting,
             self._reduction,
         )  # fmt: skip

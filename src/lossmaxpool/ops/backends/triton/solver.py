@@ -57,7 +57,7 @@ UNSOUND, LARGEST, PROGRAMS_DONE, ROWS_DONE = (tl.constexpr(256 + i) for i in ran
 FIELDS = tl.constexpr(8)
 # Of the values of all rows: each for itself, their sum, the mean over those with a valid pixel.
 REDUCTIONS = ("none", "sum", "mean")
-EACH, SUM, MEAN = (tl.constexpr(i) for i in range(3))
+EACH, MEAN = tl.constexpr(0), tl.constexpr(2)
 UNREDUCED = tl.constexpr(-1)
 
 
