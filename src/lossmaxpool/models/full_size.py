@@ -133,8 +133,21 @@ def decide(versions: Sequence[SmallLogits], rows: range, columns: range) -> Tens
     values = versions[0].values
     ids = torch.empty(len(values), len(rows), len(columns), dtype=torch.uint8, device=values.device)
     for strip, scores in score_strips(versions, rows, columns):
-        ids[:, strip.start - rows.start : strip.stop - rows.start] = scores.argmax(1)
+        ids[:, strip.start - rows.start : strip.stop - rows.start] = class_ids(scores)
     return ids
+
+
+def class_ids(scores: Tensor) -> Tensor:
+    """The class of each pixel, the first of those with the largest score.
+
+    Args:
+        scores: (B, C, H, W).
+
+    Returns:
+        (B, H, W) int64.
+    """
+    # On a CPU several times as fast as argmax, unless the classes lie side by side in memory.
+    return scores.max(1).indices
 
 
 def score_strips(
