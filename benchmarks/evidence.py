@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
@@ -65,6 +65,7 @@ def collect(name: str, study: Study, runs: Sequence[tuple[str, Path]]) -> None:
         kept |= {
             "variant": variant,
             "wrong": study.variants[variant].wrong,
+            **precision_and_recall(record["confusion"]),
             "cost": json.loads(cost.read_text()) if cost.exists() else {},
         }
         records.append(kept)
@@ -121,14 +122,17 @@ def write_tables(name: str) -> None:
     content = read(name)
     parts, over = groups(content["records"]), content.get("over", "")
     told = measure(content["records"][0])
-    head = ["part", "method", "lr", "runs", told, "F1", f"{told} over {over or 'BASE'}",
-            "95 % interval", "last quarter", "CPU s / step"]  # fmt: skip
+    head = ["part", "method", "lr", "runs", told, "F1", "precision", "recall",
+            f"{told} over {over or 'BASE'}", "95 % interval", "last quarter",
+            "CPU s / step"]  # fmt: skip
     rows = [
         [part.variant, *_row(part, runs, reference(parts, part, over), content["folds"])]
         for part, runs in parts.items()
     ]
-    # One rate, or one variant, for all needs no column.
-    shown = [k for k in range(len(head)) if k not in (0, 2) or len({row[k] for row in rows}) > 1]
+    # One rate, or one variant, for all needs no column, nor do scores of a foreground without one.
+    shown = [
+        k for k in range(len(head)) if k not in (0, 2, 6, 7) or len({row[k] for row in rows}) > 1
+    ]
     marks = [":--" if head[k] in ("part", "method") else "--:" for k in shown]
     lines = [[row[k] for k in shown] for row in (head, *rows)]
     lines.insert(1, marks)
@@ -166,11 +170,39 @@ def _row(
         str(len(runs)),
         f"{fmean(values):.1f}{spread}",
         f"{fmean(dice):.1f}",
+        *(_foreground(runs.values(), name) for name in ("precision", "recall")),
         gain,
         bounds,
         _signed(fmean(late)),
         f"{min(costs):.2f}" if costs else "",
     ]
+
+
+def _foreground(runs: Iterable[Record], name: str) -> str:
+    """The mean of a score over the classes but the background, and the runs; empty without one."""
+    values = [
+        value
+        for run in runs
+        if run["classes"][0] == "background"
+        for value in run.get(name, [])[1:]
+        if value is not None
+    ]
+    return f"{100 * fmean(values):.1f}" if values else ""
+
+
+def precision_and_recall(confusion: Sequence[Sequence[int]]) -> dict[str, list[float | None]]:
+    """Return the share of what is predicted that is right, and of what is there that is found.
+
+    Args:
+        confusion: Pixels by true and predicted class.
+    """
+    right = [row[k] for k, row in enumerate(confusion)]
+    counts = {"precision": [sum(x) for x in zip(*confusion, strict=True)],
+              "recall": [sum(row) for row in confusion]}  # fmt: skip
+    return {
+        name: [a / b if b else None for a, b in zip(right, totals, strict=True)]
+        for name, totals in counts.items()
+    }
 
 
 def _three_quarters(run: Record) -> Mapping[str, Any]:
