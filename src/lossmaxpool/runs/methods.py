@@ -23,14 +23,9 @@ from lossmaxpool.checks import did_you_mean
 Weighting = Literal["median-frequency", "effective-number", "enet", "inverse-sqrt"]
 # The criteria of the package; training.criteria builds each from the options of the losses.
 CriterionName = Literal[
-    "cross-entropy",
-    "max-pooling",
-    "bootstrap",
-    "ohem",
-    "top-k",
-    "logit-adjustment",
+    "cross-entropy", "max-pooling", "bootstrap", "ohem", "top-k", "logit-adjustment",
     "adjusted-max-pooling",
-]
+]  # fmt: skip
 # Those that the weighting set of the options ``loss`` concerns.
 _MAX_POOLED = ("max-pooling", "adjusted-max-pooling")
 
