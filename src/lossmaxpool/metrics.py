@@ -77,8 +77,7 @@ class ConfusionMatrix:
 
         Args:
             prediction: (B, H, W), or any shape, integer class ids.
-            target: the same shape, integer class ids or ``ignore_index``.
-            ignore_index: target value of the ignored pixels.
+            target: the same shape, integer class ids, or ``ignore_index`` where there is none.
 
         Raises:
             ValueError: the shapes differ, a dtype is not an integer's, or a class id among the
@@ -204,12 +203,10 @@ class ReliabilityBins:
 
         Args:
             probabilities: (B, C, H, W), or any (B, C, ...), floats in [0, 1]: the softmax.
-            target: (B, H, W), integer class ids or ``ignore_index``.
-            ignore_index: target value of the ignored pixels.
+            target: (B, ...), as for :meth:`ConfusionMatrix.update`.
 
         Raises:
-            ValueError: the shapes do not fit, a dtype is wrong, a probability is not in [0, 1], or
-                a class id among the valid pixels is outside [0, C).
+            ValueError: as there, or a probability is not in [0, 1].
         """
         C = self.num_classes
         shape = (*target.shape[:1], C, *target.shape[1:])
