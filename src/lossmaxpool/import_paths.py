@@ -75,9 +75,6 @@ def check_arguments(
     """Refuse arguments that a class or a function says it does not take, or does not get.
 
     Args:
-        path: Its import path, for the message.
-        factory: The class or the function.
-        given: The names of the arguments.
         where: The option that holds them, for the message.
         skip: Parameters at its beginning that are filled otherwise.
 
@@ -97,6 +94,17 @@ def check_arguments(
     missing = [name for name in needed(factory)[skip:] if name not in given]
     if missing:
         raise ValueError(f"{path} needs {' and '.join(missing)}: add it to {where}")
+
+
+def kind_of(value: object) -> str:
+    """Return what another library gave: "a tensor of shape (2, 3)", or "a dict".
+
+    Example:
+        >>> kind_of({}), kind_of(1.5)
+        ('a dict', 'a float')
+    """
+    kind, shape = type(value).__name__, getattr(value, "shape", None)
+    return f"a {kind}" if shape is None else f"a {kind.lower()} of shape {tuple(shape)}"
 
 
 def reason_of(error: Exception) -> str:

@@ -39,11 +39,7 @@ _UNKNOWN = (
 
 
 class CommandParser(ArgumentParser):
-    """Typed options from flags and YAML files; a wrong one is answered with the nearest right one.
-
-    Args:
-        arguments: As for ``jsonargparse.ArgumentParser``.
-    """
+    """Typed options from flags and YAML files; a wrong one is answered with the nearest one."""
 
     def __init__(self, **arguments: Any) -> None:
         # An abbreviation would change its meaning with the next option that is added.
@@ -88,11 +84,7 @@ class CommandParser(ArgumentParser):
         )
 
     def add_losses(self, methods: str) -> None:
-        """Let a YAML file define further methods, and check the names of those that are asked for.
-
-        Args:
-            methods: The option that holds these names.
-        """
+        """Let a YAML file define further methods; ``methods`` is the option with names to check."""
         # Kept as text: jsonargparse would build the criteria that a mapping describes.
         self.add_argument(
             _LOSSES,
@@ -103,12 +95,7 @@ class CommandParser(ArgumentParser):
         self._methods = methods
 
     def refuse(self, name: str, reason: str) -> None:
-        """Refuse a flag that would have no effect.
-
-        Args:
-            name: Its dotted name.
-            reason: What to write instead.
-        """
+        """Refuse a flag that would have no effect."""
         self._refused[name] = reason
 
     def add_defaults(
@@ -216,18 +203,11 @@ class CommandParser(ArgumentParser):
             seen.add(key)
             if key in self._refused:
                 raise OptionError(f"{flag} has no effect here: {self._refused[key]}")
-            if flag in _FILES:
-                given = value if equals else _next(rest)
-                path = _recipe(given) if flag == _RECIPE else given
-                translated.append(self._as_config(read_options(path)))
-                continue
-            if flag == _LOSSES:
-                losses = read_options(value if equals else _next(rest))
-                translated.append(self._as_config({"losses": losses}))
-                continue
-            if any(name.startswith(f"{key}.") for name in types):
-                group = read_options(value if equals else _next(rest))
-                translated.append(self._as_config({key: group}))
+            is_group = flag == _LOSSES or any(name.startswith(f"{key}.") for name in types)
+            if is_group or flag in _FILES:
+                given = value if equals or not rest else rest.popleft()
+                found = read_options(_recipe(given) if flag == _RECIPE else given)
+                translated.append(self._as_config({key: found} if is_group else found))
                 continue
             values = [value] if equals else []
             hint = types.get(key)
@@ -238,8 +218,8 @@ class CommandParser(ArgumentParser):
             if not values or hint is None:
                 translated += [name + equals + value, *([] if equals else values)]
                 continue
-            found = typed(key, hint, ",".join(values))
-            as_typed = found if isinstance(found, str) else as_flag(found)
+            one = typed(key, hint, ",".join(values))
+            as_typed = one if isinstance(one, str) else as_flag(one)
             translated.append(f"{name}={as_typed}")
         return translated
 
@@ -285,10 +265,6 @@ def _recipe(name: str) -> str:
     return str(recipe_file(name))
 
 
-def _next(rest: deque[str]) -> str:
-    return rest.popleft() if rest else ""
-
-
 def _is_value(word: str) -> bool:
     return not word.startswith("-") or _is_number(word)
 
@@ -306,7 +282,6 @@ def nearest_option(given: str, known: Iterable[str]) -> str:
 
     Args:
         given: What was written, e.g. "optimization.lrate" or "lr".
-        known: The dotted names of the options.
 
     Example:
         >>> nearest_option("lr", ["optimization.lr", "seed"])

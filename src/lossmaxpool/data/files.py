@@ -12,7 +12,14 @@ import numpy as np
 from torch import Tensor
 
 from lossmaxpool.data.decode import IdMap, ImageRange, PictureFacts, read_ids, read_picture
-from lossmaxpool.data.sample import DataError, LabelSet, MaskFile, Sample, SegmentationDataset
+from lossmaxpool.data.sample import (
+    DataError,
+    LabelSet,
+    MaskFile,
+    Sample,
+    SegmentationDataset,
+    paired,
+)
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _SHOWN = 3
@@ -32,8 +39,6 @@ class FileDataset(SegmentationDataset):
     """Data set of image and mask files, with a mapping from the ids in the files to classes.
 
     Args:
-        name: of the data set and its split.
-        labels: the classes.
         pairs: the files, in the order of the data set.
         ids: file id -> class id, or ``IGNORE_INDEX``; any other id in a mask is an error.
         image_range: the values of black and white in pictures of 16 bits; None for 0 and 65535.
@@ -70,12 +75,8 @@ class FileDataset(SegmentationDataset):
         """The sample of one index, and the storage format of its picture."""
         pair = self.pairs[index]
         (image, facts), mask = read_picture(pair.image, self.image_range), self.mask(index)
-        if image.shape[1:] != mask.shape:
-            raise DataError(
-                f"The mask {pair.mask} is {mask.shape[1]}x{mask.shape[0]} (width x height), but "
-                f"its image {pair.image} is {image.shape[2]}x{image.shape[1]}. They must match."
-            )
-        return Sample(image, mask, pair.name), facts
+        subjects = {"the_mask": f"The mask {pair.mask}", "its_image": f"its image {pair.image}"}
+        return paired(image, mask, pair.name, **subjects), facts
 
     def mask(self, index: int) -> Tensor:
         """The mask alone, (H, W) uint8 class ids."""
@@ -169,10 +170,7 @@ def find_root(
     """Find the folder that holds the subfolders of a data set.
 
     Args:
-        root: the folder that the user gave.
-        what: the data set, for the message.
         needed: folders that it must hold.
-        expected: the layout, for the message.
         inside: subfolders of the root that are searched too.
 
     Returns:
@@ -222,9 +220,6 @@ def pair_up(
     """Pair images with their masks, sorted by stem.
 
     Args:
-        name: of the data set and its split, for messages.
-        images: the image files.
-        masks: the mask files.
         stems: the stems to use; None: all that have an image or a mask.
         published: the published number of images; a different number gives a warning.
 

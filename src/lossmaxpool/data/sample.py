@@ -87,12 +87,7 @@ class LabelSet:
 
 @dataclass(frozen=True)
 class MaskFile:
-    """The file and id mapping that determine a mask, used as a key for cached counts.
-
-    Attributes:
-        path: the file.
-        ids: the class of each id in the file.
-    """
+    """The file and id mapping that determine a mask, used as a key for cached counts."""
 
     path: Path
     ids: Mapping[int, int]
@@ -128,6 +123,16 @@ class SegmentationDataset(Dataset[Sample], ABC):
     def mask_file(self, index: int) -> MaskFile | None:
         """The file that determines the mask of one index; None if there is no such file."""
         return None
+
+
+def paired(image: Tensor, mask: Tensor, name: str, *, the_mask: str, its_image: str) -> Sample:
+    """Return a sample, or raise where its mask has another size; the last two are for messages."""
+    if image.shape[1:] != mask.shape:
+        raise DataError(
+            f"{the_mask} is {mask.shape[1]}x{mask.shape[0]} (width x height), but {its_image} is "
+            f"{image.shape[2]}x{image.shape[1]}. They must match."
+        )
+    return Sample(image, mask, name)
 
 
 def check_is(value: object, kind: type) -> None:

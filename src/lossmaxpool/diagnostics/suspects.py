@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lossmaxpool.checks import check_count
 from lossmaxpool.diagnostics.diagnosis import Diagnosis
 
 # Of a pixel: shares of an image are rounded.
@@ -110,10 +111,9 @@ class SuspectedLabels:
         min_visits: int = 1,
         max_images: int = 1000,
     ) -> None:
-        whole = {"resolution": resolution, "min_visits": min_visits, "max_images": max_images}
-        for name, number in whole.items():
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ValueError(f"{name} must be an integer >= 1, got {number!r}.")
+        check_count("resolution", resolution)
+        check_count("min_visits", min_visits)
+        check_count("max_images", max_images)
         if not isinstance(persistence, (int, float)) or not 0 < persistence <= 1:
             raise ValueError(
                 f"persistence must be a share of the visits in (0, 1], got {persistence!r}."
@@ -165,14 +165,8 @@ class SuspectedLabels:
 
         Args:
             images: as in :meth:`update`, and so are the next three.
-            diagnosis: of the batch.
-            places: of the crops.
-            flipped: which crops are mirrored.
             sizes: height and width of each whole image, for places that are rounded to pixels;
                 None: by the size of the crop and its place.
-
-        Raises:
-            ValueError: as in :meth:`update`.
         """
         if diagnosis.labels is None or diagnosis.capped.dim() != 3:
             raise ValueError(
@@ -219,11 +213,7 @@ class SuspectedLabels:
                 known.pop(least)
 
     def ranked(self, limit: int | None = None) -> list[Suspect]:
-        """Return the regions, the most suspicious first.
-
-        Args:
-            limit: the number to return; None: all.
-        """
+        """Return the regions, the most suspicious first."""
         found = [
             suspect
             for image, cells in self._cells.items()
@@ -234,12 +224,7 @@ class SuspectedLabels:
         return found[:limit]
 
     def write_csv(self, path: Path | str, limit: int | None = None) -> None:
-        """Write the ranked list as a table, one region a row.
-
-        Args:
-            path: the file to write.
-            limit: the number of regions; None: all.
-        """
+        """Write the ranked list as a table, one region a row."""
         with Path(path).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["image", *Box._fields, "label", "score", "persistence"])

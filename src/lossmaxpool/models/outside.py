@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lossmaxpool.import_paths import check_arguments, import_path, parameters_of, reason_of
+from lossmaxpool.import_paths import check_arguments, import_path, kind_of, parameters_of, reason_of
 from lossmaxpool.options import ModelConfig
 
 # How the constructors of networks call the number of classes.
@@ -36,25 +36,16 @@ class OutsideNetwork(nn.Module):
         return tuple(f"network.{name}" for name in _PRETRAINED)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits (B, C, h, w).
-
-        Raises:
-            ValueError: The network returns something else.
-        """
+        """Return the logits (B, C, h, w)."""
         output: Any = self.network(images)
         if isinstance(output, Mapping) and "out" in output:
             output = output["out"]
         elif not isinstance(output, Tensor):
             output = getattr(output, "logits", output)
         if not isinstance(output, Tensor) or output.dim() != 4:
-            came = (
-                f"a tensor of shape {tuple(output.shape)}"
-                if isinstance(output, Tensor)
-                else f"a {type(output).__name__}"
-            )
             raise ValueError(
-                f"{type(self.network).__name__} returns {came}: expected logits (B, C, h, w), a "
-                "mapping with the key 'out', or an object with logits"
+                f"{type(self.network).__name__} returns {kind_of(output)}: expected logits "
+                "(B, C, h, w), a mapping with the key 'out', or an object with logits"
             )
         return output
 
@@ -66,7 +57,6 @@ def build_outside(config: ModelConfig, num_classes: int) -> OutsideNetwork:
     any function that is installed.
 
     Args:
-        config: Its import path and arguments.
         num_classes: C, for the argument that is called like it.
 
     Raises:

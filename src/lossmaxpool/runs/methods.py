@@ -21,28 +21,18 @@ from lossmaxpool.checks import did_you_mean
 
 # The class weights that training can compute from the pixels of the training split.
 Weighting = Literal["median-frequency", "effective-number", "enet", "inverse-sqrt"]
-# The criteria of the package; training.methods builds each from the options of the losses.
+# The criteria of the package; training.criteria builds each from the options of the losses.
 CriterionName = Literal[
-    "cross-entropy",
-    "max-pooling",
-    "bootstrap",
-    "ohem",
-    "top-k",
-    "logit-adjustment",
+    "cross-entropy", "max-pooling", "bootstrap", "ohem", "top-k", "logit-adjustment",
     "adjusted-max-pooling",
-]
+]  # fmt: skip
 # Those that the weighting set of the options ``loss`` concerns.
 _MAX_POOLED = ("max-pooling", "adjusted-max-pooling")
 
 
 @dataclass(frozen=True)
 class Own:
-    """A criterion of the package, which the options ``loss`` of a run describe further.
-
-    Args:
-        name: Of the criterion.
-        class_weights: Weights of the classes, or None for equal ones.
-    """
+    """A criterion of the package, which the options ``loss`` of a run describe further."""
 
     name: CriterionName
     class_weights: Weighting | None = None
@@ -55,7 +45,6 @@ class Imported:
     Args:
         class_path: Of a class, of a function of logits and target, or of one that returns a
             criterion.
-        init_args: Its arguments by name.
         class_weights: Weights that are passed to it as ``weight``; None passes none.
         valid_only: Give it the pixels that are not ignored, as (1, C, n, 1) and (1, n, 1): for a
             criterion that sees each pixel by itself and knows no ``ignore_index``.
@@ -71,12 +60,7 @@ class Imported:
 
 @dataclass(frozen=True)
 class Sum:
-    """A weighted sum of criteria.
-
-    Args:
-        parts: The criteria.
-        weights: One number for each.
-    """
+    """A weighted sum of criteria."""
 
     parts: tuple[Criterion, ...]
     weights: tuple[float, ...]
@@ -92,7 +76,6 @@ class Method:
     Args:
         id: The name in configurations and run folders.
         label: The name in tables.
-        criterion: How its criterion is built.
         sampler: Whether crops are drawn by class; else uniformly.
         lr: A learning rate of its own; None takes ``optimization.lr``.
         text: What it is, in a line.
@@ -217,11 +200,7 @@ def ready() -> Definitions:
 
 
 def method_names(losses: Definitions) -> list[str]:
-    """Return the names of all methods, those of the package first.
-
-    Args:
-        losses: Definitions of further ones.
-    """
+    """Return the names of all methods, those of the package first."""
     return list(dict.fromkeys([*METHODS, *ready(), *losses]))
 
 
@@ -229,7 +208,6 @@ def method_named(name: str, losses: Definitions) -> Method:
     """Return a method by its name.
 
     Args:
-        name: Of the package, or in ``losses``.
         losses: Definitions of further methods; one with the name of a method of the package may
             give it a label and a learning rate.
 
@@ -315,12 +293,11 @@ def _method(name: str, losses: Definitions, above: tuple[str, ...]) -> Method:
         raise ValueError(f"losses.{name}: expected a name of letters, digits and . _ + -")
     if not isinstance(given, Mapping):
         raise ValueError(f"{where} is {given!r}: expected a mapping with class_path, method or sum")
+    if known is None and not given.keys() - _OF_METHOD:
+        # A ready one under its own name, with a rate of its own.
+        given = {**ready().get(name, {}), **given}
     options = {key: given[key] for key in _OF_METHOD if key in given}
     content = {key: value for key, value in given.items() if key not in _OF_METHOD}
-    if known is None and not content:
-        # A ready one under its own name, with a rate of its own.
-        content = {k: v for k, v in ready().get(name, {}).items() if k not in _OF_METHOD}
-        options = {k: v for k, v in ready().get(name, {}).items() if k in _OF_METHOD} | options
     if known is not None:
         changed = [*content, *(options.keys() & {"sampler"})]
         if changed:

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import packages_distributions
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lossmaxpool.data import IGNORE_INDEX
-from lossmaxpool.import_paths import check_arguments, import_path, parameters_of, reason_of
+from lossmaxpool.environment import versions
+from lossmaxpool.import_paths import (
+    check_arguments,
+    import_path,
+    kind_of,
+    parameters_of,
+    reason_of,
+)
 from lossmaxpool.ops.upsampling import upsample_to
 from lossmaxpool.runs.methods import Criterion, Imported, leaves
 
@@ -82,14 +89,9 @@ class ImportedCriterion(nn.Module):
         with torch.autocast(logits.device.type, enabled=False):
             loss = self.criterion(logits, target)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
-            came = (
-                f"a tensor of shape {tuple(loss.shape)}"
-                if isinstance(loss, Tensor)
-                else f"a {type(loss).__name__}"
-            )
             raise ValueError(
-                f"{self.name} returns {came}: expected a scalar tensor; most criteria have an "
-                "argument such as reduction: mean"
+                f"{self.name} returns {kind_of(loss)}: expected a scalar tensor; most criteria "
+                "have an argument such as reduction: mean"
             )
         return loss.reshape(())
 
@@ -98,7 +100,6 @@ class FunctionCriterion(nn.Module):
     """A function of logits and target, such as ``torch.nn.functional.cross_entropy``.
 
     Args:
-        function: The function.
         arguments: Its further arguments; tensors follow the module to its device.
     """
 
@@ -120,8 +121,6 @@ def build_imported(
     """Return a criterion by import path, tried on a small batch.
 
     Args:
-        imported: Its path and arguments.
-        num_classes: C.
         weight: Class weights (C,), which become its argument ``weight``.
 
     Raises:
@@ -146,11 +145,7 @@ def build_imported(
 
 
 def check_imported(criterion: Criterion) -> None:
-    """Refuse criteria by import path that cannot be right, before data or a network are there.
-
-    Raises:
-        ValueError: One cannot be imported or built, or it does not take two arguments.
-    """
+    """Refuse criteria by import path that cannot be right, before data or a network are there."""
     for each in leaves(criterion):
         if isinstance(each, Imported):
             # The number of classes is not known yet: the weights only stand for those to come.
@@ -163,10 +158,7 @@ def check_imported(criterion: Criterion) -> None:
             try:
                 signature.bind(None, None)
             except TypeError as error:
-                raise ValueError(
-                    f"{each.class_path} cannot be called with logits (B, C, H, W) and class ids "
-                    f"(B, H, W): {reason_of(error)}; write a function that gives it what it takes"
-                ) from error
+                raise _uncallable(each.class_path, error) from error
 
 
 def _constructed(imported: Imported, weight: Tensor | None) -> tuple[Any, dict[str, Any]]:
@@ -224,14 +216,14 @@ def packages(criterion: Criterion) -> dict[str, str]:
         if isinstance(each, Imported)
     }
     distributions = packages_distributions() if roots else {}
-    found = {}
-    for root in sorted(roots):
-        for name in distributions.get(root, []):
-            try:
-                found[name] = version(name)
-            except PackageNotFoundError:
-                continue
-    return found
+    return versions(name for root in sorted(roots) for name in distributions.get(root, ()))
+
+
+def _uncallable(name: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"{name} cannot be called with logits (B, C, H, W) and class ids (B, H, W): "
+        f"{reason_of(error)}; write a function that gives it what it takes"
+    )
 
 
 def _try(criterion: ImportedCriterion, num_classes: int) -> None:
@@ -246,10 +238,7 @@ def _try(criterion: ImportedCriterion, num_classes: int) -> None:
     except Exception as error:  # whatever the library raises
         if type(error) is ValueError and str(error).startswith(f"{name} "):
             raise
-        raise ValueError(
-            f"{name} cannot be called with logits (B, C, H, W) and class ids (B, H, W): "
-            f"{reason_of(error)}; write a function that gives it what it takes"
-        ) from error
+        raise _uncallable(name, error) from error
     if not bool(torch.isfinite(loss)):
         raise ValueError(f"{name} returns {loss.item()} on random logits: expected a finite loss")
     gradient = (

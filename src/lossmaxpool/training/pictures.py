@@ -40,9 +40,6 @@ class Photographer:
 
     Args:
         model: The network, on the device where it predicts.
-        description: Its colors and normalization.
-        precision: Of its arithmetic.
-        folder: The run folder.
     """
 
     def __init__(
@@ -59,11 +56,6 @@ class Photographer:
 
         The images are evenly spaced in the split, the same for every run on it, and are seen whole.
 
-        Args:
-            dataset: The training split.
-            count: How many images.
-            step: Of the run.
-
         Returns:
             The entries of the record; paths are relative to the run folder.
 
@@ -73,10 +65,9 @@ class Photographer:
         entries = []
         for k, index in enumerate(evenly_spaced(len(dataset), count)):
             sample = dataset[index]
-            image, _ = self.transform(sample)
-            ids = predict_ids(self.model, self._on_device(image), precision=self.precision)[0]
+            ids = self._ids(sample)
             entry: dict[str, str] = {}
-            for kind, pixels in views(sample, ids.cpu(), self.description.colors).items():
+            for kind, pixels in views(sample, ids, self.description.colors).items():
                 changing = kind == "prediction"
                 path = f"{EVOLUTION}/{k}.{f'step-{step}' if changing else kind}.png"
                 entry[kind] = path
@@ -89,9 +80,7 @@ class Photographer:
         """Write prediction and weights of a few validation images.
 
         Args:
-            dataset: The validation split.
             count: How many images; evenly spaced, the same for every run.
-            loss: Norm and support of the weighting set.
 
         Returns:
             The entries of the record; paths are relative to the run folder.
@@ -120,10 +109,6 @@ class Photographer:
 
         Args:
             dataset: The training split, whose indices are the ids of the images.
-            ranked: The regions.
-
-        Returns:
-            The entries of the record; paths are relative to the run folder.
         """
         names = self.description.classes
         entries = []
@@ -132,9 +117,7 @@ class Photographer:
             index = int(str(found.image))
             sample = dataset[index]
             if index not in seen:
-                image, _ = self.transform(sample)
-                ids = predict_ids(self.model, self._on_device(image), precision=self.precision)[0]
-                seen[index] = ids.to("cpu", sample.mask.dtype)
+                seen[index] = self._ids(sample)
             inside = found.box.cut(seen[index], margin=0.0).flatten()
             of_label = inside[found.box.cut(sample.mask, margin=0.0).flatten() == found.label]
             predicted = (of_label if of_label.numel() else inside).mode().values
@@ -155,6 +138,11 @@ class Photographer:
                 )
             )
         return entries
+
+    def _ids(self, sample: Sample) -> Tensor:
+        image = self._on_device(self.transform.normalized(sample.image))
+        ids = predict_ids(self.model, image, precision=self.precision)[0]
+        return ids.to("cpu", sample.mask.dtype)
 
     def _on_device(self, image: Tensor) -> Tensor:
         return image[None].to(next(self.model.parameters()).device)
@@ -183,9 +171,7 @@ def views(sample: Sample, ids: Tensor, colors: Sequence[tuple[int, int, int]]) -
     """Return the image, its truth and its prediction, RGB (H, W, 3) uint8.
 
     Args:
-        sample: The image and its mask.
         ids: The predicted classes (H, W); unlabeled pixels are black there, too.
-        colors: Of the classes.
     """
     return {
         "image": sample.image.permute(1, 2, 0).numpy(),
@@ -213,8 +199,6 @@ def max_pooling_weights(logits: Tensor, target: Tensor, *, p: float, min_support
     Args:
         logits: (B, C, H, W).
         target: (B, H, W), ``IGNORE_INDEX`` where unlabeled.
-        p: Norm of the weighting set.
-        min_support: Least share of the valid pixels that the weights rest on.
 
     Returns:
         (B, H, W), 0 on ignored pixels.
