@@ -157,7 +157,7 @@ class Study:
 
 PAPER = ("base", "base+", "loss-only", "lmp", "inverse-median", "bootstrap")
 BOTH = ("base", "loss-only")
-RIVALS = ("base", "base+", "loss-only", "lmp", "ohem", "dice-ce", "focal")
+RIVALS = ("base", "base+", "loss-only", "lmp", "ohem", "focal", "dice-ce", "dice-lmp")
 THREE = (0, 1, 2)
 FIVE = (0, 1, 2, 3, 4)
 
