@@ -1,6 +1,7 @@
 """Is the gain of the demo the same on other instruction sets, and with another number of threads?
 
     python -m benchmarks.machines --out runs/machines    # an hour; goes on where it was interrupted
+    python -m benchmarks.machines SSE4.1 --out runs/machines    # one of them
     python -m benchmarks.machines --render    # the page again, from the results
 
 Rounding differs from one to the other, and a training multiplies the difference until two runs
@@ -24,7 +25,6 @@ import torch
 from benchmarks.blocks import filled
 from benchmarks.loading import table
 from lossmaxpool.cli.trainings import SEEDS, configuration
-from lossmaxpool.environment import describe_environment
 from lossmaxpool.report.statistics import paired_gain, score
 from lossmaxpool.report.wording import interval, points, with_std
 from lossmaxpool.runs.record import RunRecord
@@ -81,12 +81,11 @@ def train(name: str, out: Path) -> None:
 
 def measure(name: str, out: Path) -> dict[str, Any]:
     """Return the mIoU of every seed, by method, and where it comes from."""
+    records = [RunRecord.read(folder) for folder in sorted((out / name).glob("*-seed*"))]
     found: dict[str, dict[int, float]] = {method: {} for method in GRID.methods}
-    for folder in sorted((out / name).glob("*-seed*")):
-        record = RunRecord.read(folder)
+    for record in records:
         found[record.method][record.seed] = record.miou
-    environment = describe_environment(torch.device("cpu"), MACHINES[name].threads)
-    del environment["command"]
+    environment = {key: x for key, x in records[0].environment.items() if key != "command"}
     return {"machine": name, "miou": found, "environment": environment}
 
 
@@ -133,6 +132,7 @@ def write(found: Mapping[str, dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("machines", nargs="*", metavar="machine", help=", ".join(MACHINES))
     parser.add_argument("--out", type=Path, help="folder for the runs")
     parser.add_argument("--render", action="store_true", help="from the results that are there")
     parser.add_argument("--train", choices=MACHINES, help=argparse.SUPPRESS)
@@ -142,7 +142,10 @@ def main() -> None:
     if options.train:
         train(options.train, options.out)
         return
-    for name, machine in {} if options.render else MACHINES.items():
+    for name in [] if options.render else options.machines or MACHINES:
+        if name not in MACHINES:
+            parser.error(f"there is no machine {name}; there are: {', '.join(MACHINES)}")
+        machine = MACHINES[name]
         if not offers(machine):
             print(f"{name}: this processor does not have it; its results stay as they are")
             continue
