@@ -8,6 +8,7 @@ Here every launch takes that path to the finished binary, and stops before it ru
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from triton.backends.driver import DriverBase
 from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
+from benchmarks import instructions
 from lossmaxpool.ops.backends.triton import kernels
 from lossmaxpool.ops.weighting_set import WeightingSet
 
@@ -232,15 +234,20 @@ def by_address() -> None:
     sys.stdout.write(f"{count}\n")
 
 
-def resources(binary: bytes) -> dict[str, int]:
-    """Registers, bytes of stack (which spilled registers take) and of shared memory."""
+def dump(binary: bytes, what: str) -> str:
+    """A report of NVIDIA's tool on a compiled kernel."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         Path(file.name).write_bytes(binary)
-        report = subprocess.run(
-            [CUOBJDUMP, "-res-usage", file.name], capture_output=True, text=True, check=True
-        )
-    found = re.search(r"REG:(\d+) STACK:(\d+) SHARED:(\d+)", report.stdout)
-    assert found is not None, report.stdout
+        return subprocess.run(
+            [CUOBJDUMP, what, file.name], capture_output=True, text=True, check=True
+        ).stdout
+
+
+def resources(binary: bytes) -> dict[str, int]:
+    """Registers, bytes of stack (which spilled registers take) and of shared memory."""
+    report = dump(binary, "-res-usage")
+    found = re.search(r"REG:(\d+) STACK:(\d+) SHARED:(\d+)", report)
+    assert found is not None, report
     return dict(zip(("registers", "stack", "shared"), map(int, found.groups()), strict=True))
 
 
@@ -250,23 +257,37 @@ def widest(ptx: str, instruction: str) -> int:
     return max((int(count or 1) * int(bits) for count, bits in accesses), default=0)
 
 
-def main(capability: int, names: list[str]) -> None:
+def counted(code: instructions.Code, one: dict[str, Any], pixels: int) -> dict[str, Any]:
+    """The instructions of a launch, and how many of all its threads there are per target pixel."""
+    trips = instructions.trips(one["kernel"], one["numbers"])
+    thread = None if trips is None else code.executed(trips)
+    threads = one["programs"] * 32 * one["numbers"]["num_warps"]
+    return {
+        "instructions": code.instructions,
+        "loops": [loop.instructions for loop in code.loops],
+        "per_pixel": None if thread is None else round(thread * threads / pixels, 1),
+    }
+
+
+def main(capability: int, names: list[str], count: bool) -> None:
     """Print a line for every case: its error, or its launches in order."""
     driver.set_active(NoDevice(capability))
-    launched: list[tuple[str, Any, int]] = []
+    launched: list[tuple[Any, dict[str, Any]]] = []
 
     def launch(kernel: Any, grid: tuple[int, ...]) -> Callable[..., None]:
         def compile_only(*arguments: Any, **options: Any) -> None:
             done = kernel.run(*arguments, grid=grid, warmup=True, **options)
-            programs = 1
-            for size in grid:
-                programs *= size
-            launched.append((kernel.fn.__name__, done, programs))
+            given = dict(zip(kernel.arg_names, arguments, strict=False)) | options
+            numbers = {name: x for name, x in given.items() if isinstance(x, int)}
+            one = {"kernel": kernel.fn.__name__, "programs": math.prod(grid), "numbers": numbers}
+            launched.append((done, one))
 
         return compile_only
 
     JITFunction.__getitem__ = launch
-    known: dict[int, dict[str, Any]] = {}
+    held: list[Any] = []  # an id is one of a living object
+    known: dict[int, dict[str, int]] = {}
+    codes: dict[int, instructions.Code] = {}
     groups = {"hot": HOT, "channels last": CHANNELS_LAST, "shapes": SHAPES}
     for case in (case for name in names for case in groups[name]):
         launched.clear()
@@ -275,15 +296,19 @@ def main(capability: int, names: list[str]) -> None:
             call(case)
         except Exception as error:  # the next case may still compile
             line["error"] = f"{type(error).__name__}: {error}"
-        line["launches"] = []
-        for name, done, programs in launched:
+        for done, one in launched:
             if id(done) not in known:
-                ptx = done.asm["ptx"]
-                known[id(done)] = resources(done.asm["cubin"]) | {
-                    "load": widest(ptx, "ld"), "store": widest(ptx, "st"), "held": done,
+                ptx, binary = done.asm["ptx"], done.asm["cubin"]
+                known[id(done)] = resources(binary) | {
+                    "load": widest(ptx, "ld"), "store": widest(ptx, "st"),
                 }  # fmt: skip
-            found = {key: value for key, value in known[id(done)].items() if key != "held"}
-            line["launches"].append({"kernel": name, "programs": programs, **found})
+                held.append(done)
+                if count:
+                    codes[id(done)] = instructions.read(dump(binary, "-sass"))
+            one |= known[id(done)]
+            if count:
+                one |= counted(codes[id(done)], one, case.batch * math.prod(case.size))
+        line["launches"] = [one for _, one in launched]
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 
@@ -292,4 +317,6 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["by address"]:
         by_address()
     else:
-        main(int(sys.argv[1]), sys.argv[2:])
+        *words, last = sys.argv[1:]
+        count = last == "count"
+        main(int(words[0]), words[1:] if count else [*words[1:], last], count)
