@@ -28,7 +28,6 @@ from lossmaxpool.models import ModelConfig
 from lossmaxpool.runs.config import HardwareConfig, OptimizationConfig, TrainConfig
 from lossmaxpool.training.building import (
     Given,
-    build_criterion,
     build_optimizer,
     build_sampler,
     count_split,
@@ -36,6 +35,7 @@ from lossmaxpool.training.building import (
     new_network,
     open_splits,
 )
+from lossmaxpool.training.criteria import build_criterion
 from lossmaxpool.training.diagnosing import WeightWatch
 from lossmaxpool.training.loading import training_batches
 
@@ -77,7 +77,7 @@ def measure(shape: Shape, device: torch.device, seconds: float) -> dict[str, Any
     batch = next(training_batches(config, train_set, sampler, description.mean, description.std))
     batch = {key: value.to(device) for key, value in batch.items()}
     model = new_network(config, train_set.labels.num_classes, pretrained=False).to(device).train()
-    criterion = build_criterion(config, pixels).to(device)
+    criterion = build_criterion(config.chosen.criterion, config.loss, pixels).to(device)
     optimizer = build_optimizer(config, model)
     watch = WeightWatch(config, criterion, SuspectedLabels())
 

@@ -11,9 +11,6 @@ def sweep_partial(folder: Path) -> None:
     """Remove half-written files that killed processes left in a folder and its subfolders.
 
     No other process may be writing there.
-
-    Args:
-        folder: The folder; it need not exist.
     """
     for path in folder.rglob("*.partial"):
         path.unlink(missing_ok=True)
@@ -26,7 +23,6 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     Args:
         path: The destination; its folder exists.
-        content: The complete new content.
 
     Raises:
         OSError: The file could not be written; ``path`` is unchanged.

@@ -74,10 +74,6 @@ def options_by_name(
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """Suggest the known name closest to the given one.
 
-    Args:
-        given: the unknown name.
-        known: the valid names.
-
     Returns:
         ``"Did you mean 'val'?"``, or an empty string if no name is similar.
 

@@ -54,9 +54,6 @@ def rare_classes(shares: Sequence[float]) -> tuple[int, ...]:
         shares: of every class, its share of the labeled pixels; absent classes have 0 and are
             not rare.
 
-    Returns:
-        Ids of the least frequent classes that together hold at most ``RARE_SHARE`` of the pixels.
-
     Example:
         >>> rare_classes([0.9, 0.03, 0.06, 0.01, 0.0])
         (3, 1)

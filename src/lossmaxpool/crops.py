@@ -140,12 +140,6 @@ class RandomCrop:
     ) -> tuple[float, float, float, float, bool]:
         """Where the crop of a seed lies in its image.
 
-        Args:
-            height: Of the image, in pixels.
-            width: Likewise.
-            seed: As of the crop.
-            pixel: As of the crop.
-
         Returns:
             Top, left, bottom and right in shares of the image, beyond it where the crop is, and
             whether the crop is mirrored: those of a mirrored one are those of its mirror image.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,12 +28,7 @@ _LIBRARIES = (
 
 
 def describe_environment(device: torch.device, world_size: int) -> dict[str, Any]:
-    """Return the environment of a result: command, device, versions, date.
-
-    Args:
-        device: The device of the run.
-        world_size: The number of such devices.
-    """
+    """Return the environment of a result: command, device, versions, date."""
     on_cuda = device.type == "cuda"
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -44,11 +39,12 @@ def describe_environment(device: torch.device, world_size: int) -> dict[str, Any
         "platform": platform.platform(),
         "python": platform.python_version(),
         "lossmaxpool": __version__,
-        **_versions(_LIBRARIES),
+        **versions(_LIBRARIES),
     }
 
 
-def _versions(names: Sequence[str]) -> dict[str, str]:
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those of the packages that are installed."""
     found = {}
     for name in names:
         try:

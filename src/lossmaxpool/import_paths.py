@@ -75,9 +75,6 @@ def check_arguments(
     """Refuse arguments that a class or a function says it does not take, or does not get.
 
     Args:
-        path: Its import path, for the message.
-        factory: The class or the function.
-        given: The names of the arguments.
         where: The option that holds them, for the message.
         skip: Parameters at its beginning that are filled otherwise.
 

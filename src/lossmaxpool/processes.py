@@ -1,4 +1,4 @@
-"""Make child processes end with their parent, even if the parent is killed."""
+"""How processes end: at Ctrl-C and SIGTERM with their state whole, children with their parent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 # From <sys/prctl.h>.
 _PR_SET_PDEATHSIG = 1
@@ -24,9 +26,6 @@ def begin_worker(worker: int) -> None:
     Workers ignore Ctrl-C, which reaches every process of a terminal: the main process stops them.
     If the main process is killed, the worker ends; a plain torch worker could block forever on its
     unread batches.
-
-    Args:
-        worker: Its number.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
@@ -79,3 +78,52 @@ def _poll(parent: int) -> None:
 def _end() -> None:
     # Not `sys.exit`: its cleanup would block until the parent has read the queues.
     os._exit(1)
+
+
+class Interrupt:
+    """Whether somebody asked the run to stop."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+
+@contextmanager
+def postponed_interrupt() -> Iterator[Interrupt]:
+    """Turn the first Ctrl-C into a request, which is answered between two steps.
+
+    An exception in the middle of a step would leave weights half updated. The second Ctrl-C says
+    what is lost and raises KeyboardInterrupt. SIGTERM, which a cluster sends before it takes a
+    machine back, is a request, too; the second one ends the process. A signal that the process was
+    started to ignore, as a shell does for Ctrl-C in its background jobs, stays ignored. Outside the
+    main thread, where Python delivers no signal, nothing changes.
+    """
+    interrupt = Interrupt()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.stderr.write(
+            "\nstopped at once: the steps after the last checkpoint are lost; --resume goes on "
+            "from it\n"
+        )
+        raise KeyboardInterrupt
+
+    def request(number: int, frame: FrameType | None) -> None:
+        interrupt.requested = True
+        by_keyboard = number == signal.SIGINT
+        signal.signal(number, stop if by_keyboard else signal.SIG_DFL)
+        again = "; Ctrl-C again stops at once" if by_keyboard else ""
+        sys.stderr.write(f"\nstopping after this step (or evaluation), with a checkpoint{again}\n")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+    earlier = {
+        number: signal.signal(number, request)
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield interrupt
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

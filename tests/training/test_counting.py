@@ -15,8 +15,7 @@ from lossmaxpool.data import DataConfig, DataError, Folders, StreetScenes, class
 from lossmaxpool.data.files import FileDataset
 from lossmaxpool.sampling import class_index
 from lossmaxpool.training import train
-from lossmaxpool.training.counting import count_pixels
-from lossmaxpool.training.loading import CachedDataset
+from lossmaxpool.training.loading import CachedDataset, count_pixels
 from tests.training.runs import tiny
 
 

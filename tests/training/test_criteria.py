@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from lossmaxpool.data import IGNORE_INDEX
 from lossmaxpool.runs.config import LossConfig
 from lossmaxpool.runs.methods import METHODS
-from lossmaxpool.training.criteria import ImageMeanLoss, MeanCrossEntropyLoss
-from lossmaxpool.training.methods import build_criterion
+from lossmaxpool.training.criteria import ImageMeanLoss, MeanCrossEntropyLoss, build_criterion
 from tests.ranks import in_ranks
 
 WEIGHT = torch.tensor([1.0, 2.0, 0.5])

@@ -21,9 +21,9 @@ from lossmaxpool.runs.methods import METHODS, method_named
 from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import train
 from lossmaxpool.training.checkpoints import LAST
+from lossmaxpool.training.criteria import build_criterion
 from lossmaxpool.training.diagnosing import WeightWatch, pools
 from lossmaxpool.training.loading import Batch
-from lossmaxpool.training.methods import build_criterion
 from tests.diagnostics.test_suspects import WRONG, Task, overlap, planted
 from tests.ranks import in_ranks
 from tests.tolerances import FLOAT32

@@ -21,8 +21,8 @@ from lossmaxpool.runs.config import LossConfig, ReportingConfig, TrainConfig
 from lossmaxpool.runs.methods import Imported, method_named
 from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import TrainingError, compare, loop, train
+from lossmaxpool.training.criteria import build_criterion
 from lossmaxpool.training.imported import build_imported
-from lossmaxpool.training.methods import build_criterion
 from tests.cli.test_values import status
 from tests.data import trees
 from tests.training.runs import tiny

@@ -11,8 +11,7 @@ from torch import Tensor
 from lossmaxpool.data import IGNORE_INDEX
 from lossmaxpool.runs.config import LossConfig
 from lossmaxpool.runs.methods import METHODS, Method, Weighting, method_named, ready
-from lossmaxpool.training.criteria import MeanCrossEntropyLoss
-from lossmaxpool.training.methods import build_criterion
+from lossmaxpool.training.criteria import MeanCrossEntropyLoss, build_criterion
 
 CLASS_PIXELS = torch.tensor([[90, 10, 0], [60, 0, 40]])
 

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from lossmaxpool.processes import postponed_interrupt
 from lossmaxpool.runs import CheckpointError, RunInterruptedError
 from lossmaxpool.runs.config import LossConfig, OptimizationConfig, ScheduleConfig, TrainConfig
 from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import TrainingError, loop, train
-from lossmaxpool.training.building import build_criterion
 from lossmaxpool.training.checkpoints import CONFIGURATION, LAST
-from lossmaxpool.training.interrupts import postponed_interrupt
-from lossmaxpool.training.methods import loss_schedule
+from lossmaxpool.training.criteria import build_criterion, loss_schedule
 from tests.training.runs import assert_same_weights, tiny
 
 
@@ -193,11 +192,12 @@ def test_schedules_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_steps_of_a_run_see_the_values_of_its_schedule() -> None:
     loss = LossConfig(p=1.1, min_support_schedule=ScheduleConfig("linear", 1.0))
     config = replace(tiny(), loss=loss)
-    criterion = build_criterion(config, torch.ones(1, 3, dtype=torch.int64))
+    pixels = torch.ones(1, 3, dtype=torch.int64)
+    criterion = build_criterion(config.chosen.criterion, loss, pixels)
     schedule = loss_schedule(config, criterion, step=4)
     assert schedule is not None
     pooled = next(m for m in criterion.modules() if hasattr(m, "min_support"))
     assert pooled.min_support == pytest.approx((1.0 + 0.25) / 2)
     assert pooled.p == 1.1
     base = replace(config, method="base")
-    assert loss_schedule(base, build_criterion(base, torch.ones(1, 3)), 0) is None
+    assert loss_schedule(base, build_criterion(base.chosen.criterion, loss, pixels), 0) is None

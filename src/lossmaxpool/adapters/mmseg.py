@@ -23,7 +23,7 @@ from lossmaxpool.functional import (
     solve,
     weighting_set,
 )
-from lossmaxpool.losses.options import as_weight
+from lossmaxpool.losses.max_pooling import as_weight
 from lossmaxpool.ops.dispatch import Backend, check_backend
 from lossmaxpool.ops.inputs import NO_LABEL, exists, may_look, refuse_unknown_labels
 
@@ -115,7 +115,6 @@ class MaxPoolingLoss(nn.Module):
 
         Args:
             pred: logits (N, C, H, W).
-            label: class ids (N, H, W).
             weight: (N, H, W) factors of the pixel losses, e.g. of ``OHEMPixelSampler``: pixels of
                 factor 0 still count.
             avg_factor: divisor of the "sum" above, with reduction "mean".

@@ -31,12 +31,6 @@ class MaxPoolingAndDice(nn.Module):
             target marks the ignored pixels, whatever the label is.
         dice: the Dice loss of nnU-Net, ``(output, target, loss_mask=)``; None: no Dice.
         dice_weight: its factor.
-        p: norm exponent in [1, inf].
-        min_support: m / n in (0, 1].
-        pool: "image", "batch" or "world".
-
-    Raises:
-        ValueError: options outside their range.
     """
 
     def __init__(
@@ -69,7 +63,6 @@ class MaxPoolingAndDice(nn.Module):
         """Return the loss of logits (b, c, ...).
 
         Args:
-            output: logits (b, c, ...).
             target: (b, 1, ...) labels; with regions (b, c, ...) zeros and ones, and one more
                 channel with an ignore label.
 

@@ -171,10 +171,6 @@ def format_scores(names: tuple[str, ...], confusion: ConfusionMatrix) -> str:
 
     The classes stand in the order of their pixels, but of two the foreground, which is the second,
     comes first. Classes that are neither labeled nor predicted are named at the end.
-
-    Args:
-        names: of the C classes.
-        confusion: the counts.
     """
     columns = {
         "IoU": confusion.iou(),
@@ -334,11 +330,7 @@ def _of_the_split(options: Namespace, trained: TrainedModel) -> tuple[list[Sampl
 
 
 def check_checkpoint(run: Path, checkpoint: Which) -> None:
-    """Refuse to take the best checkpoint of a file.
-
-    Raises:
-        ValueError: a file was given together with ``--checkpoint best``.
-    """
+    """Refuse to take the best checkpoint of a file."""
     if run.is_file() and checkpoint != "last":
         raise ValueError(
             f"{run} is a checkpoint itself: leave out --checkpoint, or give its run folder"
@@ -346,11 +338,7 @@ def check_checkpoint(run: Path, checkpoint: Which) -> None:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of a ``--device`` option.
-
-    Raises:
-        ValueError: torch does not know it, or this machine does not have it.
-    """
+    """Return the device of a ``--device`` option."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

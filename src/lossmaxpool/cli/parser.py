@@ -39,11 +39,7 @@ _UNKNOWN = (
 
 
 class CommandParser(ArgumentParser):
-    """Typed options from flags and YAML files; a wrong one is answered with the nearest right one.
-
-    Args:
-        arguments: As for ``jsonargparse.ArgumentParser``.
-    """
+    """Typed options from flags and YAML files; a wrong one is answered with the nearest one."""
 
     def __init__(self, **arguments: Any) -> None:
         # An abbreviation would change its meaning with the next option that is added.
@@ -88,11 +84,7 @@ class CommandParser(ArgumentParser):
         )
 
     def add_losses(self, methods: str) -> None:
-        """Let a YAML file define further methods, and check the names of those that are asked for.
-
-        Args:
-            methods: The option that holds these names.
-        """
+        """Let a YAML file define further methods; ``methods`` is the option with names to check."""
         # Kept as text: jsonargparse would build the criteria that a mapping describes.
         self.add_argument(
             _LOSSES,
@@ -103,12 +95,7 @@ class CommandParser(ArgumentParser):
         self._methods = methods
 
     def refuse(self, name: str, reason: str) -> None:
-        """Refuse a flag that would have no effect.
-
-        Args:
-            name: Its dotted name.
-            reason: What to write instead.
-        """
+        """Refuse a flag that would have no effect."""
         self._refused[name] = reason
 
     def add_defaults(
@@ -306,7 +293,6 @@ def nearest_option(given: str, known: Iterable[str]) -> str:
 
     Args:
         given: What was written, e.g. "optimization.lrate" or "lr".
-        known: The dotted names of the options.
 
     Example:
         >>> nearest_option("lr", ["optimization.lr", "seed"])

@@ -18,14 +18,12 @@ from lossmaxpool.report import format_table, write_report
 from lossmaxpool.report.sweep import sweep_table, write_sweep
 from lossmaxpool.runs import TrainingError
 from lossmaxpool.runs.config import (
-    EngineName,
     HardwareConfig,
     OptimizationConfig,
     ReportingConfig,
     SamplingConfig,
     TrainConfig,
 )
-from lossmaxpool.runs.folder import Resume
 from lossmaxpool.runs.methods import DEFAULT_METHODS, method_names
 from lossmaxpool.training.sweep import Grid, plan
 from lossmaxpool.training.tuning import tuning_table
@@ -38,17 +36,14 @@ SEEDS = (0, 1, 2, 3)
 def demo(options: Namespace) -> None:
     """Train, report, print the table."""
     out = first_unfinished(options.out)
-    compare_and_report(
+    folders = lossmaxpool.training.compare(
         configuration(options.steps), DEFAULT_METHODS, SEEDS, out, jobs=2, resume="auto"
     )
+    _report(folders, out)
 
 
 def configuration(steps: int) -> TrainConfig:
-    """Return a run that one core finishes in about forty seconds.
-
-    Args:
-        steps: Optimization steps; the learning rate falls to 0 over them.
-    """
+    """Return a run of the demo, which one core finishes in about forty seconds."""
     return TrainConfig(
         data=DataConfig(name="street-scenes", train_scenes=200, val_scenes=40),
         model=ModelConfig(
@@ -84,11 +79,7 @@ def configuration(steps: int) -> TrainConfig:
 
 
 def first_unfinished(out: Path) -> Path:
-    """Return ``out``, or ``out-2``, ``out-3``, ... where it holds a finished demo already.
-
-    Args:
-        out: The folder that was asked for.
-    """
+    """Return ``out``, or ``out-2``, ``out-3``, ... where it holds a finished demo already."""
     numbered = (out if k == 1 else out.with_name(f"{out.name}-{k}") for k in count(1))
     return next(folder for folder in numbered if not (folder / REPORT).exists())
 
@@ -113,7 +104,7 @@ def compare(options: Namespace) -> None:
     """Train the missing runs, write the report and print the table."""
     if options.tune_steps is not None and not options.tune_lr:
         raise ValueError("--tune_steps has no effect without --tune-lr: give both, or neither")
-    compare_and_report(
+    folders = lossmaxpool.training.compare(
         shared_config(options),
         options.methods,
         options.seeds,
@@ -124,47 +115,11 @@ def compare(options: Namespace) -> None:
         tune_lr=options.tune_lr,
         tune_steps=options.tune_steps,
     )
+    _report(folders, options.out)
 
 
-def compare_and_report(
-    config: TrainConfig,
-    methods: Sequence[str],
-    seeds: Sequence[int],
-    out: Path,
-    *,
-    jobs: int | None = None,
-    engine: EngineName = "local",
-    resume: Resume = False,
-    tune_lr: bool = False,
-    tune_steps: int | None = None,
-) -> None:
-    """Train, report, print: what ``compare`` and ``demo`` have in common.
-
-    Args:
-        config: What the runs share.
-        methods: The methods.
-        seeds: The seeds.
-        out: The folder of the runs and the report.
-        jobs: Runs at the same time; None leaves it to the engine.
-        engine: Where they are trained.
-        resume: Go on with what is in ``out``.
-        tune_lr: Let every method find its own learning rate first.
-        tune_steps: Steps at each rate.
-
-    Raises:
-        TrainingError: ``out`` cannot be used, or a run stopped.
-    """
-    folders = lossmaxpool.training.compare(
-        config,
-        methods,
-        seeds,
-        out,
-        jobs=jobs,
-        engine=engine,
-        resume=resume,
-        tune_lr=tune_lr,
-        tune_steps=tune_steps,
-    )
+def _report(folders: Sequence[Path], out: Path) -> None:
+    """Write the report of a comparison, and print its tables."""
     report = write_report(folders, out)
     rates = tuning_table(out)
     sys.stdout.write(f"\n{format_table(folders)}\n\n{rates}{rates and chr(10) * 2}{report}\n")

@@ -78,12 +78,7 @@ def read_options(given: str) -> dict[str, Any]:
 
 
 def with_typed_values(content: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
-    """Apply :func:`typed` to every option of a nested mapping.
-
-    Args:
-        content: Options as a file holds them.
-        types: The type of each option by its dotted name.
-    """
+    """Apply :func:`typed` to every option of a nested mapping."""
 
     def walk(value: Any, key: str) -> Any:
         if key in types:
@@ -101,7 +96,6 @@ def typed(key: str, hint: Any, value: Any) -> Any:
 
     Args:
         key: The dotted name of the option, for messages.
-        hint: Its type.
         value: Text of a flag, or a value of a YAML file.
 
     Raises:

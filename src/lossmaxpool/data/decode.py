@@ -157,7 +157,6 @@ class IdMap:
     """The mapping from the ids in a data set's masks to classes.
 
     Args:
-        labels: the classes.
         ids: file id -> class id, or ``IGNORE_INDEX``; any other id in a mask is an error.
     """
 
@@ -180,7 +179,6 @@ class IdMap:
 
         Args:
             ids: (H, W) ids of the file.
-            subject: the mask, for the message.
 
         Returns:
             (H, W) uint8.

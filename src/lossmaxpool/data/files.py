@@ -32,8 +32,6 @@ class FileDataset(SegmentationDataset):
     """Data set of image and mask files, with a mapping from the ids in the files to classes.
 
     Args:
-        name: of the data set and its split.
-        labels: the classes.
         pairs: the files, in the order of the data set.
         ids: file id -> class id, or ``IGNORE_INDEX``; any other id in a mask is an error.
         image_range: the values of black and white in pictures of 16 bits; None for 0 and 65535.
@@ -169,10 +167,7 @@ def find_root(
     """Find the folder that holds the subfolders of a data set.
 
     Args:
-        root: the folder that the user gave.
-        what: the data set, for the message.
         needed: folders that it must hold.
-        expected: the layout, for the message.
         inside: subfolders of the root that are searched too.
 
     Returns:
@@ -222,9 +217,6 @@ def pair_up(
     """Pair images with their masks, sorted by stem.
 
     Args:
-        name: of the data set and its split, for messages.
-        images: the image files.
-        masks: the mask files.
         stems: the stems to use; None: all that have an image or a mask.
         published: the published number of images; a different number gives a warning.
 

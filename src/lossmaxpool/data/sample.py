@@ -87,12 +87,7 @@ class LabelSet:
 
 @dataclass(frozen=True)
 class MaskFile:
-    """The file and id mapping that determine a mask, used as a key for cached counts.
-
-    Attributes:
-        path: the file.
-        ids: the class of each id in the file.
-    """
+    """The file and id mapping that determine a mask, used as a key for cached counts."""
 
     path: Path
     ids: Mapping[int, int]

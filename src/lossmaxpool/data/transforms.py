@@ -125,9 +125,6 @@ class EvalTransform:
     def __call__(self, sample: Sample) -> tuple[Tensor, Tensor]:
         """One image.
 
-        Args:
-            sample: image (3, H, W) uint8 and mask (H, W) uint8.
-
         Returns:
             Image (3, H, W) float32, normalized, and mask (H, W) int64.
         """

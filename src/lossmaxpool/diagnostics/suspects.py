@@ -165,14 +165,8 @@ class SuspectedLabels:
 
         Args:
             images: as in :meth:`update`, and so are the next three.
-            diagnosis: of the batch.
-            places: of the crops.
-            flipped: which crops are mirrored.
             sizes: height and width of each whole image, for places that are rounded to pixels;
                 None: by the size of the crop and its place.
-
-        Raises:
-            ValueError: as in :meth:`update`.
         """
         if diagnosis.labels is None or diagnosis.capped.dim() != 3:
             raise ValueError(
@@ -219,11 +213,7 @@ class SuspectedLabels:
                 known.pop(least)
 
     def ranked(self, limit: int | None = None) -> list[Suspect]:
-        """Return the regions, the most suspicious first.
-
-        Args:
-            limit: the number to return; None: all.
-        """
+        """Return the regions, the most suspicious first."""
         found = [
             suspect
             for image, cells in self._cells.items()
@@ -234,12 +224,7 @@ class SuspectedLabels:
         return found[:limit]
 
     def write_csv(self, path: Path | str, limit: int | None = None) -> None:
-        """Write the ranked list as a table, one region a row.
-
-        Args:
-            path: the file to write.
-            limit: the number of regions; None: all.
-        """
+        """Write the ranked list as a table, one region a row."""
         with Path(path).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["image", *Box._fields, "label", "score", "persistence"])

@@ -186,26 +186,13 @@ def save_page(page: str, out: Path) -> Path:
 
 
 def read_example() -> list[LossMap]:
-    """Read the images of the embedded example back.
-
-    Returns:
-        The images, as JPEG keeps them, with losses of eleven significant bits.
-    """
+    """Read the images of the embedded example back."""
     content = json.loads(_text(_EXAMPLE))
     return [_read_image(image) for image in content["images"]]
 
 
 def write_example(maps: Sequence[LossMap], labels: LabelSet, source: str) -> Path:
-    """Replace the embedded example; ``benchmarks/explorer.py`` does.
-
-    Args:
-        maps: the images, from :func:`loss_maps`.
-        labels: names and colors of the classes.
-        source: a sentence on the images and the network.
-
-    Returns:
-        The file.
-    """
+    """Replace the embedded example; ``benchmarks/explorer.py`` does."""
     content = _content(maps, labels, source, 1.3, 0.25)
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     write_atomically(_HERE / _EXAMPLE, f"{text}\n".encode())

@@ -253,20 +253,9 @@ def predict_scores(
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     """Yield the scores that :func:`predict_ids` decides by, one part of the images after the other.
 
-    Args:
-        model: as there, like all other arguments.
-        images: (B, 3, H, W) float32.
-        config: tiles, mirroring, scales.
-        precision: of the network's arithmetic.
-        names: of the images.
-        num_classes: C.
-
     Yields:
         Rows, columns, and the scores (B, C, rows, columns) float32 there; together the parts hold
         every pixel once. :func:`probabilities` turns scores into probabilities.
-
-    Raises:
-        ValueError: as :func:`predict_ids`.
     """
     network = network_for(model, images, precision)
     stride = input_stride(model)

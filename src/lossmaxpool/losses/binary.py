@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossmaxpool.checks import options_by_name
-from lossmaxpool.functional import Pool, Reduction, loss_max_pool, weighting_set
-from lossmaxpool.losses.options import LabeledLoss, Weight, as_weight
+from lossmaxpool.functional import Pool, Reduction, weighting_set
+from lossmaxpool.losses.max_pooling import LabeledLoss, Weight, as_weight
 from lossmaxpool.ops.dispatch import Backend
 from lossmaxpool.ops.inputs import check_tensor, exists, may_look, outside_unit_interval
 from lossmaxpool.ops.upsampling import upsample_to
@@ -85,21 +85,12 @@ class MaxPoolingBCEWithLogitsLoss(LabeledLoss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the pooled binary cross-entropy of logits and 0/1 targets."""
-        losses, valid = self._losses(input, target)
-        return loss_max_pool(
-            losses,
-            p=self.p,
-            min_support=self.min_support,
-            valid=valid,
-            pool=self.pool,
-            reduction=self.reduction,
-            backend=self.backend,
-        )
+        return self._pooled(*self._losses(input, target))
 
+    @torch.no_grad()
     def pixel_losses(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the losses (B, ...) that :meth:`forward` pools, detached, and their mask."""
-        with torch.no_grad():
-            return self._losses(input, target)
+        return self._losses(input, target)
 
     def _losses(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
         check_tensor("input", input)

@@ -1,25 +1,117 @@
-"""Loss max-pooling as modules: of any pixel loss, and of the cross-entropy."""
+"""Loss max-pooling as modules: of any pixel loss, and of the cross-entropy.
+
+The rivals of :mod:`lossmaxpool.losses.rivals` share the base classes: options, pool, reduction.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
-from lossmaxpool.checks import options_by_name
+from lossmaxpool.checks import check_choice, options_by_name
 from lossmaxpool.functional import (
     Pool,
     Reduction,
-    loss_max_pool,
+    check_cross_entropy,
+    pixel_cross_entropy,
+    pool_cross_entropy,
+    pool_losses,
     weighting_set,
 )
-from lossmaxpool.losses.options import LabeledLoss, PooledLoss, Weight
-from lossmaxpool.ops.dispatch import Backend
+from lossmaxpool.ops.dispatch import Backend, check_backend
 from lossmaxpool.ops.inputs import check_tensor, exists
+from lossmaxpool.ops.weighting_set import WeightingSet
 
 PixelLoss = nn.Module | Callable[[Tensor, Tensor], Tensor]
+Weight = Tensor | Sequence[float] | None
+
+
+class PooledLoss(nn.Module):
+    """Base class of pooled pixel losses: the pool and the reduction over pools."""
+
+    p: float
+    min_support: float
+
+    def __init__(self, pool: Pool, reduction: Reduction, backend: Backend) -> None:
+        super().__init__()
+        check_choice("pool", pool, get_args(Pool))
+        check_choice("reduction", reduction, get_args(Reduction))
+        check_backend(backend)
+        self.pool: Pool = pool
+        self.reduction: Reduction = reduction
+        self.backend: Backend = backend
+
+    @property
+    def weighting(self) -> WeightingSet:
+        """The weighting set of the current parameters."""
+        return weighting_set(self.p, self.min_support)
+
+    def _pooled(self, losses: Tensor, valid: Tensor | None) -> Tensor:
+        return pool_losses(
+            losses,
+            valid,
+            self.weighting,
+            pool=self.pool,
+            reduction=self.reduction,
+            backend=self.backend,
+        )
+
+    def extra_repr(self) -> str:
+        shown = [f"{name}={getattr(self, name)!r}" for name in self._shown()]
+        return ", ".join([*shown, f"pool={self.pool!r}, reduction={self.reduction!r}"])
+
+    def _shown(self) -> tuple[str, ...]:
+        """The parameters that ``extra_repr`` shows."""
+        return ("p", "min_support")
+
+
+class LabeledLoss(PooledLoss):
+    """Base class of pooled losses of logits and labels."""
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        weight: Weight,
+        ignore_index: int | None,
+        label_smoothing: float,
+        pool: Pool,
+        reduction: Reduction,
+        backend: Backend,
+    ) -> None:
+        super().__init__(pool, reduction, backend)
+        check_cross_entropy(ignore_index, label_smoothing)
+        self.register_buffer("weight", as_weight("weight", weight))
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+
+    def pixel_losses(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the losses (B, *spatial) that :meth:`forward` pools, detached, and their mask."""
+        return pixel_cross_entropy(
+            input,
+            target,
+            weight=self.weight,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            backend=self.backend,
+        )
+
+    def _cross_entropy(self, input: Tensor, target: Tensor) -> Tensor:
+        return pool_cross_entropy(
+            input,
+            target,
+            self.weighting,
+            weight=self.weight,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            pool=self.pool,
+            reduction=self.reduction,
+            backend=self.backend,
+        )
 
 
 class MaxPoolingLoss(PooledLoss):
@@ -92,30 +184,19 @@ class MaxPoolingLoss(PooledLoss):
         """Return the pooled loss of ``pixel_loss(input, target)``.
 
         Args:
-            input: first argument of the pixel loss.
-            target: second argument of the pixel loss.
             valid: bool mask of the valid pixels, in addition to ``ignore_index``.
 
         Returns:
             A scalar, or one value per pool for reduction "none".
         """
-        losses, mask = self._losses(input, target, valid)
-        return loss_max_pool(
-            losses,
-            p=self.p,
-            min_support=self.min_support,
-            valid=mask,
-            pool=self.pool,
-            reduction=self.reduction,
-            backend=self.backend,
-        )
+        return self._pooled(*self._losses(input, target, valid))
 
+    @torch.no_grad()
     def pixel_losses(
         self, input: Tensor, target: Tensor, valid: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the losses (B, ...) that :meth:`forward` pools, detached, and their mask."""
-        with torch.no_grad():
-            return self._losses(input, target, valid)
+        return self._losses(input, target, valid)
 
     def _losses(
         self, input: Tensor, target: Tensor, valid: Tensor | None
@@ -233,3 +314,24 @@ def _finite(x: Tensor, mask: Tensor) -> Tensor:
         return x
     mask = _aligned(mask, x.shape)
     return x.masked_fill(~(mask | x.isfinite()), 0) if mask.shape == x.shape else x
+
+
+def as_weight(name: str, weight: Weight) -> Tensor | None:
+    """Class weights as a float tensor, from a tensor or any sequence; None stays None."""
+    if weight is None:
+        return None
+    try:
+        tensor = torch.as_tensor(weight)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"{name} must be a tensor or a sequence of numbers, got {weight!r}: "
+            "pass one number per class."
+        ) from error
+    if not tensor.is_floating_point():
+        tensor = tensor.float()
+    if not bool(((tensor >= 0) & (tensor < torch.inf)).all()):
+        raise ValueError(
+            f"{name} must be finite and >= 0, got {tensor.tolist()}: a negative weight would "
+            "make losses negative."
+        )
+    return tensor.detach()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lossmaxpool.checks import check_choice
 from lossmaxpool.functional import Pool, Reduction, check_cross_entropy
 from lossmaxpool.losses.class_weights import ClassPixels, class_counts
-from lossmaxpool.losses.options import LabeledLoss, Weight, as_weight
+from lossmaxpool.losses.max_pooling import LabeledLoss, Weight, as_weight
 from lossmaxpool.ops.dispatch import Backend
 from lossmaxpool.ops.inputs import (
     NO_LABEL,

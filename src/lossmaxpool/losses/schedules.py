@@ -191,11 +191,7 @@ class LossSchedule:
         return {"steps_done": self.steps_done}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state, and set its values.
-
-        Raises:
-            ValueError: a state of something else.
-        """
+        """Continue from a state, and set its values."""
         done = state.get("steps_done")
         if isinstance(done, bool) or not isinstance(done, int) or done < 0:
             raise ValueError(

@@ -69,9 +69,6 @@ def use_caffe_layout(resnet: nn.Module) -> None:
     (torch: in the 3 × 3), so the 3 × 3 is dilated like those of the following blocks. Each layout
     is the exact dilated form of the classifier whose weights it takes; weights of the other layout
     load without error but perform worse.
-
-    Args:
-        resnet: a timm ResNet; changed in place.
     """
     from timm.models.resnet import Bottleneck
 

@@ -95,8 +95,6 @@ def small_logits(
         network: (B, 3, H', W') -> (B, C, h, w), for H' and W' multiples of ``stride``.
         images: (B, 3, H, W), normalised.
         stride: from :func:`lossmaxpool.models.input_stride`.
-        scale: of the images that the network sees.
-        mirror: from left to right.
     """
     H, W = images.shape[-2:]
     seen = images
@@ -119,16 +117,8 @@ def small_logits(
 def decide(versions: Sequence[SmallLogits], rows: range, columns: range) -> Tensor:
     """The class of each pixel: the largest logit, or mean probability if there are several views.
 
-    Args:
-        versions: logits of one image, from one or several views.
-        rows: of the image to predict.
-        columns: of the image to predict.
-
     Returns:
         (B, len(rows), len(columns)) uint8.
-
-    Raises:
-        ValueError: there are more classes than uint8 can represent.
     """
     values = versions[0].values
     ids = torch.empty(len(values), len(rows), len(columns), dtype=torch.uint8, device=values.device)
@@ -141,11 +131,6 @@ def score_strips(
     versions: Sequence[SmallLogits], rows: range, columns: range
 ) -> Iterator[tuple[range, Tensor]]:
     """Yield the scores of the classes strip by strip, none larger than :data:`STRIP_BYTES`.
-
-    Args:
-        versions: logits of one image, from one or several views.
-        rows: of the image to predict.
-        columns: of the image to predict.
 
     Yields:
         Rows, and (B, C, rows, columns) float32: logits of a single view, mean probabilities of

@@ -36,11 +36,7 @@ class OutsideNetwork(nn.Module):
         return tuple(f"network.{name}" for name in _PRETRAINED)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits (B, C, h, w).
-
-        Raises:
-            ValueError: The network returns something else.
-        """
+        """Return the logits (B, C, h, w)."""
         output: Any = self.network(images)
         if isinstance(output, Mapping) and "out" in output:
             output = output["out"]
@@ -66,7 +62,6 @@ def build_outside(config: ModelConfig, num_classes: int) -> OutsideNetwork:
     any function that is installed.
 
     Args:
-        config: Its import path and arguments.
         num_classes: C, for the argument that is called like it.
 
     Raises:

@@ -57,9 +57,6 @@ class Comparison:
 def read_runs(folders: Sequence[Path]) -> Comparison:
     """Reads run folders and checks that they can be compared.
 
-    Args:
-        folders: Run folders, of one or more methods and seeds, in any order.
-
     Returns:
         The comparison, baseline first, the other methods in the order in which they were given.
 
@@ -96,13 +93,7 @@ def read_runs(folders: Sequence[Path]) -> Comparison:
 
 @dataclass(frozen=True)
 class MethodSetting:
-    """Method, p and m; None where the method does not have them.
-
-    Args:
-        method: The id of the method.
-        p: The norm of the weighting set.
-        min_support: m / n.
-    """
+    """Method, p and m; None where the method does not have them."""
 
     method: str
     p: float | None = None
@@ -110,11 +101,7 @@ class MethodSetting:
 
 
 def method_setting(run: RunRecord) -> MethodSetting:
-    """The setting that a run trained: p and m count for max-pooling alone.
-
-    Raises:
-        RecordError: A run of max-pooling whose configuration lacks p or m.
-    """
+    """The setting that a run trained: p and m count for max-pooling alone."""
     if not run.max_pooled:
         return MethodSetting(run.method)
     loss = run.config.get("loss")

@@ -78,7 +78,6 @@ class Drawing:
     Args:
         alt: Read aloud in its place.
         svg: One ``<svg>`` element in the light colors, to be put into a page.
-        figure: Where it is from.
     """
 
     alt: str

@@ -26,7 +26,6 @@ class Picture:
     """One picture of the page.
 
     Args:
-        caption: Above it.
         alt: Read aloud in its place.
         source: The file as a data URL; None where it cannot be shown.
         missing: The reason then.
@@ -47,7 +46,6 @@ class Strip:
     """One example image with everything that the methods made of it.
 
     Args:
-        name: Of the image.
         pictures: Image and truth, then prediction and weights of each method.
         legend: Name and color of the classes in its label maps, the most frequent first.
     """
@@ -69,7 +67,6 @@ class Suspected:
     """The labels that a run suspects.
 
     Args:
-        run: The run.
         link: Its whole list, from the page.
         shown: The first of them, with their pictures.
     """
@@ -80,12 +77,7 @@ class Suspected:
 
 
 def suspected(summary: Summary, out: Path) -> list[Suspected]:
-    """The suspected labels of the first seed of each method that has some.
-
-    Args:
-        summary: The comparison.
-        out: The folder of the page.
-    """
+    """The suspected labels of the first seed of each method that has some."""
     found = []
     for run in (m.method.runs[0] for m in summary.methods if m.method.runs[0].suspects):
         link = Path(os.path.relpath(run.folder / SUSPECTS, out)).as_posix()

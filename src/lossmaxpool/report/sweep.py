@@ -43,9 +43,6 @@ class Setting:
 def read_settings(folders: Sequence[Path]) -> list[Setting]:
     """Group run folders by method, p and min_support; a folder without a record is left out.
 
-    Args:
-        folders: Run folders of one data set, finished or not.
-
     Raises:
         RecordError: A record is bad, or the runs are of different data or classes.
     """
@@ -79,14 +76,6 @@ def sweep_table(folders: Sequence[Path]) -> str:
 def write_sweep(folders: Sequence[Path], out: Path) -> None:
     """Write ``sweep.md``, ``sweep.json`` and, where p or m was swept, ``sweep.svg`` and
     ``sweep.pdf``.
-
-    Args:
-        folders: Run folders, as for :func:`read_settings`.
-        out: An existing folder.
-
-    Raises:
-        RecordError: A record is bad, or the runs do not belong together.
-        OSError: A file cannot be written.
     """
     settings = read_settings(folders)
     write_atomically(out / "sweep.md", f"{piped(_rows(settings))}\n".encode())
@@ -131,12 +120,7 @@ def _rows(settings: Sequence[Setting]) -> list[list[str]]:
 
 
 def _panels(settings: Sequence[Setting]) -> list[tuple[str, dict[str, dict[float, list[float]]]]]:
-    """Lines over p with m fixed, and lines over m with p fixed for the settings left over.
-
-    Returns:
-        For each parameter with lines its name, and by the name of a line mIoU of the seeds by the
-        value of the parameter.
-    """
+    """Lines over p with m fixed, and lines over m with p fixed for the settings left over."""
     measured = [s for s in settings if s.miou.n and not math.isnan(s.p)]
     over_p: dict[tuple[str, float], list[Setting]] = {}
     over_m: dict[tuple[str, float], list[Setting]] = {}

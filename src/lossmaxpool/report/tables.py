@@ -218,9 +218,6 @@ def results_csv(summary: Summary) -> str:
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """One line per row: the first column to the left, the numbers to the right.
 
-    Args:
-        rows: The head and the body, each with the same number of cells.
-
     Example:
         >>> aligned([["class", "IoU"], ["road", "97.4"]])
         ['class   IoU', 'road   97.4']
@@ -239,7 +236,6 @@ def piped(rows: Sequence[Sequence[str]], words: Collection[int] = (0,)) -> str:
     """A Markdown table of the head and the body, without a trailing newline.
 
     Args:
-        rows: The head and the body, each with the same number of cells.
         words: The columns that stand to the left, as they hold no numbers.
 
     Example:

@@ -46,11 +46,7 @@ _STRICT = ConfigDict(extra="forbid")
 
 
 def _settings(group: str) -> Callable[[type[_T]], type[_T]]:
-    """Let a pydantic dataclass answer a wrong value with one sentence that names its option.
-
-    Args:
-        group: The group of the options, empty for the outermost.
-    """
+    """Let a pydantic dataclass answer a wrong value with one sentence that names its option."""
 
     def decorate(cls: type[_T]) -> type[_T]:
         original = cls.__init__
@@ -430,11 +426,7 @@ class TrainConfig:
 
 
 def with_new_names(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of version 0.1 under the names of this version.
-
-    Raises:
-        ValueError: A group is there under both names.
-    """
+    """Return options of version 0.1 under the names of this version."""
     for old, new in RENAMED.items():
         if old in content and new in content:
             raise ValueError(f"{old} is the old name of {new}: both are given; keep {new}")
@@ -458,24 +450,13 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that decide the result of a run, by their dotted names.
-
-    Args:
-        config: A configuration from :meth:`TrainConfig.to_dict`, of this version or of 0.1.
-    """
+    """Return the options that decide the result of a run, by their dotted names."""
     options = flat(with_new_names(config))
     return {key: value for key, value in options.items() if key not in NEUTRAL}
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, str]:
     """Return the dotted keys in which two plain configurations differ, each with "old -> new".
-
-    Args:
-        a: A configuration from ``TrainConfig.to_dict``.
-        b: Another one.
-
-    Returns:
-        Nothing where they are equal.
 
     Example:
         >>> differences({"loss": {"p": 1.3}}, {"loss": {"p": 1.7}})
@@ -508,9 +489,6 @@ def recipe_file(name: str) -> Path:
 
     Args:
         name: "camvid", "cityscapes" or "voc".
-
-    Raises:
-        ValueError: There is no such recipe.
 
     Example:
         >>> recipe_file("voc").name

@@ -53,11 +53,6 @@ def find_checkpoint(folder: Path) -> Path | None:
 def check_folder(config: TrainConfig, folder: Path, *, resume: Resume) -> None:
     """Refuse a run folder that is not the run's own, before any work is done.
 
-    Args:
-        config: The run that is about to start.
-        folder: Its folder.
-        resume: Whether to go on with what is in it.
-
     Raises:
         TrainingError: The folder is not empty and nobody asked to resume, there is nothing to
             resume, or it holds a run with another configuration.
@@ -106,8 +101,6 @@ def claimed_output(
     Args:
         out: New or empty, unless resuming.
         saved: What each YAML file in it holds.
-        runs: Configurations and run folders.
-        resume: Go on with what is in it.
 
     Raises:
         TrainingError: The folder is not empty and nobody asked to resume, there is nothing to
@@ -143,7 +136,6 @@ def is_unused(folder: Path, saved: Collection[str] = ()) -> bool:
     ended with an error before its first checkpoint, or several of them.
 
     Args:
-        folder: A run folder, or the folder of several runs.
         saved: The names of the files of options, for several runs.
     """
     if not folder.exists():
@@ -171,11 +163,7 @@ def _failed_at_the_start(folder: Path) -> bool:
 
 
 def check_same_run(config: TrainConfig, folder: Path) -> None:
-    """Refuse to go on with a run under another configuration.
-
-    Raises:
-        TrainingError: Something that decides the result differs from the saved configuration.
-    """
+    """Refuse to go on with a run under another configuration."""
     saved = yaml.safe_load((folder / CONFIG).read_text("utf-8"))
     check_same_configuration(config, saved, f"{folder} holds a run")
 
@@ -184,12 +172,8 @@ def check_same_configuration(config: TrainConfig, saved: Mapping[str, Any], what
     """Refuse what was saved under another configuration.
 
     Args:
-        config: That of the run.
         saved: The other one, from ``TrainConfig.to_dict``.
         what: What was saved, for the message.
-
-    Raises:
-        TrainingError: Something that decides the result differs.
     """
     try:
         # Options that the version of the run did not have yet get their defaults.

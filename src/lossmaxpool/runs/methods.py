@@ -21,7 +21,7 @@ from lossmaxpool.checks import did_you_mean
 
 # The class weights that training can compute from the pixels of the training split.
 Weighting = Literal["median-frequency", "effective-number", "enet", "inverse-sqrt"]
-# The criteria of the package; training.methods builds each from the options of the losses.
+# The criteria of the package; training.criteria builds each from the options of the losses.
 CriterionName = Literal[
     "cross-entropy",
     "max-pooling",
@@ -37,12 +37,7 @@ _MAX_POOLED = ("max-pooling", "adjusted-max-pooling")
 
 @dataclass(frozen=True)
 class Own:
-    """A criterion of the package, which the options ``loss`` of a run describe further.
-
-    Args:
-        name: Of the criterion.
-        class_weights: Weights of the classes, or None for equal ones.
-    """
+    """A criterion of the package, which the options ``loss`` of a run describe further."""
 
     name: CriterionName
     class_weights: Weighting | None = None
@@ -55,7 +50,6 @@ class Imported:
     Args:
         class_path: Of a class, of a function of logits and target, or of one that returns a
             criterion.
-        init_args: Its arguments by name.
         class_weights: Weights that are passed to it as ``weight``; None passes none.
         valid_only: Give it the pixels that are not ignored, as (1, C, n, 1) and (1, n, 1): for a
             criterion that sees each pixel by itself and knows no ``ignore_index``.
@@ -71,12 +65,7 @@ class Imported:
 
 @dataclass(frozen=True)
 class Sum:
-    """A weighted sum of criteria.
-
-    Args:
-        parts: The criteria.
-        weights: One number for each.
-    """
+    """A weighted sum of criteria."""
 
     parts: tuple[Criterion, ...]
     weights: tuple[float, ...]
@@ -92,7 +81,6 @@ class Method:
     Args:
         id: The name in configurations and run folders.
         label: The name in tables.
-        criterion: How its criterion is built.
         sampler: Whether crops are drawn by class; else uniformly.
         lr: A learning rate of its own; None takes ``optimization.lr``.
         text: What it is, in a line.
@@ -217,11 +205,7 @@ def ready() -> Definitions:
 
 
 def method_names(losses: Definitions) -> list[str]:
-    """Return the names of all methods, those of the package first.
-
-    Args:
-        losses: Definitions of further ones.
-    """
+    """Return the names of all methods, those of the package first."""
     return list(dict.fromkeys([*METHODS, *ready(), *losses]))
 
 
@@ -229,7 +213,6 @@ def method_named(name: str, losses: Definitions) -> Method:
     """Return a method by its name.
 
     Args:
-        name: Of the package, or in ``losses``.
         losses: Definitions of further methods; one with the name of a method of the package may
             give it a label and a learning rate.
 

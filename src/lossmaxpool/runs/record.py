@@ -150,9 +150,7 @@ class SuspectLabel:
     """A region of a training image whose label is suspected to be wrong.
 
     Args:
-        name: Of the sample.
         box: Top, left, bottom and right in shares of the image.
-        label: The class that it is labeled with.
         predicted: The class that the trained network sees there.
         score: How far its losses exceed the threshold; the list is in this order.
         persistence: The share of its looks in which it carried the cap.
@@ -173,8 +171,6 @@ class Picture:
     """An image and what a run made of it; the paths are relative to the run folder.
 
     Args:
-        name: The name of the sample.
-        image: The image itself.
         truth: Its labels in the colours of the classes.
         prediction: The classes that were predicted, likewise.
         weights: Where the weights of loss max-pooling lie; None where that was not drawn.
@@ -263,11 +259,7 @@ class RunRecord:
 
     @property
     def results(self) -> Evaluation:
-        """The last evaluation, whose scores are those of the run.
-
-        Raises:
-            RecordError: There is none.
-        """
+        """The last evaluation, whose scores are those of the run."""
         if self.final is None:
             raise RecordError(f"{self.folder}: no evaluation, expected one of a finished run.")
         return self.final

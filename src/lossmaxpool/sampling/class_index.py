@@ -92,18 +92,12 @@ class ClassIndex:
         Args:
             mask: Function from an image's index to its (H, W) class ids: ``dataset.mask``, or
                 ``lambda i: dataset[i][1]``.
-            num_images: N.
-            num_classes: C.
-            ignore_index: Value of unlabeled pixels.
             fingerprint: Function from an index to bytes that are equal only for equal masks.
             cache: Folder for cached counts, created if missing. If several are given, e.g. by
                 :func:`cache_folders`, all are read, and new counts are written to the first that
                 is writable. None counts every mask.
             workers: Number of processes that count; 0 counts in this process.
             progress: Called with (masks counted, masks to count) after each mask.
-
-        Returns:
-            The index.
 
         Raises:
             CacheError: Masks have to be counted, but no folder is writable; raised before

@@ -70,14 +70,8 @@ class Draw(NamedTuple):
     def pixel(self, mask: Tensor) -> Pixel | None:
         """The pixel that the crop must contain, or None.
 
-        Args:
-            mask: (H, W) class ids of the drawn image, as counted by the class index.
-
         Returns:
             (row, column), uniform over the pixels of the class in focus.
-
-        Raises:
-            ValueError: The mask does not contain the class.
         """
         return None if self.focus is None else random_pixel(mask, self.focus, self.seed)
 
@@ -125,9 +119,7 @@ def uniform_draw(seed: int, position: int, num_images: int) -> Draw:
     their number.
 
     Args:
-        seed: The seed of the run.
         position: The slot, counted over the whole run: step * batch_size + slot.
-        num_images: Images in the data set.
 
     Example:
         >>> sorted(uniform_draw(0, position, 4).image for position in range(4))
@@ -147,9 +139,6 @@ def blended_draw(
     the draws that are uniform in both.
 
     Args:
-        seed: The seed of the run.
-        position: The slot, counted over the whole run: step * batch_size + slot.
-        index: Images of each class.
         blend: Probability of a draw by class, in [0, 1].
         cumulative: C cumulative class probabilities, up to 1.
 

@@ -93,9 +93,6 @@ class RunningIoU:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state.
 
-        Args:
-            state: From ``state_dict``.
-
         Raises:
             ValueError: It has another number of classes or another half-life.
         """

@@ -231,9 +231,6 @@ class PerformanceSampler(Sampler[list[Draw]]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state; the number of ranks and of steps may differ.
 
-        Args:
-            state: From ``state_dict``.
-
         Raises:
             ValueError: It belongs to other data or other parameters.
         """

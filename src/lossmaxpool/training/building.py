@@ -37,11 +37,10 @@ from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.runs.record import DataSummary, RunRecord
 from lossmaxpool.sampling import ClassIndex, PerformanceSampler, RunningIoU
 from lossmaxpool.sampling.draws import mix
-from lossmaxpool.training import methods
-from lossmaxpool.training.counting import count_pixels
+from lossmaxpool.training.criteria import build_criterion
 from lossmaxpool.training.hardware import check_loggers
 from lossmaxpool.training.imported import check_imported
-from lossmaxpool.training.loading import CachedDataset
+from lossmaxpool.training.loading import CachedDataset, count_pixels
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,6 @@ class Given:
     """Objects given from Python, used in place of those that the configuration names.
 
     Args:
-        train_set: The images to train on.
-        val_set: The images to evaluate on, of the same classes.
         model: The network, (B, 3, H, W) -> (B, C, h, w); each run trains a copy.
     """
 
@@ -118,10 +115,6 @@ def check_named(config: TrainConfig, given: Given) -> None:
 def check_all(configs: Sequence[TrainConfig], given: Given) -> None:
     """Refuse what any of several runs would refuse before its first step, so that none begins.
 
-    Args:
-        configs: The runs, which share their data.
-        given: What they take from Python.
-
     Raises:
         TrainingError: A logger is not installed.
         DataError, ValueError: The data cannot be opened, or a method cannot be right.
@@ -138,10 +131,6 @@ def open_splits(
     config: TrainConfig, given: Given
 ) -> tuple[SegmentationDataset, SegmentationDataset]:
     """Return the run's training and validation data, kept in memory if it says so.
-
-    Args:
-        config: The run.
-        given: What it takes from Python.
 
     Raises:
         TrainingError: The two splits have other classes.
@@ -196,8 +185,6 @@ def new_network(
     """Return the network of a run, with weights that the seed alone decides.
 
     Args:
-        config: The run.
-        num_classes: C.
         pretrained: Whether to fetch the encoder's weights.
         given: A network from Python, whose weights are its own; it is copied.
 
@@ -218,12 +205,13 @@ def new_network(
 
 
 def _check_classes(model: OutsideNetwork, config: TrainConfig, num_classes: int) -> None:
-    H, W = (size + -size % model.stride for size in config.optimization.crop_size)
+    blank = _blank_crop(config, model.stride)
+    H, W = blank.shape[-2:]
     training = model.training
     name = type(model.network).__name__
     try:
         with torch.no_grad():
-            logits = model.eval()(torch.zeros(1, 3, H, W))
+            logits = model.eval()(blank)
     except Exception as error:  # whatever the network raises
         if type(error) is ValueError and str(error).startswith(f"{name} "):
             raise
@@ -245,6 +233,11 @@ def _check_classes(model: OutsideNetwork, config: TrainConfig, num_classes: int)
         )
 
 
+def _blank_crop(config: TrainConfig, stride: int) -> Tensor:
+    H, W = (size + -size % stride for size in config.optimization.crop_size)
+    return torch.zeros(1, 3, H, W)
+
+
 def describe_network(config: TrainConfig, labels: LabelSet) -> ModelDescription:
     """Return the network in plain values, as its checkpoints hold it."""
     mean, std = normalization(config.model)
@@ -257,12 +250,8 @@ def try_criterion(config: TrainConfig, num_classes: int) -> None:
     Raises:
         ValueError: One by import path does not do what a criterion has to.
     """
-    build_criterion(config, torch.ones(1, num_classes, dtype=torch.int64))
-
-
-def build_criterion(config: TrainConfig, train_pixels: Tensor) -> nn.Module:
-    """Return the criterion of the run's method: logits and target (B, H, W) to a scalar."""
-    return methods.build_criterion(config.chosen.criterion, config.loss, train_pixels)
+    pixels = torch.ones(1, num_classes, dtype=torch.int64)
+    build_criterion(config.chosen.criterion, config.loss, pixels)
 
 
 def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -315,8 +304,6 @@ def build_sampler(
     of the batch, so that uniform draws do not depend on their number.
 
     Args:
-        config: The run.
-        train_set: The training split.
         train_pixels: Its labeled pixels per image and class, (num_images, C) int64.
     """
     sampling, optimization = config.sampling, config.optimization
@@ -349,7 +336,6 @@ def check_crops(model: nn.Module, config: TrainConfig, world_size: int) -> None:
 
     Args:
         model: The network on the CPU; left as it was.
-        config: The run.
         world_size: Processes that share a batch.
 
     Raises:
@@ -358,12 +344,10 @@ def check_crops(model: nn.Module, config: TrainConfig, world_size: int) -> None:
     optimization = config.optimization
     if optimization.batch_size // optimization.accumulate // world_size > 1:
         return
-    stride = input_stride(model)
-    H, W = (size + -size % stride for size in optimization.crop_size)
     probe = deepcopy(model).train()
     try:
         with torch.no_grad():
-            probe(torch.zeros(1, 3, H, W))
+            probe(_blank_crop(config, input_stride(model)))
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
@@ -382,15 +366,7 @@ def new_record(
     train_pixels: Tensor,
     val_pixels: Tensor,
 ) -> RunRecord:
-    """Return the record of a run that has not begun.
-
-    Args:
-        config: The run.
-        train_set: The training split.
-        val_set: The validation split.
-        train_pixels: Labeled training pixels per image and class, (num_images, C) int64.
-        val_pixels: Those of the validation split.
-    """
+    """Return the record of a run that has not begun."""
     return RunRecord(
         # Until it has finished, a run counts as interrupted: a kill leaves no time to say so.
         status="interrupted",

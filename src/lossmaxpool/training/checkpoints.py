@@ -42,20 +42,15 @@ class RunState:
     Random numbers are pure functions of seed and step, so that no generator's state is among it.
 
     Args:
-        config: The run.
-        folder: Its folder.
         model: The network; on its device.
         description: The network in plain values.
-        optimizer: Of its parameters.
-        sampler: Draws the crops.
+        criterion: The loss; one by import path may have buffers that change.
         running_iou: On the crops up to the last batch.
         record: The record; what it has gathered is part of the state, so that a resumed run has the
             record of one that was never interrupted.
         precision: Lightning's precision plugin, which may scale the loss.
-        step: Optimization steps done.
         writes: Whether this process writes files: the first of several does.
         average: The moving average of the weights, if there is one.
-        criterion: The loss; one by import path may have buffers that change.
         suspects: Of all processes, the pixels that carry the cap again and again.
     """
 
@@ -63,6 +58,7 @@ class RunState:
     folder: Path
     model: nn.Module
     description: ModelDescription
+    criterion: nn.Module
     optimizer: torch.optim.Optimizer
     sampler: PerformanceSampler
     running_iou: RunningIoU
@@ -71,7 +67,6 @@ class RunState:
     step: int = 0
     writes: bool = True
     average: AveragedModel | None = None
-    criterion: nn.Module | None = None
     suspects: SuspectedLabels = field(default_factory=SuspectedLabels)
     _earlier_seconds: float = 0.0
     _started: float = field(default_factory=time.monotonic)
@@ -109,7 +104,7 @@ class RunState:
             self.model.load_state_dict(content["trained"])
             self.average.n_averaged.fill_(content["averaged"])
         self.optimizer.load_state_dict(content["optimizer"])
-        if self.criterion is not None and "criterion" in content:
+        if "criterion" in content:
             self.criterion.load_state_dict(content["criterion"])
         if "suspects" in content:
             self.suspects.load_state_dict(content["suspects"])
@@ -151,9 +146,8 @@ class RunState:
             "running_iou": self.running_iou.state_dict(),
             "record": self.record.gathered(),
             "suspects": self.suspects.state_dict(),
+            "criterion": self.criterion.state_dict(),
         }
-        if self.criterion is not None:
-            content["criterion"] = self.criterion.state_dict()
         if self.average is not None:
             # The state_dict is what is used; these are what training goes on with.
             content |= {"trained": trained, "averaged": int(self.average.n_averaged)}
@@ -198,12 +192,7 @@ class RunState:
 def check_checkpoint(
     content: dict[str, Any], config: TrainConfig, description: ModelDescription
 ) -> None:
-    """Refuse the state of another run.
-
-    Raises:
-        TrainingError: The classes of the checkpoint are not those of the data set, or it was saved
-            under another configuration or by another version.
-    """
+    """Refuse the state of another run."""
     trained = ModelDescription.from_dict(content[ModelDescription.KEY]).classes
     if trained != description.classes:
         raise TrainingError(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.diagnostics import Box, Diagnosis, SuspectedLabels, diagnose
 from lossmaxpool.losses import LogitAdjustedLoss
-from lossmaxpool.losses.options import PooledLoss
+from lossmaxpool.losses.max_pooling import PooledLoss
 from lossmaxpool.ops.ranks import ranks
 from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.runs.record import SUSPECTS, SuspectLabel, WeightPoint
@@ -31,7 +31,6 @@ class WeightWatch:
     """The looks at the weights of one run.
 
     Args:
-        config: The run.
         criterion: Its criterion; without a part that pools, nothing is ever looked at.
         suspects: Collects the pixels that carry the cap again and again, of all processes.
     """
@@ -56,7 +55,6 @@ class WeightWatch:
         Args:
             logits: (B, C, h, w), detached.
             masks: (B, H, W), padded as the loss saw them.
-            batch: The part, as it was loaded.
             step: Of the run, counted from 1.
         """
         found = _diagnose(self.criterion, logits, masks)

@@ -12,24 +12,23 @@ import secrets
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from lossmaxpool.checks import check_choice
 from lossmaxpool.data import DataError
-from lossmaxpool.processes import end_with_parent
+from lossmaxpool.processes import end_with_parent, postponed_interrupt
 from lossmaxpool.runs import RunInterruptedError, TrainingError
 from lossmaxpool.runs.config import HardwareConfig, TrainConfig
 from lossmaxpool.runs.folder import CONFIG, check_same_run, find_checkpoint, is_unused
 from lossmaxpool.runs.record import RECORD, RunRecord
 from lossmaxpool.training.building import Given
-from lossmaxpool.training.interrupts import postponed_interrupt
 from lossmaxpool.training.loop import train
 from lossmaxpool.training.progress import ALONE, Place
 
@@ -42,31 +41,6 @@ NOTHING = Given()
 _LOSSES = 10
 # Seconds that a Ray cluster may take to answer, and between two looks at its nodes.
 _PATIENCE = 10.0
-
-
-class Engine(Protocol):
-    """Trains the runs that are not finished, and says on stderr how far it is."""
-
-    def __call__(
-        self,
-        runs: Sequence[Planned],
-        jobs: int | None,
-        given: Given,
-        task: Task = ...,
-        kind: str = ...,
-    ) -> None:
-        """Train.
-
-        Args:
-            runs: Configurations and their run folders; at least one is not finished.
-            jobs: Runs at the same time; None leaves the number to the engine.
-            given: What the runs take from Python.
-            task: Trains one of them.
-            kind: What each of them is called.
-
-        Raises:
-            TrainingError: A run stopped, or the engine cannot be used.
-        """
 
 
 def is_finished(folder: Path) -> bool:
@@ -95,11 +69,7 @@ def train_unless_finished(
 
 
 def on_one_device(hardware: HardwareConfig, threads: int) -> HardwareConfig:
-    """Return the hardware of a run beside others: one device.
-
-    Raises:
-        ValueError: It asks for more.
-    """
+    """Return the hardware of a run beside others: one device."""
     if hardware.devices not in ("auto", 1) or hardware.num_nodes > 1:
         raise ValueError(
             f"hardware.devices is {hardware.devices} on {hardware.num_nodes} nodes: a comparison "
@@ -108,18 +78,44 @@ def on_one_device(hardware: HardwareConfig, threads: int) -> HardwareConfig:
     return replace(hardware, devices=1, threads=threads)
 
 
-def train_here(
-    runs: Sequence[Planned],
-    jobs: int | None,
-    given: Given,
-    task: Task = train_unless_finished,
-    kind: str = "run",
-) -> None:
+@dataclass(frozen=True)
+class Runs:
+    """Runs to train: those of them that are not finished.
+
+    Args:
+        planned: Configurations and their run folders.
+        jobs: Runs at the same time; None leaves the number to the engine.
+        task: Trains one of them.
+        kind: What each of them is called.
+    """
+
+    planned: Sequence[Planned]
+    jobs: int | None = None
+    given: Given = NOTHING
+    task: Task = train_unless_finished
+    kind: str = "run"
+
+    def placed(self, jobs: int) -> list[tuple[Planned, Place]]:
+        """Return the runs that are not finished, each with its place among all."""
+        left = [run for run in self.planned if not is_finished(run[1])]
+        total = len(self.planned)
+        return [
+            (run, Place(self.planned.index(run) + 1, total, (len(left) - 1 - k) // jobs, self.kind))
+            for k, run in enumerate(left)
+        ]
+
+
+# Trains runs and says on stderr how far it is. A TrainingError says that a run stopped, or that the
+# engine cannot be used.
+Engine = Callable[[Runs], None]
+
+
+def train_here(runs: Runs) -> None:
     """Train on this machine, one after another or in processes that share its threads.
 
     After a failure or Ctrl-C, no further run begins.
     """
-    jobs = jobs or 1
+    jobs = runs.jobs or 1
 
     def shared(hardware: HardwareConfig) -> HardwareConfig:
         threads = hardware.threads
@@ -127,73 +123,59 @@ def train_here(
             threads = max(1, (threads or torch.get_num_threads()) // jobs)
         return on_one_device(hardware, threads)
 
-    own = [(replace(config, hardware=shared(config.hardware)), folder) for config, folder in runs]
-    placed = _announced(own, jobs, kind)
+    own = [(replace(config, hardware=shared(config.hardware)), to) for config, to in runs.planned]
+    placed = _announced(replace(runs, planned=own), jobs)
     if jobs == 1:
         for (config, folder), place in placed:
-            task(config, folder, given, place)
+            runs.task(config, folder, runs.given, place)
         return
     # Fresh interpreters: a forked one would inherit the threads' locks.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
-        # A run is handed over when a process is free for it: what the pool holds it will begin.
-        active = {pool.submit(task, *run, given, place) for run, place in islice(placed, jobs)}
+
+        def begun(number: int) -> set[Future[None]]:
+            # A run is handed over when a process is free for it: what the pool holds it will begin.
+            next_ones = islice(placed, number)
+            return {pool.submit(runs.task, *run, runs.given, place) for run, place in next_ones}
+
+        active = begun(jobs)
         while active:
             done, active = wait(active, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
-            active |= {
-                pool.submit(task, *run, given, place) for run, place in islice(placed, len(done))
-            }
+            active |= begun(len(done))
 
 
-def _placed(runs: Sequence[Planned], jobs: int, kind: str) -> list[tuple[Planned, Place]]:
-    """Return the runs that are not finished, each with its place among all."""
-    left = [run for run in runs if not is_finished(run[1])]
-    return [
-        (run, Place(runs.index(run) + 1, len(runs), (len(left) - 1 - begun) // jobs, kind))
-        for begun, run in enumerate(left)
-    ]
-
-
-def _announced(runs: Sequence[Planned], jobs: int, kind: str) -> Iterator[tuple[Planned, Place]]:
+def _announced(runs: Runs, jobs: int) -> Iterator[tuple[Planned, Place]]:
     """Say which run begins."""
-    placed = _placed(runs, jobs, kind)
-    kept = len(runs) - len(placed)
+    placed, total = runs.placed(jobs), len(runs.planned)
+    kept = total - len(placed)
     finished = f", {kept} finished before" if kept else ""
     for run, place in placed:
-        if len(runs) > 1:
+        if total > 1:
             sys.stderr.write(f"{place}: {run[1].name}{finished}\n")
             finished = ""
         yield run, place
 
 
-def train_on_ray(
-    runs: Sequence[Planned],
-    jobs: int | None,
-    given: Given,
-    task: Task = train_unless_finished,
-    kind: str = "run",
-) -> None:
+def train_on_ray(runs: Runs) -> None:
     """Hand the runs to the Ray cluster of ``RAY_ADDRESS``, or to the one that runs here.
 
     A run whose process or node dies goes on elsewhere. One that fails is reported, and the others
     are trained all the same. Ctrl-C stops all of them after the step under way, with a checkpoint.
     """
-    out = runs[0][1].parent
+    kind, total, jobs = runs.kind, len(runs.planned), runs.jobs
+    out = runs.planned[0][1].parent
     with _cluster() as ray, _landmark(out) as landmark:
-        handed = _Handed(ray, runs[0][0].hardware, task)
-        waiting = _placed(
-            [(handed.config(config), folder) for config, folder in runs],
-            min(jobs or len(runs), handed.room()),
-            kind,
-        )
-        done = len(runs) - len(waiting)
+        handed = _Handed(ray, runs.planned[0][0].hardware, runs.task)
+        own = [(handed.config(config), folder) for config, folder in runs.planned]
+        waiting = replace(runs, planned=own).placed(min(jobs or total, handed.room()))
+        done = total - len(waiting)
         sys.stderr.write(
-            f"{len(waiting)} of {len(runs)} {kind}s go to the Ray cluster at "
+            f"{len(waiting)} of {total} {kind}s go to the Ray cluster at "
             f"{ray.get_runtime_context().gcs_address}, each with {handed}\n"
         )
-        shared, directory = ray.put(given), Path.cwd()
+        shared, directory = ray.put(runs.given), Path.cwd()
         failures: list[Exception] = []
         with postponed_interrupt() as interrupt, handed:
             while waiting or handed.active:
@@ -203,7 +185,7 @@ def train_on_ray(
                 for folder, error in handed.ended():
                     if error is None:
                         done += 1
-                        sys.stderr.write(f"{done} of {len(runs)} {kind}s finished\n")
+                        sys.stderr.write(f"{done} of {total} {kind}s finished\n")
                     elif not isinstance(error, RunInterruptedError):
                         sys.stderr.write(f"{folder.name} failed: {error}\n")
                         failures.append(error)
@@ -216,21 +198,16 @@ def train_on_ray(
         raise failures[0]
     if failures:
         raise TrainingError(
-            f"{len(failures)} of {len(runs)} {kind}s failed, the first of them: {failures[0]}"
+            f"{len(failures)} of {total} {kind}s failed, the first of them: {failures[0]}"
         ) from failures[0]
-    if done < len(runs):
+    if done < total:
         raise RunInterruptedError(
-            f"interrupted with {done} of {len(runs)} {kind}s finished; --resume goes on with the "
-            "rest"
+            f"interrupted with {done} of {total} {kind}s finished; --resume goes on with the rest"
         )
 
 
 def engine_named(name: str, jobs: int | None) -> Engine:
-    """Return an engine.
-
-    Raises:
-        ValueError: There is none of this name, or it gets less than one job.
-    """
+    """Return an engine."""
     engines: dict[str, Engine] = {"local": train_here, "ray": train_on_ray}
     check_choice("engine", name, engines)
     if jobs is not None and jobs < 1:
@@ -243,16 +220,7 @@ class _UnfitNodeError(TrainingError):
 
 
 class _Handed:
-    """The runs that a Ray cluster holds; as a context, none stays there.
-
-    Args:
-        ray: The package, connected to a cluster.
-        hardware: That of the runs, which decides the CPUs and GPUs of each.
-        task: Trains one of them.
-
-    Raises:
-        TrainingError: The runs want an accelerator that Ray does not hand out.
-    """
+    """The runs that a Ray cluster holds; as a context, none stays there."""
 
     def __init__(self, ray: Any, hardware: HardwareConfig, task: Task) -> None:
         accelerators = {"auto", "cpu", "gpu", "cuda"}
@@ -381,11 +349,6 @@ def _train_on_node(
     """Train on a node of a cluster as if the command had been given there.
 
     Args:
-        task: Trains the run.
-        config: The run.
-        folder: Its folder.
-        given: What the runs take from Python.
-        place: Its place among the runs.
         directory: The directory of the command, from which paths may start.
         landmark: A file beside the run folders.
     """

@@ -46,10 +46,6 @@ _LOST = re.compile(r"closed by peer|reset by peer|Broken pipe|Socket closed|remo
 def make_fabric(config: TrainConfig, val_images: int) -> Fabric:
     """Return the devices of a run; its other processes start with ``launch``.
 
-    Args:
-        config: The run.
-        val_images: Size of the validation split.
-
     Raises:
         TrainingError: The hardware that was asked for is not there, a launcher has started another
             number of processes, or there are more of them than validation images.
@@ -93,11 +89,7 @@ def make_fabric(config: TrainConfig, val_images: int) -> Fabric:
 
 
 def check_loggers(names: Sequence[str]) -> None:
-    """Refuse loggers that are not installed.
-
-    Raises:
-        TrainingError: One of them is not.
-    """
+    """Refuse loggers that are not installed."""
     for name in names:
         if name in ("wandb", "mlflow") and importlib.util.find_spec(name) is None:
             raise TrainingError(
@@ -108,10 +100,6 @@ def check_loggers(names: Sequence[str]) -> None:
 
 def open_logger(name: str, out: Path) -> Logger:
     """Return a logger by its name.
-
-    Args:
-        name: One of ``reporting.loggers``.
-        out: The run folder, which is there.
 
     Raises:
         TrainingError: It cannot write where its environment variables say.
@@ -153,12 +141,7 @@ def open_logger(name: str, out: Path) -> Logger:
 
 
 def close_logger(logger: Any, status: str) -> None:
-    """Write what a logger holds, and end its run there.
-
-    Args:
-        logger: From :func:`open_logger`.
-        status: That of the record.
-    """
+    """Write what a logger holds, and end its run there."""
     # MLflow has no status for an interrupted run.
     logger.finalize({"interrupted": "KILLED"}.get(status, status))
     if type(logger).__name__ == "WandbLogger":
@@ -167,11 +150,7 @@ def close_logger(logger: Any, status: str) -> None:
 
 
 def check_workers(hardware: HardwareConfig) -> None:
-    """Refuse more worker processes than the machine can start in reasonable time.
-
-    Raises:
-        TrainingError: There are more than 8 for each core.
-    """
+    """Refuse more worker processes than the machine can start in reasonable time."""
     cores = os.cpu_count() or 1
     if hardware.workers > 8 * cores:
         raise TrainingError(
@@ -184,7 +163,6 @@ def check_ranks(step: int, *splits: Tensor) -> None:
     """Stop all processes of a run if the data of one differ from those of the first.
 
     Args:
-        step: The step that this process goes on from.
         splits: The pixels per image and class of each split, (num_images, C) int64.
 
     Raises:
@@ -233,13 +211,7 @@ def share_buffers(model: nn.Module) -> None:
 
 
 def lost_process(fabric: Fabric, error: BaseException, out: Path) -> TrainingError | None:
-    """Return what to say if an error means that another process of the run has died.
-
-    Args:
-        fabric: The devices of the run.
-        error: What has stopped this process.
-        out: The run folder.
-    """
+    """Return what to say if an error means that another process of the run has died."""
     if fabric.world_size == 1 or not (isinstance(error, RuntimeError) and _LOST.search(str(error))):
         return None
     dead = _dead_rank(fabric) or f"one of the {fabric.world_size} processes has ended"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import packages_distributions
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lossmaxpool.data import IGNORE_INDEX
+from lossmaxpool.environment import versions
 from lossmaxpool.import_paths import check_arguments, import_path, parameters_of, reason_of
 from lossmaxpool.ops.upsampling import upsample_to
 from lossmaxpool.runs.methods import Criterion, Imported, leaves
@@ -98,7 +99,6 @@ class FunctionCriterion(nn.Module):
     """A function of logits and target, such as ``torch.nn.functional.cross_entropy``.
 
     Args:
-        function: The function.
         arguments: Its further arguments; tensors follow the module to its device.
     """
 
@@ -120,8 +120,6 @@ def build_imported(
     """Return a criterion by import path, tried on a small batch.
 
     Args:
-        imported: Its path and arguments.
-        num_classes: C.
         weight: Class weights (C,), which become its argument ``weight``.
 
     Raises:
@@ -146,11 +144,7 @@ def build_imported(
 
 
 def check_imported(criterion: Criterion) -> None:
-    """Refuse criteria by import path that cannot be right, before data or a network are there.
-
-    Raises:
-        ValueError: One cannot be imported or built, or it does not take two arguments.
-    """
+    """Refuse criteria by import path that cannot be right, before data or a network are there."""
     for each in leaves(criterion):
         if isinstance(each, Imported):
             # The number of classes is not known yet: the weights only stand for those to come.
@@ -224,14 +218,7 @@ def packages(criterion: Criterion) -> dict[str, str]:
         if isinstance(each, Imported)
     }
     distributions = packages_distributions() if roots else {}
-    found = {}
-    for root in sorted(roots):
-        for name in distributions.get(root, []):
-            try:
-                found[name] = version(name)
-            except PackageNotFoundError:
-                continue
-    return found
+    return versions(name for root in sorted(roots) for name in distributions.get(root, ()))
 
 
 def _try(criterion: ImportedCriterion, num_classes: int) -> None:

@@ -1,9 +1,13 @@
-"""Training batches: crops from the step at which a run is, and how long it waits for them."""
+"""The images of a run: kept in memory, counted by class, and loaded as batches of crops."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,9 +17,16 @@ from torch.utils.data import DataLoader
 
 from lossmaxpool.data import AugmentedDataset, Sample, SegmentationDataset, TrainTransform
 from lossmaxpool.processes import begin_worker
+from lossmaxpool.runs import TrainingError
 from lossmaxpool.runs.config import HardwareConfig, TrainConfig
 from lossmaxpool.runs.record import RunRecord
-from lossmaxpool.sampling import PerformanceSampler
+from lossmaxpool.sampling import (
+    CacheError,
+    ClassIndex,
+    PerformanceSampler,
+    cache_folders,
+    file_fingerprint,
+)
 
 RGB = tuple[float, float, float]
 Batch = dict[str, Tensor]
@@ -30,9 +41,6 @@ class CachedDataset(SegmentationDataset):
 
     Counting the pixels of the classes, before any worker is forked, fills it: the workers share
     the memory. Its masks are therefore counted in every run, as if no file backed them.
-
-    Args:
-        dataset: The data set to keep.
     """
 
     def __init__(self, dataset: SegmentationDataset) -> None:
@@ -56,6 +64,63 @@ class CachedDataset(SegmentationDataset):
         return self.dataset.sample_name(index)
 
 
+def count_pixels(
+    dataset: SegmentationDataset, *, beside: Path | None = None, workers: int = 0
+) -> Tensor:
+    """Return the labelled pixels per image and class, (num_images, C) int64.
+
+    Args:
+        beside: The folder of the data set; the counts are kept beside it, under the content of each
+            mask file, or in the user's cache where it is read-only. Where neither can be written
+            and a mask is in neither, all of them are counted in every run, with a warning.
+
+    Raises:
+        TrainingError: There is none.
+        ValueError: A mask holds ids that are no classes.
+    """
+    fingerprint = _fingerprint(dataset)
+    build = partial(
+        ClassIndex.build,
+        dataset.mask,
+        len(dataset),
+        dataset.labels.num_classes,
+        fingerprint=fingerprint,
+        # Masks that no file backs are drawn here, where a data set that keeps them can do so.
+        workers=workers if fingerprint else 0,
+        progress=_show if fingerprint else None,
+    )
+    try:
+        pixels = build(cache=cache_folders(beside) if fingerprint else None).counts
+    except CacheError as error:
+        warnings.warn(
+            f"the masks of {dataset.name} are counted in every run: {error}", stacklevel=2
+        )
+        pixels = build().counts
+    if not pixels.any():
+        raise TrainingError(
+            f"{dataset.name} has no labelled pixel: every one of its {len(dataset)} masks is "
+            "ignored; look at them with lossmaxpool inspect"
+        )
+    return pixels
+
+
+def _fingerprint(dataset: SegmentationDataset) -> Callable[[int], bytes] | None:
+    if len(dataset) == 0 or dataset.mask_file(0) is None:
+        return None
+
+    def fingerprint(index: int) -> bytes:
+        source = dataset.mask_file(index)
+        assert source is not None
+        return file_fingerprint(source.path, source.ids)
+
+    return fingerprint
+
+
+def _show(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\rcounting masks: {done}/{total}" + ("\n" if done == total else ""))
+
+
 def training_batches(
     config: TrainConfig,
     dataset: SegmentationDataset,
@@ -64,13 +129,6 @@ def training_batches(
     std: RGB,
 ) -> Iterator[Batch]:
     """Return the parts of the batches from the sampler's step to the last one of the run.
-
-    Args:
-        config: The run.
-        dataset: The training split.
-        sampler: Fills the batches.
-        mean: Mean of the channels that the network expects, in [0, 1].
-        std: Their standard deviation.
 
     Returns:
         The items of :class:`~lossmaxpool.data.AugmentedDataset`: ``image`` (B, 3, h, w) float32,
@@ -103,8 +161,6 @@ class LoaderWatch:
 
     Args:
         record: The record that gets the share of the time, ``waiting``.
-        hardware: The advice depends on it.
-        console: Where the message goes; None for a process that is silent.
     """
 
     def __init__(

@@ -22,6 +22,7 @@ from lossmaxpool.inference import Precision, evaluate
 from lossmaxpool.metrics import ReliabilityBins
 from lossmaxpool.models import input_stride
 from lossmaxpool.models.full_size import SmallLogits, decide
+from lossmaxpool.processes import Interrupt, postponed_interrupt
 from lossmaxpool.runs import NonFiniteLossError, RunInterruptedError, TrainingError
 from lossmaxpool.runs.config import OptimizationConfig, TrainConfig
 from lossmaxpool.runs.folder import LAST, Resume, check_folder, claim_folder, find_checkpoint
@@ -29,7 +30,6 @@ from lossmaxpool.runs.record import CalibrationBins, CurvePoint, Evaluation, Run
 from lossmaxpool.sampling.draws import mix
 from lossmaxpool.training.building import (
     Given,
-    build_criterion,
     build_optimizer,
     build_sampler,
     check_crops,
@@ -44,7 +44,12 @@ from lossmaxpool.training.building import (
     try_criterion,
 )
 from lossmaxpool.training.checkpoints import RunState
-from lossmaxpool.training.criteria import MeanCrossEntropyLoss, mean_over_ranks
+from lossmaxpool.training.criteria import (
+    MeanCrossEntropyLoss,
+    build_criterion,
+    loss_schedule,
+    mean_over_ranks,
+)
 from lossmaxpool.training.diagnosing import WeightWatch, scalars, write_suspects
 from lossmaxpool.training.hardware import (
     any_rank,
@@ -59,9 +64,7 @@ from lossmaxpool.training.hardware import (
     share_buffers,
 )
 from lossmaxpool.training.imported import packages
-from lossmaxpool.training.interrupts import Interrupt, postponed_interrupt
 from lossmaxpool.training.loading import Batch, LoaderWatch, training_batches
-from lossmaxpool.training.methods import loss_schedule
 from lossmaxpool.training.pictures import Photographer
 from lossmaxpool.training.progress import ALONE, Place, ProgressReport, Work, beginning
 
@@ -129,7 +132,7 @@ def train(
         )
     with beginning("counting the pixels of each class"):
         train_pixels, val_pixels = count_split(config, train_set), count_split(config, val_set)
-    criterion = build_criterion(config, train_pixels)
+    criterion = build_criterion(config.chosen.criterion, config.loss, train_pixels)
     record = new_record(config, train_set, val_set, train_pixels, val_pixels)
     with quiet(), postponed_interrupt() as interrupt:
         fabric = make_fabric(config, len(val_set))
@@ -143,6 +146,7 @@ def train(
             out,
             model,
             describe_network(config, train_set.labels),
+            criterion,
             build_optimizer(config, model),
             build_sampler(config, train_set, train_pixels),
             new_running_iou(config, train_set.labels.num_classes),
@@ -150,7 +154,6 @@ def train(
             fabric.strategy.precision,
             writes=fabric.is_global_zero,
             average=new_average(config, model),
-            criterion=criterion,
         )
         # If a checkpoint could not be loaded, the record on the disk is left as it was.
         known = not resumed
@@ -162,7 +165,7 @@ def train(
             check_ranks(state.step, train_pixels, val_pixels)
             for name in config.reporting.loggers:
                 fabric.loggers.append(open_logger(name, out))
-            _train(fabric, state, criterion, train_set, val_set, interrupt, place)
+            _train(fabric, state, train_set, val_set, interrupt, place)
             record.status = "finished"
             state.write_record()
             if fabric.world_size > 1:
@@ -192,14 +195,14 @@ def train(
 def _train(
     fabric: Fabric,
     state: RunState,
-    criterion: nn.Module,
     train_set: SegmentationDataset,
     val_set: SegmentationDataset,
     interrupt: Interrupt,
     place: Place,
 ) -> None:
     """Train from the state's step to the last one; evaluate, record and save on the way."""
-    config, record, model = state.config, state.record, state.model
+    config, record = state.config, state.record
+    model, criterion = state.model, state.criterion.to(fabric.device)
     optimization, reporting = config.optimization, config.reporting
     steps, parts = optimization.steps, optimization.accumulate
     mean, std = state.description.mean, state.description.std
@@ -212,7 +215,6 @@ def _train(
     watch = LoaderWatch(record, config.hardware, console)
 
     network, optimizer = fabric.setup(model.train(), state.optimizer)
-    criterion.to(fabric.device)
     schedule = loss_schedule(config, criterion, state.step)
     weights = WeightWatch(config, criterion, state.suspects)
     batches = training_batches(config, train_set, state.sampler, mean, std)
@@ -379,10 +381,6 @@ def pad_to_stride(images: Tensor, masks: Tensor, stride: int) -> tuple[Tensor, T
     Args:
         images: (B, 3, H, W), normalized.
         masks: (B, H, W).
-        stride: Of the network.
-
-    Returns:
-        Both, at the padded size.
 
     Example:
         >>> images, masks = torch.ones(1, 3, 321, 321), torch.zeros(1, 321, 321)

@@ -40,9 +40,6 @@ class Photographer:
 
     Args:
         model: The network, on the device where it predicts.
-        description: Its colors and normalization.
-        precision: Of its arithmetic.
-        folder: The run folder.
     """
 
     def __init__(
@@ -58,11 +55,6 @@ class Photographer:
         """Write the predictions for a few training images after an evaluation.
 
         The images are evenly spaced in the split, the same for every run on it, and are seen whole.
-
-        Args:
-            dataset: The training split.
-            count: How many images.
-            step: Of the run.
 
         Returns:
             The entries of the record; paths are relative to the run folder.
@@ -89,9 +81,7 @@ class Photographer:
         """Write prediction and weights of a few validation images.
 
         Args:
-            dataset: The validation split.
             count: How many images; evenly spaced, the same for every run.
-            loss: Norm and support of the weighting set.
 
         Returns:
             The entries of the record; paths are relative to the run folder.
@@ -120,10 +110,6 @@ class Photographer:
 
         Args:
             dataset: The training split, whose indices are the ids of the images.
-            ranked: The regions.
-
-        Returns:
-            The entries of the record; paths are relative to the run folder.
         """
         names = self.description.classes
         entries = []
@@ -183,9 +169,7 @@ def views(sample: Sample, ids: Tensor, colors: Sequence[tuple[int, int, int]]) -
     """Return the image, its truth and its prediction, RGB (H, W, 3) uint8.
 
     Args:
-        sample: The image and its mask.
         ids: The predicted classes (H, W); unlabeled pixels are black there, too.
-        colors: Of the classes.
     """
     return {
         "image": sample.image.permute(1, 2, 0).numpy(),
@@ -213,8 +197,6 @@ def max_pooling_weights(logits: Tensor, target: Tensor, *, p: float, min_support
     Args:
         logits: (B, C, H, W).
         target: (B, H, W), ``IGNORE_INDEX`` where unlabeled.
-        p: Norm of the weighting set.
-        min_support: Least share of the valid pixels that the weights rest on.
 
     Returns:
         (B, H, W), 0 on ignored pixels.

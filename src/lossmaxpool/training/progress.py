@@ -6,7 +6,6 @@ import multiprocessing
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -24,8 +23,6 @@ class Place:
     """The place of a run among several.
 
     Args:
-        number: Counted from 1.
-        total: How many runs there are.
         waiting: How many follow on the same process, one after the other.
         kind: What each of them is called.
     """
@@ -47,10 +44,8 @@ class Work:
     """What a run has to do.
 
     Args:
-        steps: Optimization steps.
         eval_every: Steps between evaluations; 0 evaluates at the end alone.
         images: Images of an evaluation.
-        batch_size: Images of a step.
     """
 
     steps: int
@@ -77,7 +72,6 @@ class ProgressReport:
 
     Args:
         record: The record of the run, up to date whenever a method is called.
-        work: What it has to do.
         console: Where to write; None for a process that is silent.
         place: Its place among several, whose time left is shown instead of its own.
     """
@@ -112,12 +106,7 @@ class ProgressReport:
     def __enter__(self) -> ProgressReport:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
@@ -154,10 +143,6 @@ class ProgressReport:
         """Estimate the time until this run and those that wait for it are done; None at its start.
 
         The runs that wait are taken to be as long as this one.
-
-        Args:
-            step: Steps that are done.
-            evaluated: Images of the present evaluation that are done.
         """
         done = step - self._first_step
         if not done:

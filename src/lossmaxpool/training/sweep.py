@@ -29,6 +29,7 @@ from lossmaxpool.training.building import Given, check_all
 from lossmaxpool.training.engines import (
     NOTHING,
     Planned,
+    Runs,
     engine_named,
     is_finished,
     on_one_device,
@@ -84,8 +85,6 @@ def plan(config: TrainConfig, grid: Grid, out: Path) -> list[Planned]:
     Args:
         config: The options that the runs share; its method and seed are not used, nor are p and
             min_support where the grid has them.
-        grid: The options in which they differ.
-        out: The folder that will hold the run folders.
 
     Returns:
         Configurations and folders: ``<out>/<method>[-p<p>-m<min_support>]-seed<seed>``.
@@ -194,23 +193,13 @@ def sweep(
     """Train a grid of runs: those that are not finished, from where they were.
 
     Args:
-        config: The options that the runs share.
-        grid: The options in which they differ.
         out: The folder that will hold the run folders and their options; new or empty, unless
             resuming.
-        jobs: As for :func:`compare`.
-        engine: Likewise.
-        resume: As for :func:`compare`.
         saved: The name of the file of options in ``out``.
         dry_run: Claim the folder and train nothing.
-        given: What the runs take from Python in place of what the configuration names.
 
     Returns:
         The run folders, in the order of :func:`plan`.
-
-    Raises:
-        TrainingError: As for :func:`compare`.
-        ValueError: Likewise.
     """
     runs = plan(config, grid, out)
     common = {k: v for k, v in config.to_dict().items() if k not in ("method", "seed")}
@@ -232,12 +221,6 @@ def train_all(
 ) -> None:
     """Train the runs that are not finished, resume those that have begun.
 
-    Args:
-        runs: Configurations and their run folders.
-        jobs: As for :func:`compare`.
-        engine: Likewise.
-        given: What the runs take from Python.
-
     Raises:
         TrainingError: A folder holds a run of another configuration, a run stopped, or the engine
             cannot be used.
@@ -254,4 +237,4 @@ def train_all(
             left.append(config)
     if left:
         check_all(left, given)
-        train_with(runs, jobs, given)
+        train_with(Runs(runs, jobs, given))

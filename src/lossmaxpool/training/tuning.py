@@ -26,7 +26,13 @@ from lossmaxpool.runs.config import TrainConfig
 from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.sampling.draws import mix
 from lossmaxpool.training.building import Given, check_all, open_splits
-from lossmaxpool.training.engines import Engine, Planned, is_finished, train_unless_finished
+from lossmaxpool.training.engines import (
+    Engine,
+    Planned,
+    Runs,
+    is_finished,
+    train_unless_finished,
+)
 from lossmaxpool.training.progress import ALONE, Place
 
 TUNING = "tuning.json"
@@ -41,7 +47,6 @@ class Tried:
     """One rate of one method.
 
     Args:
-        lr: The learning rate.
         miou: On the images held out; NaN where the loss did not stay finite.
     """
 
@@ -50,13 +55,7 @@ class Tried:
 
 
 class Part(SegmentationDataset):
-    """Some images of a data set.
-
-    Args:
-        dataset: All of them.
-        indices: Those of the part.
-        name: Of the part.
-    """
+    """Some images of a data set."""
 
     def __init__(self, dataset: SegmentationDataset, indices: Sequence[int], name: str) -> None:
         self.dataset, self.indices, self.name = dataset, list(indices), name
@@ -94,15 +93,10 @@ def with_tuned_rates(
     Rates that ``out`` holds already are taken from there.
 
     Args:
-        config: What the runs share.
-        methods: The methods.
         seed: Decides the images held out, the first weights and the batches, alike for all.
         out: The folder of the comparison; gets the runs in ``tuning/`` and their results in
             ``tuning.json``.
         steps: Steps at each rate; None takes a quarter of those of a run.
-        given: What the runs take from Python.
-        engine: Where to train.
-        jobs: Runs at the same time.
 
     Raises:
         TrainingError: A method has no rate at which its loss stays finite, or the training split
@@ -118,7 +112,7 @@ def with_tuned_rates(
         tried = {method: _tried(config, method, seed, steps, out) for method in missing}
         runs = [run for each in tried.values() for run in each]
         (out / "tuning").mkdir(parents=True, exist_ok=True)
-        engine(runs, jobs, _parts(config, seed, given), train_if_finite, "rate")
+        engine(Runs(runs, jobs, _parts(config, seed, given), train_if_finite, "rate"))
         for method, each in tried.items():
             found[method] = [Tried(own.optimization.lr, _score(folder)) for own, folder in each]
         _write(out / TUNING, found, steps)
@@ -130,11 +124,7 @@ def with_tuned_rates(
 
 
 def tuning_table(out: Path) -> str:
-    """Return the rates that were tried as lines of text; empty where none were.
-
-    Args:
-        out: The folder of a comparison.
-    """
+    """Return the rates that were tried as lines of text; empty where none were."""
     found = _read(out / TUNING)
     if not found:
         return ""

@@ -33,6 +33,7 @@ CAPABILITIES = {90: "Hopper", 100: "Blackwell"}
 REGISTERS = {
     "dense_losses_kernel": 136,  # 128 threads: 3 programs and more
     "dense_gradient_kernel": 184,
+    "interleaved_gradient_kernel": 96,
     "upsampled_losses_kernel": 168,
     "terms_kernel": 168,
     "cells_kernel": 168,
@@ -110,3 +111,9 @@ def test_every_shape_compiles(group: str, cache: Path) -> None:
         for one in found:
             few = SOME_NUMBERS if one["kernel"] == "sift_kernel" else A_FEW_NUMBERS
             assert one["stack"] <= few, (case, one)
+        if group == "channels last" and "odd" not in case and "upsampled" not in case:
+            (gradient,) = (x for x in found if x["kernel"] == "interleaved_gradient_kernel")
+            assert gradient["registers"] <= REGISTERS["interleaved_gradient_kernel"], case
+            # Two classes of a pixel are a run of two logits.
+            assert gradient["store"] >= (64 if case == "channels last 2 rows" else 128), case
+            assert gradient["load"] >= 64, case

@@ -13,6 +13,7 @@ from lossmaxpool.ops.weighting_set import WeightingSet
 
 IGNORE = 255
 SIZES = [(6, 7), (13, 21)]  # of the target; the logits are 6 x 7
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 
 def stages(
@@ -56,9 +57,13 @@ def test_ignore_index_does_not_wrap_around(device: torch.device) -> None:
     torch.testing.assert_close(losses.cpu(), torch.full((1, 4), math.log(200.0)))
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("hole", [math.nan, math.inf, -math.inf])
-def test_ignored_pixels_hold_anything(hole: float, device: torch.device) -> None:
+def test_ignored_pixels_hold_anything(
+    hole: float, layout: torch.memory_format, device: torch.device
+) -> None:
     logits, target = sample(SIZES[0])
+    logits = logits.contiguous(memory_format=layout)
     clean, target[:, 2] = logits.clone(), IGNORE
     logits[:, :, 2] = hole
     for ours, truth in zip(
@@ -68,9 +73,13 @@ def test_ignored_pixels_hold_anything(hole: float, device: torch.device) -> None
     assert (stages(logits, target, device)[2][:, :, 2] == 0).all()
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_logits_that_are_no_numbers(bad: float, device: torch.device) -> None:
+def test_logits_that_are_no_numbers(
+    bad: float, layout: torch.memory_format, device: torch.device
+) -> None:
     logits, target = sample(SIZES[0])
+    logits = logits.contiguous(memory_format=layout)
     logits[0, 1, 2, 3] = bad
     losses, values, grad = stages(logits, target, device)
     assert losses.isnan().nonzero().tolist() == [[0, 2, 3]]

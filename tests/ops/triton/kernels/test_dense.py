@@ -65,6 +65,20 @@ def test_any_strides(layout: str, device: torch.device) -> None:
     check(case._replace(logits=logits, target=target), 1.3, device, pools=2)
 
 
+@pytest.mark.parametrize(("classes", "size", "dtype"), [
+    (2, (5, 7), torch.float32), (3, (16, 33), torch.bfloat16), (5, (2, 8), torch.bfloat16),
+    (16, (6, 8), torch.float32), (19, (4, 66), torch.bfloat16), (40, (3, 5), torch.float32),
+])  # fmt: skip
+def test_classes_side_by_side(
+    classes: int, size: tuple[int, int], dtype: torch.dtype, device: torch.device
+) -> None:
+    """Runs of neighboring logits begin and end within pixels; tiles end within an image."""
+    for extra in ({}, {"weighted": True, "smoothing": 0.1}):
+        case = problem(2, classes, size, dtype=dtype, **extra)
+        logits = case.logits.contiguous(memory_format=torch.channels_last)
+        check(case._replace(logits=logits), 1.3, device, pools=2)
+
+
 def test_a_common_offset_costs_no_precision(device: torch.device) -> None:
     case = problem(1, 7, (4, 5), smoothing=0.2)
     check(case._replace(logits=(case.logits * 64).round() / 64 + 4096), 1.3, device, pools=1)

@@ -1,4 +1,7 @@
-"""Logits of the target's size: read once in the forward pass, read and written once in backward."""
+"""The losses of logits of the target's size, which are read once.
+
+The gradient is in :mod:`lossmaxpool.ops.backends.triton.dense_gradient`.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,19 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lossmaxpool.ops.backends.kernel_inputs import Planes, by_form, merged_planes
+from lossmaxpool.ops.backends.kernel_inputs import Planes, Strides, by_form, merged_planes
 from lossmaxpool.ops.backends.triton.cross_entropy import (
     IGNORED,
     Numbers,
     Terms,
     absorb,
     as_label,
-    class_derivative,
     class_weights,
-    margin,
     pixel_loss,
-    slopes,
     spread_sum,
 )
 from lossmaxpool.ops.backends.triton.launch import Launch, on_device_of
-from lossmaxpool.ops.backends.triton.solver import REDUCTIONS, grad_of_pool, tally
-from lossmaxpool.ops.backends.triton.weights import Norm, load_pool, pool_weight
+from lossmaxpool.ops.backends.triton.solver import tally
 
 
 class Tile(NamedTuple):
@@ -55,6 +54,17 @@ def unit_of(view: Planes) -> int:
         return 1
     places = (size for s in view.strides for size in (s.image, s.channel))
     return math.gcd(16, view.width, *places)
+
+
+def is_apart(strides: Strides) -> bool:
+    """Whether the classes of a pixel are neighbors in memory and no multiple of 16 of them.
+
+    The compiler would put lanes along the classes, which it can read one by one only, and exchange
+    data between threads for every maximum and sum. It is led to put them along the pixels by the
+    claim that these are contiguous. That is false, and only chooses the layout: the compiler widens
+    an access if it knows the divisibility of its offset, and it knows that of multiples of 16 only.
+    """
+    return strides.channel == 1 and strides.column % 16 not in (0, 1)
 
 
 def tile_of(classes: int, dtype: torch.dtype, unit: int) -> Tile:
@@ -91,11 +101,15 @@ def pixel_places(
 
 
 @triton.jit
-def load_block(pixels, first, stride_c, inside, C: tl.constexpr, BLOCK_C: tl.constexpr):
+def load_block(
+    pixels, first, stride_c, inside, C: tl.constexpr, BLOCK_C: tl.constexpr, APART: tl.constexpr
+):
     """Logits (classes, pixels) in float32 from class ``first`` on, -inf beyond C."""
     classes = first + tl.arange(0, BLOCK_C)
     known = classes < C
     places = pixels[None, :] + (classes.to(tl.int64) * stride_c)[:, None]
+    if APART:
+        places = tl.max_contiguous(places, [1, 16])
     x = tl.load(places, mask=known[:, None] & inside[None, :], other=float("-inf"))
     return x.to(tl.float32), classes, known
 
@@ -103,7 +117,7 @@ def load_block(pixels, first, stride_c, inside, C: tl.constexpr, BLOCK_C: tl.con
 @triton.jit
 def class_sums(
     pixels, weight, own, stride_c, inside,
-    C: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
+    C: tl.constexpr, APART: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
     BLOCK_C: tl.constexpr, FULL: tl.constexpr, TAIL: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Maximum and sum of exponentials of each pixel's logits, and the sum for label smoothing."""
@@ -111,13 +125,13 @@ def class_sums(
     total = tl.zeros([BLOCK_N], tl.float32)
     smoothed = tl.zeros([BLOCK_N], tl.float32)
     for first in range(0, FULL, BLOCK_C):
-        x, classes, known = load_block(pixels, first, stride_c, inside, FULL, BLOCK_C)
+        x, classes, known = load_block(pixels, first, stride_c, inside, FULL, BLOCK_C, APART)
         peak, total = absorb(x, peak, total)
         if SMOOTH:
             weights = class_weights(weight, classes, known, WEIGHTED)
             smoothed += spread_sum(x, known[:, None], weights[:, None], own[None, :])
     if TAIL > 0:
-        rest, classes_left, known_left = load_block(pixels, FULL, stride_c, inside, C, TAIL)
+        rest, classes_left, known_left = load_block(pixels, FULL, stride_c, inside, C, TAIL, APART)
         peak, total = absorb(rest, peak, total)
         if SMOOTH:
             weights_left = class_weights(weight, classes_left, known_left, WEIGHTED)
@@ -130,7 +144,7 @@ def dense_losses_kernel(
     logits, target, weight, weight_sum, losses, totals,  # (B, C, H, W), (B, N), (C,), (), (B, N)
     ignore_index, keep, spread, images_per_pool,
     stride_b, stride_c, stride_h, stride_w, width, height, tiles,
-    C: tl.constexpr, UNIT: tl.constexpr, FLAT: tl.constexpr,
+    C: tl.constexpr, UNIT: tl.constexpr, FLAT: tl.constexpr, APART: tl.constexpr,
     HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
     BLOCK_C: tl.constexpr, FULL: tl.constexpr, TAIL: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
@@ -151,8 +165,9 @@ def dense_losses_kernel(
     pixels = logits + image * stride_b * UNIT + place
     own = tl.load(pixels + label * stride, mask=inside, other=0.0).to(tl.float32)
     peak, total, smoothed = class_sums(
-        pixels, weight, own, stride, inside, C, SMOOTH, WEIGHTED, BLOCK_C, FULL, TAIL, BLOCK_N
-    )
+        pixels, weight, own, stride, inside, C, APART, SMOOTH, WEIGHTED,
+        BLOCK_C, FULL, TAIL, BLOCK_N,
+    )  # fmt: skip
     loss = pixel_loss(
         peak, total, own, smoothed, weight, weight_sum, label, keep, spread, C,
         HARD, SMOOTH, WEIGHTED,
@@ -178,7 +193,7 @@ def dense_losses(logits: Tensor, target: Tensor, ignore_index: int, loss: Terms)
 def losses_launch(
     logits: Tensor, target: Tensor, ignore_index: int, loss: Numbers, pools: int
 ) -> Launch:
-    view = _planes(logits)
+    view = planes_of(logits)
     classes, (strides,), unit = logits.shape[1], view.strides, unit_of(view)
     tile = tile_of(classes, logits.dtype, unit)
     tiles = triton.cdiv(view.height * view.width, tile.pixels)
@@ -187,140 +202,12 @@ def losses_launch(
         ignore_index, loss.keep, loss.spread, logits.shape[0] // pools,
         strides.image // unit, strides.channel // unit, strides.row, strides.column,
         view.width // unit, view.height, tiles,
-        C=classes, UNIT=unit, FLAT=view.flat, **loss.flags, **tile.options,
+        C=classes, UNIT=unit, FLAT=view.flat, APART=is_apart(strides), **loss.flags, **tile.options,
     )  # fmt: skip
 
 
-@triton.jit
-def write_block(
-    outputs, x, classes, known, weight, own, gap, label, exists, share, keep_own, factor, spread,
-    stride_c, inside, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
-):  # fmt: skip
-    """Write the gradient of a block of logits (classes, pixels).
-
-    It selects instead of multiplying by 0, since NaN * 0 is NaN.
-    """
-    slope = class_derivative(
-        tl.exp((x - own[None, :]) - gap[None, :]), classes[:, None] == label[None, :],
-        class_weights(weight, classes, known, WEIGHTED)[:, None],
-        keep_own[None, :], factor[None, :], spread, SMOOTH,
-    )  # fmt: skip
-    slope = tl.where(exists[None, :], share[None, :] * slope, 0.0)
-    places = outputs[None, :] + (classes.to(tl.int64) * stride_c)[:, None]
-    mask = known[:, None] & inside[None, :]
-    tl.store(places, slope.to(outputs.dtype.element_ty), mask=mask)
-
-
-@triton.jit(do_not_specialize=["ignore_index", "tiles", "pools", "images_per_pool"])
-def dense_gradient_kernel(
-    grad_value, packed, logits, target, weight, weight_sum, losses, gradient,
-    ignore_index, keep, spread, exponent, pools, images_per_pool,
-    stride_b, stride_c, stride_h, stride_w, out_b, out_c, out_h, out_w, width, height, tiles,
-    C: tl.constexpr, UNIT: tl.constexpr, FLAT: tl.constexpr, NORM: tl.constexpr,
-    ROWS: tl.constexpr, REDUCTION: tl.constexpr,
-    HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
-    BLOCK_C: tl.constexpr, FULL: tl.constexpr, TAIL: tl.constexpr, BLOCK_N: tl.constexpr,
-):  # fmt: skip
-    """Program: one tile of one image's pixels. Sizes along a flat plane are counted in UNITs."""
-    program = tl.program_id(0)
-    image = (program // tiles).to(tl.int64)
-    n, place, inside = pixel_places(
-        program % tiles, stride_h, stride_w, width, height, UNIT, FLAT, BLOCK_N
-    )
-    n, out_place, inside = pixel_places(
-        program % tiles, out_h, out_w, width, height, UNIT, FLAT, BLOCK_N
-    )
-    row = image * (width * height) * UNIT
-    read = tl.load(target + row + n, mask=inside, other=0)
-    label, exists, _ = as_label(read, inside, ignore_index, C)
-    stride = tl.full([], stride_c, tl.int64) * UNIT
-    out_stride = tl.full([], out_c, tl.int64) * UNIT
-    pixels = logits + image * stride_b * UNIT + place
-    outputs = gradient + image * out_b * UNIT + out_place
-
-    pool = image // images_per_pool
-    threshold, cap, scale = load_pool(packed, pool, pools, exponent, NORM)
-    loss = tl.load(losses + row + n, mask=inside, other=0.0)
-    share = grad_of_pool(grad_value, packed, pools, pool, ROWS, REDUCTION)
-    share *= pool_weight(loss, threshold, cap, scale, exponent, NORM)
-
-    own = tl.load(pixels + label * stride, mask=inside, other=0.0).to(tl.float32)
-    if SMOOTH or WEIGHTED:
-        peak, total, _ = class_sums(
-            pixels, weight, own, stride, inside, C, False, False, BLOCK_C, FULL, TAIL, BLOCK_N
-        )
-        gap = margin(peak, total, own)
-    else:
-        gap = loss
-    keep_own, factor, common = slopes(
-        weight, weight_sum, label, keep, spread, C, HARD, SMOOTH, WEIGHTED
-    )
-    share *= common
-    for first in range(0, FULL, BLOCK_C):
-        x, classes, known = load_block(pixels, first, stride, inside, FULL, BLOCK_C)
-        write_block(
-            outputs, x, classes, known, weight, own, gap, label, exists, share, keep_own, factor,
-            spread, out_stride, inside, SMOOTH, WEIGHTED,
-        )  # fmt: skip
-    if TAIL > 0:
-        rest, classes_left, known_left = load_block(pixels, FULL, stride, inside, C, TAIL)
-        write_block(
-            outputs, rest, classes_left, known_left, weight, own, gap, label, exists, share,
-            keep_own, factor, spread, out_stride, inside, SMOOTH, WEIGHTED,
-        )  # fmt: skip
-
-
-def dense_gradient(
-    grad_value: Tensor,
-    logits: Tensor,
-    target: Tensor,
-    losses: Tensor,
-    packed: Tensor,
-    ignore_index: int,
-    loss: Terms,
-    shape: Norm,
-    reduction: str,
-) -> Tensor:
-    """Gradient of the logits in their shape, dtype, memory format; target, losses contiguous."""
-    gradient = torch.empty_like(logits)
-    if gradient.numel() == 0:
-        return gradient
-    launch = gradient_launch(
-        logits, target, gradient, ignore_index, loss.numbers, shape, packed.shape[1], reduction
-    )
-    with on_device_of(logits):
-        launch(grad_value, packed, logits, target, loss.weight, loss.weight_sum, losses, gradient)
-    return gradient
-
-
-@by_form(tensors=3)
-def gradient_launch(
-    logits: Tensor,
-    target: Tensor,
-    gradient: Tensor,
-    ignore_index: int,
-    loss: Numbers,
-    shape: Norm,
-    pools: int,
-    reduction: str,
-) -> Launch:
-    view = _planes(logits, gradient)
-    classes, (source, out), unit = logits.shape[1], view.strides, unit_of(view)
-    tile = tile_of(classes, logits.dtype, unit)
-    tiles = triton.cdiv(view.height * view.width, tile.pixels)
-    return Launch(
-        dense_gradient_kernel, (tiles * logits.shape[0],),
-        ignore_index, loss.keep, loss.spread, shape.exponent, pools, logits.shape[0] // pools,
-        source.image // unit, source.channel // unit, source.row, source.column,
-        out.image // unit, out.channel // unit, out.row, out.column,
-        view.width // unit, view.height, tiles,
-        C=classes, UNIT=unit, FLAT=view.flat, NORM=shape.kind,
-        ROWS=triton.next_power_of_2(pools), REDUCTION=REDUCTIONS.index(reduction),
-        **loss.flags, **tile.options,
-    )  # fmt: skip
-
-
-def _planes(*tensors: Tensor) -> Planes:
+def planes_of(*tensors: Tensor) -> Planes:
+    """The two spatial dimensions into which those of the tensors merge."""
     view = merged_planes(*tensors)
     if view is None:
         raise ValueError(f"strides {tensors[0].stride()} do not merge into two spatial dimensions.")

@@ -12,12 +12,8 @@ from lossmaxpool.ops.backends import as_pools
 from lossmaxpool.ops.backends.kernel_inputs import Passes
 from lossmaxpool.ops.backends.triton import weights
 from lossmaxpool.ops.backends.triton.cross_entropy import terms
-from lossmaxpool.ops.backends.triton.dense import (
-    dense_gradient,
-    dense_losses,
-    gradient_launch,
-    losses_launch,
-)
+from lossmaxpool.ops.backends.triton.dense import dense_losses, losses_launch
+from lossmaxpool.ops.backends.triton.dense_gradient import dense_gradient, gradient_launch
 from lossmaxpool.ops.backends.triton.launch import ALIGNMENT, observed, on_device_of
 from lossmaxpool.ops.backends.triton.solver import find_threshold, sift, solver
 from lossmaxpool.ops.backends.triton.upsampling import upsampled_launch, upsampled_losses
