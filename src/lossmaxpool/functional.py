@@ -319,8 +319,7 @@ def pool_losses(
     backend: Backend,
 ) -> Tensor:
     """:func:`loss_max_pool` for any weighting set."""
-    _check_pooling(pool, reduction)
-    check_backend(backend)
+    check_pooling(pool, reduction, backend)
     losses, valid = as_losses(losses, valid)
     rows, mask = as_rows(losses, valid, by_image=pool == "image")
     return max_pool(
@@ -347,8 +346,7 @@ def pool_cross_entropy(
         call = _prepared(input, target, weight, ignored, *options)
         if call is not None:
             return cross_entropy.directly(call, input, target, weight)
-    _check_pooling(pool, reduction)
-    check_backend(backend)
+    check_pooling(pool, reduction, backend)
     if weight is not None:
         check_tensor("weight", weight)
     check_logits(input, weight, by_image=pool == "image")
@@ -388,8 +386,7 @@ def _prepared(
     """The checks and the call for class ids as they are; None for what has to be converted."""
     if input.dim() < 3 or target.dim() != input.dim() - 1 or target.is_floating_point():
         return None
-    _check_pooling(pool, reduction)
-    check_backend(backend)
+    check_pooling(pool, reduction, backend)
     check_logits(input, weight, by_image=pool == "image")
     if class_ids(input, target, ignored) is not target:
         return None
@@ -445,9 +442,11 @@ def _cross_entropy_of_probabilities(
     )
 
 
-def _check_pooling(pool: Pool, reduction: Reduction) -> None:
+def check_pooling(pool: Pool, reduction: Reduction, backend: Backend) -> None:
+    """Reject unknown names."""
     check_choice("pool", pool, _POOLS)
     check_choice("reduction", reduction, _REDUCTIONS)
+    check_backend(backend)
 
 
 def _duality_gap(
