@@ -1,4 +1,4 @@
-"""How many instructions does a GPU issue per pixel? Counted in the machine code, without a GPU.
+"""What does a kernel take per pixel: instructions, and bytes of global memory? Without a GPU.
 
 ``cuobjdump -sass`` lists a kernel's instructions with their addresses and the targets of branches.
 A loop is a branch back to an instruction that comes before it on every path (a back edge of the
@@ -8,62 +8,81 @@ launch: blocks of classes, blocks of a row, pixels of a cell.
 Every instruction that can be reached counts once per run of its loops and thread, so both arms of a
 conditional count. What does not: padding, subroutines for rare arguments of a division, arms for
 the threads of a warp that diverged, and loops that depend on the losses (the last passes of the
-solver), of whose kernels only the instructions and the loops are listed.
+solver), of whose kernels only the instructions and the loops are listed. Bytes are those of loads
+and stores as they are written; a cache may serve some, and masked ones count.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 LINE = re.compile(r"/\*([0-9a-f]{4,})\*/\s+(.*?)\s*;")
 PREDICATE = re.compile(r"@(!?U?P\w+)\s+")
+ACCESS = re.compile(r"(LDG|STG)[.\w]*")
+BYTES = {"U8": 1, "S8": 1, "U16": 2, "S16": 2, "64": 8, "128": 16}
 TARGET = re.compile(r"0x([0-9a-f]+)\s*$")
 
 
 class Loop(NamedTuple):
     head: int  # the index of its first instruction
-    instructions: int  # with those of the loops inside
+    amount: int  # with the loops inside
+    parent: int | None  # which loop it is in
 
 
 class Code(NamedTuple):
-    """What a thread of a kernel runs."""
+    """What a thread of a kernel runs, measured in instructions or otherwise."""
 
-    instructions: int
-    loops: tuple[Loop, ...]  # outer ones first
+    amount: int  # of all that can be reached, once
+    loops: tuple[Loop, ...]  # in the order of their heads
 
     def executed(self, trips: tuple[int, ...]) -> int | None:
-        """Instructions of a thread whose loops, each inside the one before, run so often.
+        """What a thread runs whose loops run so often, each per run of the one it is in.
 
-        None if these are not the loops of the code.
+        Without loops, the compiler has unrolled them. None if these are not the loops of the code.
         """
-        sizes = [self.instructions, *(loop.instructions for loop in self.loops)]
-        if not self.loops and all(trip == 1 for trip in trips):
-            return self.instructions
-        if len(trips) != len(self.loops):
+        if self.loops and len(trips) != len(self.loops):
             return None
-        total, runs = 0, 1
-        for size, inner, trip in zip(sizes, (*sizes[1:], 0), (1, *trips), strict=True):
-            runs *= trip
-            total += runs * (size - inner)
+        total, runs = self.amount, list[int]()
+        for loop, trip in zip(self.loops, trips, strict=False):
+            outer = 1 if loop.parent is None else runs[loop.parent]
+            runs.append(outer * trip)
+            total += (runs[-1] - outer) * loop.amount
         return total
 
 
-def read(listing: str) -> Code:
+def one(instruction: str) -> int:
+    """The measure of which every instruction but padding is one."""
+    return int(not instruction.startswith("NOP"))
+
+
+def moved(instruction: str) -> int:
+    """The bytes of a thread that an instruction reads from or writes to global memory."""
+    found = ACCESS.match(PREDICATE.sub("", instruction, count=1))
+    widths = [] if found is None else [BYTES[x] for x in found.group().split(".") if x in BYTES]
+    return 0 if found is None else next(iter(widths), 4)
+
+
+def read(listing: str, measure: Callable[[str], int] = one) -> Code:
     """The code of a listing with one kernel."""
     lines = [(int(place, 16), text) for place, text in LINE.findall(listing)]
     index = {place: i for i, (place, _) in enumerate(lines)}
     ways = [_successors(i, text, index) for i, (_, text) in enumerate(lines)]
     order, dominators = _dominators(ways)
-    real = {i for i in order if not lines[i][1].startswith("NOP")}
+    amounts = {i: measure(lines[i][1]) for i in order}
     bodies: dict[int, set[int]] = {}
     for i in order:
         for head in ways[i]:
             if head < i and _dominates(head, i, dominators):
                 bodies.setdefault(head, set()).update(_body(head, i, ways, order))
-    loops = [Loop(head, len(body & real)) for head, body in bodies.items()]
-    return Code(len(real), tuple(sorted(loops, key=lambda loop: (-loop.instructions, loop.head))))
+    loops: list[Loop] = []
+    for head in sorted(bodies):
+        around = [k for k, loop in enumerate(loops) if head in bodies[loop.head]]
+        # The innermost one has the latest head.
+        amount = sum(amounts[i] for i in bodies[head])
+        loops.append(Loop(head, amount, max(around, default=None)))
+    return Code(sum(amounts.values()), tuple(loops))
 
 
 def _successors(i: int, text: str, index: Mapping[int, int]) -> list[int]:
@@ -147,7 +166,10 @@ def _body(head: int, tail: int, ways: list[list[int]], order: list[int]) -> set[
 
 
 def trips(kernel: str, numbers: Mapping[str, int]) -> tuple[int, ...] | None:
-    """How often the loops of a kernel run, outer first; None if that depends on the losses."""
+    """How often the loops of a kernel run, in their order; None if that depends on the losses.
+
+    For losses without class weights and label smoothing.
+    """
 
     def blocks(size: int, block: int) -> int:
         return -(-size // block)
@@ -158,7 +180,10 @@ def trips(kernel: str, numbers: Mapping[str, int]) -> tuple[int, ...] | None:
         return (blocks(numbers["C"], numbers["BLOCK_C"]),)
     if kernel == "cells_kernel":
         return numbers["cell_h"], numbers["cell_w"]
+    if kernel == "interleaved_gradient_kernel":
+        return (blocks(numbers["BLOCK_N"] * numbers["C"], numbers["RUNS"] * numbers["RUN"]),)
     if kernel == "count_kernel" or (kernel == "sift_kernel" and numbers["PASS"] == 0):
         row = blocks(numbers["units"] * numbers["UNIT"], numbers["BLOCK"])
-        return (blocks(row, numbers["G"]),)
+        search = () if kernel == "count_kernel" or numbers["TOP_K"] else (4,)  # for alpha*'s bin
+        return (*search, blocks(row, numbers["G"]))
     return None if kernel == "sift_kernel" else ()

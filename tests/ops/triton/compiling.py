@@ -29,10 +29,12 @@ from triton.runtime.jit import JITFunction
 
 from benchmarks import instructions
 from lossmaxpool.ops.backends.triton import kernels
+from lossmaxpool.ops.backends.triton.solver import solver
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 IGNORE = 255
+LARGE = (16, 2**20)  # losses, as of 16 images of 1024 x 1024 pixels
 
 
 class NoDevice(DriverBase):
@@ -257,16 +259,25 @@ def widest(ptx: str, instruction: str) -> int:
     return max((int(count or 1) * int(bits) for count, bits in accesses), default=0)
 
 
-def counted(code: instructions.Code, one: dict[str, Any], pixels: int) -> dict[str, Any]:
-    """The instructions of a launch, and how many of all its threads there are per target pixel."""
-    trips = instructions.trips(one["kernel"], one["numbers"])
-    thread = None if trips is None else code.executed(trips)
-    threads = one["programs"] * 32 * one["numbers"]["num_warps"]
-    return {
-        "instructions": code.instructions,
-        "loops": [loop.instructions for loop in code.loops],
-        "per_pixel": None if thread is None else round(thread * threads / pixels, 1),
-    }
+def counted(binary: bytes, one: dict[str, Any], pixels: int) -> dict[str, Any]:
+    """The instructions of a launch, and what all its threads take per pixel of the target.
+
+    That of the solver is for LARGE, where a program works on many blocks.
+    """
+    kernel, numbers, programs = one["kernel"], one["numbers"], one["programs"]
+    if kernel in ("count_kernel", "sift_kernel"):
+        losses, weighting = torch.empty(LARGE, device="meta"), WeightingSet(1.3, 0.25)
+        each, pixels = solver(losses, False, weighting, True, None).programs, math.prod(LARGE)
+        programs = LARGE[0] * each
+        numbers = numbers | {"G": each, "units": LARGE[1] // numbers["UNIT"]}
+    trips, listing = instructions.trips(kernel, numbers), dump(binary, "-sass")
+    code, accesses = (instructions.read(listing, x) for x in (instructions.one, instructions.moved))
+    found = {"instructions": code.amount, "loops": [loop.amount for loop in code.loops]}
+    threads = programs * 32 * numbers["num_warps"]
+    for name, measured in (("per_pixel", code), ("bytes_per_pixel", accesses)):
+        thread = None if trips is None else measured.executed(trips)
+        found[name] = None if thread is None else round(thread * threads / pixels, 1)
+    return found
 
 
 def main(capability: int, names: list[str], count: bool) -> None:
@@ -287,7 +298,6 @@ def main(capability: int, names: list[str], count: bool) -> None:
     JITFunction.__getitem__ = launch
     held: list[Any] = []  # an id is one of a living object
     known: dict[int, dict[str, int]] = {}
-    codes: dict[int, instructions.Code] = {}
     groups = {"hot": HOT, "channels last": CHANNELS_LAST, "shapes": SHAPES}
     for case in (case for name in names for case in groups[name]):
         launched.clear()
@@ -303,11 +313,9 @@ def main(capability: int, names: list[str], count: bool) -> None:
                     "load": widest(ptx, "ld"), "store": widest(ptx, "st"),
                 }  # fmt: skip
                 held.append(done)
-                if count:
-                    codes[id(done)] = instructions.read(dump(binary, "-sass"))
             one |= known[id(done)]
             if count:
-                one |= counted(codes[id(done)], one, case.batch * math.prod(case.size))
+                one |= counted(done.asm["cubin"], one, case.batch * math.prod(case.size))
         line["launches"] = [one for _, one in launched]
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()

@@ -36,7 +36,7 @@ from lossmaxpool.ops.backends.triton.dense import (
     unit_of,
 )
 from lossmaxpool.ops.backends.triton.launch import Launch, on_device_of
-from lossmaxpool.ops.backends.triton.solver import REDUCTIONS, grad_of_pool
+from lossmaxpool.ops.backends.triton.solver import REDUCTIONS, grad_of_pool, row_lanes
 from lossmaxpool.ops.backends.triton.weights import Norm, load_pool, pool_weight
 
 LOG2_E = tl.constexpr(1.4426950408889634)
@@ -252,7 +252,7 @@ def gradient_launch(
     source, out = view.strides
     numbers = (ignore_index, loss.keep, loss.spread, shape.exponent, pools, batch // pools)
     constants = {
-        "C": classes, "NORM": shape.kind, "ROWS": triton.next_power_of_2(pools),
+        "C": classes, "NORM": shape.kind, "ROWS": row_lanes(pools, reduction),
         "REDUCTION": REDUCTIONS.index(reduction), **loss.flags,
     }  # fmt: skip
     if is_interleaved(view, classes):

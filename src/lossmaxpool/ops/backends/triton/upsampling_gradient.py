@@ -29,7 +29,7 @@ from lossmaxpool.ops.backends.triton.cross_entropy import (
     slopes,
 )
 from lossmaxpool.ops.backends.triton.launch import ALIGNMENT, Launch, on_device_of
-from lossmaxpool.ops.backends.triton.solver import REDUCTIONS, grad_of_pool
+from lossmaxpool.ops.backends.triton.solver import REDUCTIONS, grad_of_pool, row_lanes
 from lossmaxpool.ops.backends.triton.upsampling import (
     THREADS,
     WARPS,
@@ -363,7 +363,7 @@ def gradient_launches(
         terms = Launch(
             terms_kernel, (tiles * images,),
             ignore_index, loss.keep, shape.exponent, pools, batch // pools, first_source, first,
-            *layout, segments, tiles, NORM=shape.kind, ROWS=triton.next_power_of_2(pools),
+            *layout, segments, tiles, NORM=shape.kind, ROWS=row_lanes(pools, reduction),
             REDUCTION=REDUCTIONS.index(reduction), SMOOTH=loss.smooth, WEIGHTED=loss.weighted,
             ALONG=along, BLOCK_M=THREADS, **common,
         )  # fmt: skip
