@@ -259,7 +259,13 @@ def widest(ptx: str, instruction: str) -> int:
     return max((int(count or 1) * int(bits) for count, bits in accesses), default=0)
 
 
-def counted(binary: bytes, one: dict[str, Any], pixels: int) -> dict[str, Any]:
+def codes(binary: bytes) -> list[instructions.Code]:
+    """The code of a kernel, in instructions and in bytes."""
+    listing = dump(binary, "-sass")
+    return [instructions.read(listing, x) for x in (instructions.one, instructions.moved)]
+
+
+def counted(code: list[instructions.Code], one: dict[str, Any], pixels: int) -> dict[str, Any]:
     """The instructions of a launch, and what all its threads take per pixel of the target.
 
     That of the solver is for LARGE, where a program works on many blocks.
@@ -270,11 +276,12 @@ def counted(binary: bytes, one: dict[str, Any], pixels: int) -> dict[str, Any]:
         each, pixels = solver(losses, False, weighting, True, None).programs, math.prod(LARGE)
         programs = LARGE[0] * each
         numbers = numbers | {"G": each, "units": LARGE[1] // numbers["UNIT"]}
-    trips, listing = instructions.trips(kernel, numbers), dump(binary, "-sass")
-    code, accesses = (instructions.read(listing, x) for x in (instructions.one, instructions.moved))
-    found = {"instructions": code.amount, "loops": [loop.amount for loop in code.loops]}
+    trips = instructions.trips(kernel, numbers)
+    found: dict[str, Any] = {
+        "instructions": code[0].amount, "loops": [loop.amount for loop in code[0].loops]
+    }  # fmt: skip
     threads = programs * 32 * numbers["num_warps"]
-    for name, measured in (("per_pixel", code), ("bytes_per_pixel", accesses)):
+    for name, measured in zip(("per_pixel", "bytes_per_pixel"), code, strict=True):
         thread = None if trips is None else measured.executed(trips)
         found[name] = None if thread is None else round(thread * threads / pixels, 1)
     return found
@@ -298,6 +305,7 @@ def main(capability: int, names: list[str], count: bool) -> None:
     JITFunction.__getitem__ = launch
     held: list[Any] = []  # an id is one of a living object
     known: dict[int, dict[str, int]] = {}
+    read: dict[int, list[instructions.Code]] = {}
     groups = {"hot": HOT, "channels last": CHANNELS_LAST, "shapes": SHAPES}
     for case in (case for name in names for case in groups[name]):
         launched.clear()
@@ -315,7 +323,9 @@ def main(capability: int, names: list[str], count: bool) -> None:
                 held.append(done)
             one |= known[id(done)]
             if count:
-                one |= counted(done.asm["cubin"], one, case.batch * math.prod(case.size))
+                if id(done) not in read:
+                    read[id(done)] = codes(done.asm["cubin"])
+                one |= counted(read[id(done)], one, case.batch * math.prod(case.size))
         line["launches"] = [one for _, one in launched]
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
