@@ -35,34 +35,13 @@ if TYPE_CHECKING:
     from lossmaxpool.sampling import ClassIndex, DrawnCrops, PerformanceSampler, RunningIoU
 
 __all__ = [
-    "Backend",
-    "BootstrappedCrossEntropyLoss",
-    "ClassIndex",
-    "DrawnCrops",
-    "Explanation",
-    "LogitAdjustedLoss",
-    "LossSchedule",
-    "MaxPoolingBCEWithLogitsLoss",
-    "MaxPoolingCrossEntropyLoss",
-    "MaxPoolingLoss",
-    "OHEMCrossEntropyLoss",
-    "PerformanceSampler",
-    "Pool",
-    "Reduction",
-    "RunningIoU",
-    "Schedule",
-    "Solution",
-    "__version__",
-    "effective_number_weights",
-    "enet_weights",
-    "explain_backend",
-    "inverse_sqrt_frequency_weights",
-    "loss_max_pool",
-    "max_pooling_cross_entropy",
-    "median_frequency_weights",
-    "paper",
-    "solve",
-]
+    "Backend", "BootstrappedCrossEntropyLoss", "ClassIndex", "DrawnCrops", "Explanation",
+    "LogitAdjustedLoss", "LossSchedule", "MaxPoolingBCEWithLogitsLoss",
+    "MaxPoolingCrossEntropyLoss", "MaxPoolingLoss", "OHEMCrossEntropyLoss", "PerformanceSampler",
+    "Pool", "Reduction", "RunningIoU", "Schedule", "Solution", "__version__",
+    "effective_number_weights", "enet_weights", "explain_backend", "inverse_sqrt_frequency_weights",
+    "loss_max_pool", "max_pooling_cross_entropy", "median_frequency_weights", "paper", "solve",
+]  # fmt: skip
 
 
 # The modules of the names above. They are imported with the first name that is used, as they need

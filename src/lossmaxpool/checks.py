@@ -26,6 +26,13 @@ def check_share(name: str, share: object) -> None:
         )
 
 
+def check_count(name: str, value: object, of: str = "") -> None:
+    """Raise ValueError for anything but an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        what = f"a number of {of}, an integer" if of else "an integer"
+        raise ValueError(f"{name} must be {what} >= 1, got {value!r}.")
+
+
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
     """Raise ValueError for an unknown option value, suggesting the closest valid one."""
     known = tuple(choices)

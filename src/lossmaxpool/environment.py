@@ -17,14 +17,8 @@ from lossmaxpool._version import __version__
 
 # Libraries whose version can change numbers, pictures or generated scenes.
 _LIBRARIES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "segmentation_models_pytorch",
-    "lightning",
-    "numpy",
-    "pillow",
-)
+    "torch", "torchvision", "timm", "segmentation_models_pytorch", "lightning", "numpy", "pillow",
+)  # fmt: skip
 
 
 def describe_environment(device: torch.device, world_size: int) -> dict[str, Any]:

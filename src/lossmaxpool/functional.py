@@ -328,8 +328,7 @@ def pool_losses(
     backend: Backend,
 ) -> Tensor:
     """:func:`loss_max_pool` for any weighting set."""
-    _check_pooling(pool, reduction)
-    check_backend(backend)
+    check_pooling(pool, reduction, backend)
     losses, valid = as_losses(losses, valid)
     rows, mask = as_rows(losses, valid, by_image=pool == "image")
     return max_pool(
@@ -359,8 +358,7 @@ def pool_cross_entropy(
             if inplace_backward:
                 refuse_overwriting_leaf(input)
             return cross_entropy.directly(call, input, target, weight)
-    _check_pooling(pool, reduction)
-    check_backend(backend)
+    check_pooling(pool, reduction, backend)
     if weight is not None:
         check_tensor("weight", weight)
     check_logits(input, weight, by_image=pool == "image")
@@ -408,8 +406,7 @@ def _prepared(
     """The checks and the call for class ids as they are; None for what has to be converted."""
     if input.dim() < 3 or target.dim() != input.dim() - 1 or target.is_floating_point():
         return None
-    _check_pooling(pool, reduction)
-    check_backend(backend)
+    check_pooling(pool, reduction, backend)
     check_logits(input, weight, by_image=pool == "image")
     if class_ids(input, target, ignored) is not target:
         return None
@@ -467,9 +464,11 @@ def _cross_entropy_of_probabilities(
     )
 
 
-def _check_pooling(pool: Pool, reduction: Reduction) -> None:
+def check_pooling(pool: Pool, reduction: Reduction, backend: Backend) -> None:
+    """Reject unknown names."""
     check_choice("pool", pool, _POOLS)
     check_choice("reduction", reduction, _REDUCTIONS)
+    check_backend(backend)
 
 
 def _duality_gap(

@@ -96,6 +96,17 @@ def check_arguments(
         raise ValueError(f"{path} needs {' and '.join(missing)}: add it to {where}")
 
 
+def kind_of(value: object) -> str:
+    """Return what another library gave: "a tensor of shape (2, 3)", or "a dict".
+
+    Example:
+        >>> kind_of({}), kind_of(1.5)
+        ('a dict', 'a float')
+    """
+    kind, shape = type(value).__name__, getattr(value, "shape", None)
+    return f"a {kind}" if shape is None else f"a {kind.lower()} of shape {tuple(shape)}"
+
+
 def reason_of(error: Exception) -> str:
     """Return what an error of another library says, as the end of a line."""
     text = " ".join(str(error).split())

@@ -77,8 +77,7 @@ class ConfusionMatrix:
 
         Args:
             prediction: (B, H, W), or any shape, integer class ids.
-            target: the same shape, integer class ids or ``ignore_index``.
-            ignore_index: target value of the ignored pixels.
+            target: the same shape, integer class ids, or ``ignore_index`` where there is none.
 
         Raises:
             ValueError: the shapes differ, a dtype is not an integer's, or a class id among the
@@ -90,13 +89,10 @@ class ConfusionMatrix:
                 "expected the same: upsample the logits to the target's size before the argmax"
             )
         _check_integers("prediction", prediction)
-        _check_integers("target", target)
-        valid = target != ignore_index
+        C, device = self.num_classes, self.counts.device
         # One int64 code per pixel, on the device of the counts; int64 sums cannot overflow.
-        true = target[valid].to(self.counts.device, torch.int64)
-        predicted = prediction[valid].to(self.counts.device, torch.int64)
-        C = self.num_classes
-        _check_range("target", true, C, f", or {ignore_index} for ignored pixels")
+        true, valid = _true_classes(target, ignore_index, C, device)
+        predicted = prediction[valid].to(device, torch.int64)
         _check_range("prediction", predicted, C)
         self.counts += torch.bincount(true * C + predicted, minlength=C * C).view(C, C)
 
@@ -207,12 +203,10 @@ class ReliabilityBins:
 
         Args:
             probabilities: (B, C, H, W), or any (B, C, ...), floats in [0, 1]: the softmax.
-            target: (B, H, W), integer class ids or ``ignore_index``.
-            ignore_index: target value of the ignored pixels.
+            target: (B, ...), as for :meth:`ConfusionMatrix.update`.
 
         Raises:
-            ValueError: the shapes do not fit, a dtype is wrong, a probability is not in [0, 1], or
-                a class id among the valid pixels is outside [0, C).
+            ValueError: as there, or a probability is not in [0, 1].
         """
         C = self.num_classes
         shape = (*target.shape[:1], C, *target.shape[1:])
@@ -223,11 +217,8 @@ class ReliabilityBins:
             )
         if not probabilities.is_floating_point():
             raise ValueError(f"probabilities has dtype {probabilities.dtype}; expected floats")
-        _check_integers("target", target)
-        valid = target != ignore_index
         device = self.sums.device
-        true = target[valid].to(device, torch.int64)
-        _check_range("target", true, C, f", or {ignore_index} for ignored pixels")
+        true, valid = _true_classes(target, ignore_index, C, device)
         if true.numel() == 0:
             return
         each = probabilities.movedim(1, 0)[:, valid].to(device, torch.float32)  # (C, n)
@@ -328,6 +319,17 @@ def _json(value: float) -> float | None:
 def _sum_over_ranks(counts: Tensor) -> None:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(counts)
+
+
+def _true_classes(
+    target: Tensor, ignore_index: int, num_classes: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The classes of the valid pixels, (n,) int64 on a device, and the mask of these pixels."""
+    _check_integers("target", target)
+    valid = target != ignore_index
+    true = target[valid].to(device, torch.int64)
+    _check_range("target", true, num_classes, f", or {ignore_index} for ignored pixels")
+    return true, valid
 
 
 def _check_range(name: str, ids: Tensor, num_classes: int, also: str = "") -> None:

@@ -23,6 +23,8 @@ Precision = Literal["fp32", "bf16", "fp16"]
 Format = Literal["onnx", "torch", "safetensors"]
 Which = Literal["last", "best"]
 """The checkpoint of a run folder: after its last step, or at its best mIoU on the val split."""
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 # The architecture of a network that was an object, given from Python.
 GIVEN = "python"
 _CONTAINERS = ("decoder_options", "module_args")

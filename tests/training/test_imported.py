@@ -20,7 +20,7 @@ from lossmaxpool.report import format_table
 from lossmaxpool.runs.config import LossConfig, ReportingConfig, TrainConfig
 from lossmaxpool.runs.methods import Imported, method_named
 from lossmaxpool.runs.record import RunRecord
-from lossmaxpool.training import TrainingError, compare, loop, train
+from lossmaxpool.training import TrainingError, building, compare, train
 from lossmaxpool.training.criteria import build_criterion
 from lossmaxpool.training.imported import build_imported
 from tests.cli.test_values import status
@@ -279,7 +279,7 @@ def test_what_cannot_be_right_is_refused_before_data_and_weights(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("the data were opened")
 
-    monkeypatch.setattr(loop, "open_splits", never)
+    monkeypatch.setattr(building, "open_splits", never)
     # As where it is not installed.
     monkeypatch.setitem(sys.modules, "wandb", None)
     config = replace(tiny(), **part)
@@ -298,7 +298,7 @@ def test_a_method_that_does_not_fit_stops_a_comparison_before_its_first_run(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("the masks were read")
 
-    monkeypatch.setattr(loop, "count_split", never)
+    monkeypatch.setattr(building, "count_split", never)
     losses = {"each": {"class_path": TORCH, "init_args": {"reduction": "none"}}}
     config = replace(tiny(), losses=losses)
     with pytest.raises(ValueError, match=r"returns a tensor of shape \(2, 32, 32\)"):

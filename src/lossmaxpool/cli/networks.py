@@ -14,30 +14,17 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 
-import lossmaxpool.inference
+from lossmaxpool import inference
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.cli.arguments import EXPLORED, run_options
-from lossmaxpool.data import (
-    EvalTransform,
-    LabelSet,
-    Sample,
-    SegmentationDataset,
-    open_dataset,
-)
+from lossmaxpool.data import EvalTransform, LabelSet, Sample, SegmentationDataset, open_dataset
 from lossmaxpool.data.files import FileDataset, FilePair
 from lossmaxpool.data.folders import find_classes_file, read_classes_file
 from lossmaxpool.data.inspection import format_report, inspect_data
 from lossmaxpool.data.sample import IGNORE_INDEX, DataError
 from lossmaxpool.environment import describe_environment
 from lossmaxpool.explorer import example_page, explorer_page, loss_maps, save_page
-from lossmaxpool.inference import (
-    TrainedModel,
-    calibrated,
-    export_network,
-    load_checkpoint,
-    predict_folder,
-    save_calibration,
-)
+from lossmaxpool.inference import TrainedModel
 from lossmaxpool.inference.calibration import check_free
 from lossmaxpool.inference.export import SUFFIX
 from lossmaxpool.metrics import ConfusionMatrix, ReliabilityBins
@@ -65,7 +52,7 @@ def evaluate(options: Namespace) -> None:
     _announce(options, trained, dataset)
     description = trained.description
     reliability = ReliabilityBins(dataset.labels.num_classes, device)
-    confusion = lossmaxpool.inference.evaluate(
+    confusion = inference.evaluate(
         trained.model,
         dataset,
         EvalTransform(description.mean, description.std),
@@ -113,7 +100,7 @@ def calibrate(options: Namespace) -> None:
         sys.stderr.write(
             "warning: the network was trained on these images and is surer of them than of others\n"
         )
-    found = lossmaxpool.inference.calibrate(
+    found = inference.calibrate(
         trained,
         dataset,
         precision=options.precision,
@@ -126,7 +113,7 @@ def calibrate(options: Namespace) -> None:
         "data": {"name": options.data.name, "split": split},
         "environment": describe_environment(device, 1),
     }
-    file = save_calibration(found, trained, about, overwrite=options.overwrite)
+    file = inference.save_calibration(found, trained, about, overwrite=options.overwrite)
     scores = found.scores()
     rows = [
         ("ECE", "ece", 100.0),
@@ -153,8 +140,8 @@ def _load(
 ) -> TrainedModel:
     """The network of the options, with its temperature where that is asked for."""
     check_checkpoint(options.run, options.checkpoint)
-    trained = load_checkpoint(options.run, classes, device, which=options.checkpoint)
-    return calibrated(trained) if options.get("calibrated") else trained
+    trained = inference.load_checkpoint(options.run, classes, device, which=options.checkpoint)
+    return inference.calibrated(trained) if options.get("calibrated") else trained
 
 
 def _announce(options: Namespace, trained: TrainedModel, dataset: SegmentationDataset) -> None:
@@ -213,7 +200,7 @@ def predict(options: Namespace) -> int:
         skipped.append(file)
         sys.stderr.write(f"skipped: {reason}\n")
 
-    written = predict_folder(
+    written = inference.predict_folder(
         trained,
         options.images,
         options.out,
@@ -244,7 +231,7 @@ def export(options: Namespace) -> None:
         folder = trained.file.parent
         place = folder.parent / "export" if folder.name == "checkpoints" else folder
         out = place / f"{trained.file.stem}{SUFFIX[options.format]}"
-    beside = export_network(
+    beside = inference.export_network(
         trained, out, options.format, size=options.size, overwrite=options.overwrite
     )
     sys.stdout.write(

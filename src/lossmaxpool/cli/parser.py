@@ -203,18 +203,11 @@ class CommandParser(ArgumentParser):
             seen.add(key)
             if key in self._refused:
                 raise OptionError(f"{flag} has no effect here: {self._refused[key]}")
-            if flag in _FILES:
-                given = value if equals else _next(rest)
-                path = _recipe(given) if flag == _RECIPE else given
-                translated.append(self._as_config(read_options(path)))
-                continue
-            if flag == _LOSSES:
-                losses = read_options(value if equals else _next(rest))
-                translated.append(self._as_config({"losses": losses}))
-                continue
-            if any(name.startswith(f"{key}.") for name in types):
-                group = read_options(value if equals else _next(rest))
-                translated.append(self._as_config({key: group}))
+            is_group = flag == _LOSSES or any(name.startswith(f"{key}.") for name in types)
+            if is_group or flag in _FILES:
+                given = value if equals or not rest else rest.popleft()
+                found = read_options(_recipe(given) if flag == _RECIPE else given)
+                translated.append(self._as_config({key: found} if is_group else found))
                 continue
             values = [value] if equals else []
             hint = types.get(key)
@@ -225,8 +218,8 @@ class CommandParser(ArgumentParser):
             if not values or hint is None:
                 translated += [name + equals + value, *([] if equals else values)]
                 continue
-            found = typed(key, hint, ",".join(values))
-            as_typed = found if isinstance(found, str) else as_flag(found)
+            one = typed(key, hint, ",".join(values))
+            as_typed = one if isinstance(one, str) else as_flag(one)
             translated.append(f"{name}={as_typed}")
         return translated
 
@@ -270,10 +263,6 @@ def _recipe(name: str) -> str:
     from lossmaxpool.runs.config import recipe_file
 
     return str(recipe_file(name))
-
-
-def _next(rest: deque[str]) -> str:
-    return rest.popleft() if rest else ""
 
 
 def _is_value(word: str) -> bool:

@@ -12,7 +12,14 @@ import numpy as np
 from torch import Tensor
 
 from lossmaxpool.data.decode import IdMap, ImageRange, PictureFacts, read_ids, read_picture
-from lossmaxpool.data.sample import DataError, LabelSet, MaskFile, Sample, SegmentationDataset
+from lossmaxpool.data.sample import (
+    DataError,
+    LabelSet,
+    MaskFile,
+    Sample,
+    SegmentationDataset,
+    paired,
+)
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _SHOWN = 3
@@ -68,12 +75,8 @@ class FileDataset(SegmentationDataset):
         """The sample of one index, and the storage format of its picture."""
         pair = self.pairs[index]
         (image, facts), mask = read_picture(pair.image, self.image_range), self.mask(index)
-        if image.shape[1:] != mask.shape:
-            raise DataError(
-                f"The mask {pair.mask} is {mask.shape[1]}x{mask.shape[0]} (width x height), but "
-                f"its image {pair.image} is {image.shape[2]}x{image.shape[1]}. They must match."
-            )
-        return Sample(image, mask, pair.name), facts
+        subjects = {"the_mask": f"The mask {pair.mask}", "its_image": f"its image {pair.image}"}
+        return paired(image, mask, pair.name, **subjects), facts
 
     def mask(self, index: int) -> Tensor:
         """The mask alone, (H, W) uint8 class ids."""

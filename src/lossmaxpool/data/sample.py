@@ -125,6 +125,16 @@ class SegmentationDataset(Dataset[Sample], ABC):
         return None
 
 
+def paired(image: Tensor, mask: Tensor, name: str, *, the_mask: str, its_image: str) -> Sample:
+    """Return a sample, or raise where its mask has another size; the last two are for messages."""
+    if image.shape[1:] != mask.shape:
+        raise DataError(
+            f"{the_mask} is {mask.shape[1]}x{mask.shape[0]} (width x height), but {its_image} is "
+            f"{image.shape[2]}x{image.shape[1]}. They must match."
+        )
+    return Sample(image, mask, name)
+
+
 def check_is(value: object, kind: type) -> None:
     """Raise TypeError for a data set of another library, or an item of one."""
     if not isinstance(value, kind):

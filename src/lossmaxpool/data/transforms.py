@@ -11,9 +11,7 @@ from torch.utils.data import Dataset
 
 from lossmaxpool.crops import RandomCrop
 from lossmaxpool.data.sample import IGNORE_INDEX, Sample, SegmentationDataset, check_is
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from lossmaxpool.options import IMAGENET_MEAN, IMAGENET_STD
 
 
 def _normalize(image: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
@@ -129,7 +127,11 @@ class EvalTransform:
             Image (3, H, W) float32, normalized, and mask (H, W) int64.
         """
         check_is(sample, Sample)
-        return _normalize(sample.image, self.mean, self.std), sample.mask.long()
+        return self.normalized(sample.image), sample.mask.long()
+
+    def normalized(self, image: Tensor) -> Tensor:
+        """An image (3, H, W) uint8 without a mask, as float32."""
+        return _normalize(image, self.mean, self.std)
 
 
 Item = dict[str, Tensor]

@@ -12,7 +12,14 @@ from PIL import Image
 from torch import Tensor
 
 from lossmaxpool.data.decode import IdMap, image_tensor, picture_ids
-from lossmaxpool.data.sample import IGNORE_INDEX, DataError, LabelSet, Sample, SegmentationDataset
+from lossmaxpool.data.sample import (
+    IGNORE_INDEX,
+    DataError,
+    LabelSet,
+    Sample,
+    SegmentationDataset,
+    paired,
+)
 
 
 class Items(Protocol):
@@ -78,17 +85,10 @@ class WrappedDataset(SegmentationDataset):
 
     def __getitem__(self, index: int) -> Sample:
         item = self.source[index]
-        image = _to_image(
-            self._part(item, index, "image"), f"The image of item {index} of {self.name}"
-        )
-        mask = self._to_mask(item, index)
-        if image.shape[1:] != mask.shape:
-            raise DataError(
-                f"The mask of item {index} of {self.name} is {mask.shape[1]}x{mask.shape[0]} "
-                f"(width x height), but its image is {image.shape[2]}x{image.shape[1]}. They must "
-                "match."
-            )
-        return Sample(image, mask, self.sample_name(index))
+        place = f"of item {index} of {self.name}"
+        image = _to_image(self._part(item, index, "image"), f"The image {place}")
+        mask, name = self._to_mask(item, index), self.sample_name(index)
+        return paired(image, mask, name, the_mask=f"The mask {place}", its_image="its image")
 
     def mask(self, index: int) -> Tensor:
         """The mask of one index, (H, W) uint8; the source may decode the image too."""
@@ -130,10 +130,7 @@ def _to_image(value: object, subject: str) -> Tensor:
         value = torch.from_numpy(np.array(value))
         value = value.permute(2, 0, 1) if value.ndim == 3 else value
     if not isinstance(value, Tensor):
-        raise DataError(
-            f"{subject} is a {type(value).__name__}; expected a picture of Pillow, an array or a "
-            "tensor."
-        )
+        raise _no_pixels(value, subject)
     image = value.as_subclass(Tensor)
     image = image.unsqueeze(0) if image.ndim == 2 else image
     if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] not in (1, 3):
@@ -145,16 +142,18 @@ def _to_image(value: object, subject: str) -> Tensor:
     return image.expand(3, -1, -1).contiguous()
 
 
+def _no_pixels(value: object, subject: str) -> DataError:
+    kind = type(value).__name__
+    return DataError(f"{subject} is a {kind}; expected a picture of Pillow, an array or a tensor.")
+
+
 def _to_ids(value: object, subject: str) -> NDArray[np.integer]:
     if isinstance(value, Image.Image):
         return picture_ids(value, subject)
     if isinstance(value, Tensor):
         value = value.as_subclass(Tensor).numpy()
     if not isinstance(value, np.ndarray):
-        raise DataError(
-            f"{subject} is a {type(value).__name__}; expected a picture of Pillow, an array or a "
-            "tensor."
-        )
+        raise _no_pixels(value, subject)
     ids = value[0] if value.ndim == 3 and value.shape[0] == 1 else value
     if ids.ndim != 2 or ids.dtype.kind not in "iu":
         raise DataError(

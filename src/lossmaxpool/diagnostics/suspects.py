@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lossmaxpool.checks import check_count
 from lossmaxpool.diagnostics.diagnosis import Diagnosis
 
 # Of a pixel: shares of an image are rounded.
@@ -110,10 +111,9 @@ class SuspectedLabels:
         min_visits: int = 1,
         max_images: int = 1000,
     ) -> None:
-        whole = {"resolution": resolution, "min_visits": min_visits, "max_images": max_images}
-        for name, number in whole.items():
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ValueError(f"{name} must be an integer >= 1, got {number!r}.")
+        check_count("resolution", resolution)
+        check_count("min_visits", min_visits)
+        check_count("max_images", max_images)
         if not isinstance(persistence, (int, float)) or not 0 < persistence <= 1:
             raise ValueError(
                 f"persistence must be a share of the visits in (0, 1], got {persistence!r}."

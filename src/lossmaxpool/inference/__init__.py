@@ -24,26 +24,8 @@ from lossmaxpool.inference.tiling import (
 from lossmaxpool.options import Format, InferenceConfig, Precision, Which
 
 __all__ = [
-    "Calibration",
-    "Format",
-    "InferenceConfig",
-    "Precision",
-    "Prediction",
-    "Tile",
-    "TrainedModel",
-    "Which",
-    "Window",
-    "calibrate",
-    "calibrated",
-    "cityscapes_submission_ids",
-    "evaluate",
-    "export_network",
-    "fit_temperature",
-    "full_height_tiles",
-    "load_checkpoint",
-    "predict_folder",
-    "predict_ids",
-    "predict_logits",
-    "save_calibration",
-    "tiles_of",
-]
+    "Calibration", "Format", "InferenceConfig", "Precision", "Prediction", "Tile", "TrainedModel",
+    "Which", "Window", "calibrate", "calibrated", "cityscapes_submission_ids", "evaluate",
+    "export_network", "fit_temperature", "full_height_tiles", "load_checkpoint", "predict_folder",
+    "predict_ids", "predict_logits", "save_calibration", "tiles_of",
+]  # fmt: skip

@@ -14,7 +14,8 @@ from lossmaxpool.models.outside import OutsideNetwork
 from lossmaxpool.models.weights import load_plain
 from lossmaxpool.options import GIVEN, Which
 
-_NETWORK = "model."  # prefix of the network's tensors in the training module
+# The prefix of the network's weights in a checkpoint.
+NETWORK = "model."
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,9 @@ def _fill(model: nn.Module, states: object, path: Path) -> None:
     if not isinstance(states, Mapping):
         raise ValueError(f"{path} has no 'state_dict'; the checkpoint is incomplete")
     tensors = {
-        name.removeprefix(_NETWORK): tensor
+        name.removeprefix(NETWORK): tensor
         for name, tensor in states.items()
-        if name.startswith(_NETWORK) and isinstance(tensor, Tensor)
+        if name.startswith(NETWORK) and isinstance(tensor, Tensor)
     }
     try:
         model.load_state_dict(tensors)

@@ -11,12 +11,13 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from lossmaxpool.data import CITYSCAPES_LABEL_IDS, EvalTransform, Sample
+from lossmaxpool.data import CITYSCAPES_LABEL_IDS, EvalTransform
 from lossmaxpool.data.decode import ImageRange, read_picture
 from lossmaxpool.data.files import IMAGE_SUFFIXES, pictures_below
 from lossmaxpool.data.inspection import DIM
 from lossmaxpool.data.sample import DataError
 from lossmaxpool.inference.checkpoint import TrainedModel
+from lossmaxpool.inference.evaluation import Progress
 from lossmaxpool.inference.tiling import FULL_IMAGE, predict_scores, probabilities
 from lossmaxpool.options import InferenceConfig, Precision
 
@@ -63,7 +64,6 @@ IDS = "ids"
 OVERLAYS = "overlays"
 CONFIDENCE = "confidence"
 LEGEND = "legend.png"
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -223,13 +223,10 @@ def _predict(
     confidence: bool,
 ) -> tuple[Tensor, Tensor]:
     """The class of each pixel, (H, W) uint8, and its probability, float32, where asked for."""
-    description = trained.description
-    nothing = torch.zeros(image.shape[1:], dtype=torch.uint8)  # a single image has no ground truth
-    normalised, _ = EvalTransform(description.mean, description.std)(
-        Sample(image, nothing, file.name)
-    )
-    images = normalised[None].to(device)
-    ids, sure = torch.empty_like(nothing), torch.empty(nothing.shape if confidence else 0)
+    transform = EvalTransform(trained.description.mean, trained.description.std)
+    images = transform.normalized(image)[None].to(device)
+    ids = torch.empty(image.shape[1:], dtype=torch.uint8)
+    sure = torch.empty(ids.shape if confidence else 0)
     for rows, columns, scores in predict_scores(
         trained.model, images, config, precision, names=[str(file)]
     ):

@@ -212,10 +212,10 @@ def predict_ids(
     mirroring) and for one strip of pixels; full-size scores of all classes are never allocated.
 
     Args:
-        model: (B, 3, H, W) -> (B, C, h, w), in evaluation mode, C at most 256.
-        images: (B, 3, H, W) float32, normalised, on the model's device.
+        model: as for :func:`predict_logits`, and so are the images; C at most 256.
+        images: (B, 3, H, W).
         config: tiles, mirroring, scales.
-        precision: of the network's arithmetic; the upsampling is always float32.
+        precision: as there.
         names: of the images, for error messages.
         num_classes: C, to check the model against; None skips the check.
 
@@ -223,9 +223,8 @@ def predict_ids(
         (B, H, W) uint8, on the model's device.
 
     Raises:
-        ValueError: the images are not (B, 3, H, W) floats or too narrow for the tiles, the
-            precision is unknown, the model is in training mode, or its logits are not finite or
-            not of ``num_classes`` classes.
+        ValueError: as :func:`predict_logits`, and for images too narrow for the tiles, or logits
+            that are not finite or not of ``num_classes`` classes.
 
     Example:
         >>> model = torch.nn.Conv2d(3, 11, 4, stride=4).eval()

@@ -16,16 +16,8 @@ from lossmaxpool.losses.rivals import (
 from lossmaxpool.losses.schedules import LossSchedule, Schedule
 
 __all__ = [
-    "BootstrappedCrossEntropyLoss",
-    "LogitAdjustedLoss",
-    "LossSchedule",
-    "MaxPoolingBCEWithLogitsLoss",
-    "MaxPoolingCrossEntropyLoss",
-    "MaxPoolingLoss",
-    "OHEMCrossEntropyLoss",
-    "Schedule",
-    "effective_number_weights",
-    "enet_weights",
-    "inverse_sqrt_frequency_weights",
-    "median_frequency_weights",
-]
+    "BootstrappedCrossEntropyLoss", "LogitAdjustedLoss", "LossSchedule",
+    "MaxPoolingBCEWithLogitsLoss", "MaxPoolingCrossEntropyLoss", "MaxPoolingLoss",
+    "OHEMCrossEntropyLoss", "Schedule", "effective_number_weights", "enet_weights",
+    "inverse_sqrt_frequency_weights", "median_frequency_weights",
+]  # fmt: skip

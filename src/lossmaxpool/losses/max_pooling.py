@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
-from lossmaxpool.checks import check_choice, options_by_name
+from lossmaxpool.checks import options_by_name
 from lossmaxpool.functional import (
     Pool,
     Reduction,
     check_cross_entropy,
+    check_pooling,
     pixel_cross_entropy,
     pool_cross_entropy,
     pool_losses,
     weighting_set,
 )
-from lossmaxpool.ops.dispatch import Backend, check_backend
+from lossmaxpool.ops.dispatch import Backend
 from lossmaxpool.ops.inputs import check_tensor, exists
 from lossmaxpool.ops.weighting_set import WeightingSet
 
@@ -38,9 +38,7 @@ class PooledLoss(nn.Module):
 
     def __init__(self, pool: Pool, reduction: Reduction, backend: Backend) -> None:
         super().__init__()
-        check_choice("pool", pool, get_args(Pool))
-        check_choice("reduction", reduction, get_args(Reduction))
-        check_backend(backend)
+        check_pooling(pool, reduction, backend)
         self.pool: Pool = pool
         self.reduction: Reduction = reduction
         self.backend: Backend = backend

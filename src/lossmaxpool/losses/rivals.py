@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lossmaxpool.checks import check_choice
+from lossmaxpool.checks import check_choice, check_count
 from lossmaxpool.functional import Pool, Reduction, check_cross_entropy
 from lossmaxpool.losses.class_weights import ClassPixels, class_counts
 from lossmaxpool.losses.max_pooling import LabeledLoss, Weight, as_weight
@@ -71,8 +71,7 @@ class BootstrappedCrossEntropyLoss(LabeledLoss):
         reduction: Reduction = "mean",
         backend: Backend = "auto",
     ) -> None:
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise ValueError(f"k must be a number of pixels, an integer >= 1, got {k!r}.")
+        check_count("k", k, "pixels")
         super().__init__(weight, ignore_index, label_smoothing, pool, reduction, backend)
         self.k = k
 
@@ -148,10 +147,7 @@ class OHEMCrossEntropyLoss(nn.Module):
                 f"threshold must be a probability in (0, 1], got {threshold!r}: pixels below it "
                 "are hard; 0.7 is the usual choice."
             )
-        if isinstance(min_kept, bool) or not isinstance(min_kept, int) or min_kept < 1:
-            raise ValueError(
-                f"min_kept must be a number of pixels, an integer >= 1, got {min_kept!r}."
-            )
+        check_count("min_kept", min_kept, "pixels")
         check_cross_entropy(ignore_index, label_smoothing)
         self.threshold, self.min_kept = threshold, min_kept
         self.register_buffer("weight", as_weight("weight", weight))

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
-from lossmaxpool.checks import check_choice, check_norm, check_share
+from lossmaxpool.checks import check_choice, check_count, check_norm, check_share
 
 Kind = Literal["constant", "linear", "cosine"]
 
@@ -165,8 +165,7 @@ class LossSchedule:
                 )
             for value in (schedule.start, schedule._end):
                 check_norm(value) if name == "p" else check_share("min_support", value)
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise ValueError(f"every must be a number of steps, an integer >= 1, got {every!r}.")
+        check_count("every", every, "steps")
         self.every = every
         self.steps_done = 0
         self._moved = _with_attributes(criterion, self.schedules)

@@ -10,14 +10,7 @@ from lossmaxpool.models.weights import load_caffe_weights, load_encoder_weights
 from lossmaxpool.options import ModelConfig
 
 __all__ = [
-    "DeepLabV2",
-    "ModelConfig",
-    "ModelDescription",
-    "build_model",
-    "full_size_logits",
-    "input_stride",
-    "load_caffe_weights",
-    "load_encoder_weights",
-    "normalization",
+    "DeepLabV2", "ModelConfig", "ModelDescription", "build_model", "full_size_logits",
+    "input_stride", "load_caffe_weights", "load_encoder_weights", "normalization",
     "parameter_groups",
-]
+]  # fmt: skip

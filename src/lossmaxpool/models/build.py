@@ -20,39 +20,18 @@ from lossmaxpool.models.deeplabv2 import (
 )
 from lossmaxpool.models.outside import OutsideNetwork, build_outside
 from lossmaxpool.models.weights import load_caffe_weights, load_encoder_weights, resolve_weights
-from lossmaxpool.options import GIVEN, ModelConfig
+from lossmaxpool.options import GIVEN, IMAGENET_MEAN, IMAGENET_STD, ModelConfig
 
 # timm and segmentation_models_pytorch take seconds to import: import them only to build a network.
 ARCHITECTURES = (
-    "DPT",
-    "DeepLabV2",
-    "DeepLabV3",
-    "DeepLabV3Plus",
-    "FPN",
-    "Linknet",
-    "MAnet",
-    "PAN",
-    "PSPNet",
-    "Segformer",
-    "UPerNet",
-    "Unet",
-    "UnetPlusPlus",
-)
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+    "DPT", "DeepLabV2", "DeepLabV3", "DeepLabV3Plus", "FPN", "Linknet", "MAnet", "PAN", "PSPNet",
+    "Segformer", "UPerNet", "Unet", "UnetPlusPlus",
+)  # fmt: skip
 # Set by build_model; all other arguments of an architecture are decoder options.
 _OWN_ARGUMENTS = {
-    "self",
-    "encoder_name",
-    "encoder_weights",
-    "encoder_output_stride",
-    "in_channels",
-    "classes",
-    "activation",
-    "upsampling",
-    "aux_params",
-    "kwargs",
-}
+    "self", "encoder_name", "encoder_weights", "encoder_output_stride", "in_channels", "classes",
+    "activation", "upsampling", "aux_params", "kwargs",
+}  # fmt: skip
 
 
 def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
@@ -333,22 +312,13 @@ def parameter_groups(
             biases.append(parameter)
         else:
             head.append(parameter)
-    groups = [
-        {"name": "encoder", "params": encoder, "lr": lr, "weight_decay": weight_decay},
-        {
-            "name": "head",
-            "params": head,
-            "lr": lr * head_multiplier,
-            "weight_decay": weight_decay,
-        },
-        {
-            "name": "head biases",
-            "params": biases,
-            "lr": lr * (head_bias_multiplier or 0.0),
-            "weight_decay": 0.0,
-        },
+    rows = [
+        ("encoder", encoder, lr, weight_decay),
+        ("head", head, lr * head_multiplier, weight_decay),
+        ("head biases", biases, lr * (head_bias_multiplier or 0.0), 0.0),
     ]
-    groups = [group for group in groups if group["params"]]
+    names = ("name", "params", "lr", "weight_decay")
+    groups = [dict(zip(names, each, strict=True)) for each in rows if each[1]]
     if not groups:
         raise ValueError("the model has no trainable parameter: everything is frozen")
     return groups

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lossmaxpool.import_paths import check_arguments, import_path, parameters_of, reason_of
+from lossmaxpool.import_paths import check_arguments, import_path, kind_of, parameters_of, reason_of
 from lossmaxpool.options import ModelConfig
 
 # How the constructors of networks call the number of classes.
@@ -43,14 +43,9 @@ class OutsideNetwork(nn.Module):
         elif not isinstance(output, Tensor):
             output = getattr(output, "logits", output)
         if not isinstance(output, Tensor) or output.dim() != 4:
-            came = (
-                f"a tensor of shape {tuple(output.shape)}"
-                if isinstance(output, Tensor)
-                else f"a {type(output).__name__}"
-            )
             raise ValueError(
-                f"{type(self.network).__name__} returns {came}: expected logits (B, C, h, w), a "
-                "mapping with the key 'out', or an object with logits"
+                f"{type(self.network).__name__} returns {kind_of(output)}: expected logits "
+                "(B, C, h, w), a mapping with the key 'out', or an object with logits"
             )
         return output
 

@@ -9,13 +9,9 @@ if TYPE_CHECKING:
     from lossmaxpool.report.page import write_gain_picture, write_report
 
 __all__ = [
-    "RecordError",
-    "format_table",
-    "markdown_pairs",
-    "markdown_table",
-    "write_gain_picture",
+    "RecordError", "format_table", "markdown_pairs", "markdown_table", "write_gain_picture",
     "write_report",
-]
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

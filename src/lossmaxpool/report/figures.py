@@ -69,6 +69,8 @@ _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif'
 _SVG = "http://www.w3.org/2000/svg"
 _LINK = "http://www.w3.org/1999/xlink"
 _TITLE = "title:"
+# Step, mean, lowest and highest value of the seeds.
+Spread = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -302,14 +304,22 @@ def in_parts(points: Sequence[tuple[float, float]], parts: int) -> list[tuple[fl
     ]
 
 
-def over_seeds(
-    curves: Sequence[Sequence[tuple[float, float]]],
-) -> list[tuple[float, float, float, float]]:
+def over_seeds(curves: Sequence[Sequence[tuple[float, float]]]) -> list[Spread]:
     """Step, mean, lowest and highest value where every curve has a finite one."""
     tables = [{s: value for s, value in curve if math.isfinite(value)} for curve in curves]
     common = sorted(set.intersection(*(set(table) for table in tables)))
     found = ((step, [table[step] for table in tables]) for step in common)
     return [(step, fmean(values), min(values), max(values)) for step, values in found]
+
+
+def _course(axes: Axes, method: int, label: str, course: Sequence[Spread]) -> None:
+    """The mean of a method over the steps, in a band from the lowest seed to the highest."""
+    steps, means, lows, highs = zip(*course, strict=True) if course else ((), (), (), ())
+    color = _light(f"m{method % METHOD_COLORS}")
+    axes.fill_between(steps, lows, highs, color=color, alpha=0.18, lw=0)
+    axes.plot(steps, means, color=color, lw=2, gid=f"{_TITLE}{label}")
+    for step, mean in zip(steps, means, strict=True) if len(course) <= MARKED else ():
+        _mark(axes, method, step, mean)
 
 
 def _curves(
@@ -330,14 +340,7 @@ def _curves(
         _ticks(axes)
         _title(axes, title, "training step")
         for index, each in enumerate(curves):
-            steps, means, lows, highs = zip(*each, strict=True) if each else ((), (), (), ())
-            color = _light(f"m{index % METHOD_COLORS}")
-            axes.fill_between(steps, lows, highs, color=color, alpha=0.18, lw=0)
-            axes.plot(
-                steps, means, color=color, lw=2, gid=f"{_TITLE}{summary.methods[index].label}"
-            )
-            for at, mean in zip(steps, means, strict=True) if len(each) <= MARKED else ():
-                _mark(axes, index, at, mean)
+            _course(axes, index, summary.methods[index].label, each)
     return drawn[0]
 
 
@@ -369,14 +372,7 @@ def weights_figure(summary: Summary, width: int) -> Drawing:
         drawn,
     ):
         for k, (title, value) in enumerate(panels):
-            row, column = divmod(k, columns)
-            axes = _axes(
-                figure,
-                left=column * width / columns + 38,
-                right=(columns - 1 - column) * width / columns + 8,
-                top=row * high + 28,
-                bottom=(rows - 1 - row) * high + 44,
-            )
+            axes = _panel(figure, k, rows, columns, left=38, right=8)
             axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
             axes.yaxis.set_major_locator(MaxNLocator(4))
             _ticks(axes)
@@ -392,12 +388,7 @@ def weights_figure(summary: Summary, width: int) -> Drawing:
                 ]
                 found = over_seeds(seen)
                 top = max([top, *(at[3] for at in found)])
-                steps, means, lows, highs = zip(*found, strict=True) if found else ((), (), (), ())
-                color = _light(f"m{index % METHOD_COLORS}")
-                axes.fill_between(steps, lows, highs, color=color, alpha=0.18, lw=0)
-                axes.plot(steps, means, color=color, lw=2, gid=f"{_TITLE}{m.label}")
-                for at, mean in zip(steps, means, strict=True) if len(found) <= MARKED else ():
-                    _mark(axes, index, at, mean)
+                _course(axes, index, m.label, found)
             axes.set_xlim(left=0)
             axes.set_ylim(0, 1.06 * top or 1)
     return drawn[0]
@@ -417,19 +408,12 @@ def reliability_figure(summary: Summary, width: int) -> Drawing:
     """
     shown = [(index, m) for index, m in enumerate(summary.methods) if m.measures[ECE].n]
     columns, high = (3 if width == WIDE else 2), (280 if width == WIDE else 200)
-    rows, across = math.ceil(len(shown) / columns), width / columns
+    rows = math.ceil(len(shown) / columns)
     alt = "Accuracy over confidence. Calibration error: "
     alt += ", ".join(f"{m.label} {with_std(m.measures[ECE])} %" for _, m in shown)
     with _canvas(width, high * rows, alt) as (figure, drawn):
         for k, (index, m) in enumerate(shown):
-            row, column = divmod(k, columns)
-            axes = _axes(
-                figure,
-                left=column * across + 36,
-                right=(columns - 1 - column) * across + 12,
-                top=row * high + 28,
-                bottom=(rows - 1 - row) * high + 44,
-            )
+            axes = _panel(figure, k, rows, columns, left=36, right=12)
             axes.set(
                 xlim=(0, 100), ylim=(0, 100), xticks=range(0, 101, 25), yticks=range(0, 101, 25)
             )
@@ -640,6 +624,19 @@ def _axes(figure: Figure, *, left: float, right: float, top: float, bottom: floa
     for spine in axes.spines.values():
         spine.set_visible(False)
     return axes
+
+
+def _panel(figure: Figure, k: int, rows: int, columns: int, *, left: float, right: float) -> Axes:
+    """The k-th of several panels of one size, row by row."""
+    row, column = divmod(k, columns)
+    width, height = figure.bbox.width / columns, figure.bbox.height / rows
+    return _axes(
+        figure,
+        left=column * width + left,
+        right=(columns - 1 - column) * width + right,
+        top=row * height + 28,
+        bottom=(rows - 1 - row) * height + 44,
+    )
 
 
 def _ticks(axes: Axes, grid: str = "both") -> None:

@@ -29,17 +29,10 @@ TITLE = "Loss max-pooling, compared"
 _PER_RUN = ("command", "date")
 # Options that one data set alone reads.
 _DATA_SET_OF = {
-    "classes": "folders",
-    "image_range": "folders",
-    "sbd": "voc",
-    "train": "python",
-    "val": "python",
-    "vistas_version": "mapillary-vistas",
-    "scene_size": "street-scenes",
-    "train_scenes": "street-scenes",
-    "val_scenes": "street-scenes",
-    "scene_seed": "street-scenes",
-}
+    "classes": "folders", "image_range": "folders", "sbd": "voc", "train": "python",
+    "val": "python", "vistas_version": "mapillary-vistas", "scene_size": "street-scenes",
+    "train_scenes": "street-scenes", "val_scenes": "street-scenes", "scene_seed": "street-scenes",
+}  # fmt: skip
 _HERE = Path(__file__).parent
 
 
@@ -117,18 +110,19 @@ def _drawings(summary: Summary) -> dict[str, Drawing]:
         name = f"gain-{m.method.id}"
         drawn[name] = figures.gain_figure(summary, m, WIDE, 400)
         drawn[f"{name}-narrow"] = figures.gain_figure(summary, m, NARROW, 340)
-    drawn["classes"] = figures.class_figure(summary, WIDE)
-    drawn["classes-narrow"] = figures.class_figure(summary, NARROW)
+
+    def twice(name: str, figure: Callable[[Summary, int], Drawing]) -> None:
+        drawn[name], drawn[f"{name}-narrow"] = figure(summary, WIDE), figure(summary, NARROW)
+
+    twice("classes", figures.class_figure)
     # Of a single evaluation the course would be one dot.
     if any(len(run.evaluations) > 1 for m in summary.methods for run in m.method.runs):
         drawn["miou"] = figures.miou_figure(summary)
     drawn["cross-entropy"] = figures.cross_entropy_figure(summary)
     if any(m.weights for m in summary.methods):
-        drawn["weights"] = figures.weights_figure(summary, WIDE)
-        drawn["weights-narrow"] = figures.weights_figure(summary, NARROW)
+        twice("weights", figures.weights_figure)
     if ECE in summary.measures:
-        drawn["reliability"] = figures.reliability_figure(summary, WIDE)
-        drawn["reliability-narrow"] = figures.reliability_figure(summary, NARROW)
+        twice("reliability", figures.reliability_figure)
     for m in summary.methods:
         drawn[f"confusion-{m.method.id}"] = figures.confusion_figure(summary, m)
     return drawn

@@ -8,6 +8,7 @@ import math
 import re
 import textwrap
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -150,18 +151,11 @@ def settled_classes(summary: Summary, pair: Pair) -> str:
 def summary_content(summary: Summary) -> dict[str, Any]:
     """The content of ``summary.json``: fractions in [0, 1], null where a value does not exist."""
     comparison = summary.comparison
-    data = comparison.data
     return {
         "schema": SUMMARY_SCHEMA,
         "headline": headline(summary),
         "caveats": caveats(summary),
-        "data": {
-            "name": summary.data_name,
-            "train_split": data.train_split,
-            "val_split": data.val_split,
-            "train_images": data.train_images,
-            "val_images": data.val_images,
-        },
+        "data": asdict(comparison.data) | {"name": summary.data_name},
         "classes": [
             {
                 "name": comparison.classes[c],

@@ -106,11 +106,7 @@ def claimed_output(
         TrainingError: The folder is not empty and nobody asked to resume, there is nothing to
             resume, or one of the runs has begun with another configuration.
     """
-    unused = is_unused(out, saved)
-    if not resume and not unused:
-        raise TrainingError(f"{out} is not empty: choose a new folder, or add --resume")
-    if resume is True and (not out.exists() or not any(out.iterdir())):
-        raise nothing_to_resume(out)
+    unused = check_output(out, saved, resume=resume)
     for config, folder in runs:
         # Before the options that the runs began with are overwritten.
         if (folder / CONFIG).is_file() and not is_unused(folder):
@@ -127,6 +123,16 @@ def claimed_output(
                     (out / name).unlink()
                 out.rmdir()
         raise
+
+
+def check_output(out: Path, saved: Collection[str], *, resume: Resume) -> bool:
+    """Refuse a folder of several runs, or return whether it holds nothing that could be lost."""
+    unused = is_unused(out, saved)
+    if not resume and not unused:
+        raise TrainingError(f"{out} is not empty: choose a new folder, or add --resume")
+    if resume is True and (not out.exists() or not any(out.iterdir())):
+        raise nothing_to_resume(out)
+    return unused
 
 
 def is_unused(folder: Path, saved: Collection[str] = ()) -> bool:

@@ -23,14 +23,9 @@ from lossmaxpool.checks import did_you_mean
 Weighting = Literal["median-frequency", "effective-number", "enet", "inverse-sqrt"]
 # The criteria of the package; training.criteria builds each from the options of the losses.
 CriterionName = Literal[
-    "cross-entropy",
-    "max-pooling",
-    "bootstrap",
-    "ohem",
-    "top-k",
-    "logit-adjustment",
+    "cross-entropy", "max-pooling", "bootstrap", "ohem", "top-k", "logit-adjustment",
     "adjusted-max-pooling",
-]
+]  # fmt: skip
 # Those that the weighting set of the options ``loss`` concerns.
 _MAX_POOLED = ("max-pooling", "adjusted-max-pooling")
 
@@ -298,12 +293,11 @@ def _method(name: str, losses: Definitions, above: tuple[str, ...]) -> Method:
         raise ValueError(f"losses.{name}: expected a name of letters, digits and . _ + -")
     if not isinstance(given, Mapping):
         raise ValueError(f"{where} is {given!r}: expected a mapping with class_path, method or sum")
+    if known is None and not given.keys() - _OF_METHOD:
+        # A ready one under its own name, with a rate of its own.
+        given = {**ready().get(name, {}), **given}
     options = {key: given[key] for key in _OF_METHOD if key in given}
     content = {key: value for key, value in given.items() if key not in _OF_METHOD}
-    if known is None and not content:
-        # A ready one under its own name, with a rate of its own.
-        content = {k: v for k, v in ready().get(name, {}).items() if k not in _OF_METHOD}
-        options = {k: v for k, v in ready().get(name, {}).items() if k in _OF_METHOD} | options
     if known is not None:
         changed = [*content, *(options.keys() & {"sampler"})]
         if changed:

@@ -13,16 +13,6 @@ from lossmaxpool.sampling.running_iou import RunningIoU
 from lossmaxpool.sampling.sampler import PerformanceSampler
 
 __all__ = [
-    "CacheError",
-    "ClassIndex",
-    "Draw",
-    "DrawnCrops",
-    "PerformanceSampler",
-    "RunningIoU",
-    "Span",
-    "cache_folders",
-    "class_probabilities",
-    "file_fingerprint",
-    "random_pixel",
-    "random_span",
-]
+    "CacheError", "ClassIndex", "Draw", "DrawnCrops", "PerformanceSampler", "RunningIoU", "Span",
+    "cache_folders", "class_probabilities", "file_fingerprint", "random_pixel", "random_span",
+]  # fmt: skip

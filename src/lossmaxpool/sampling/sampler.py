@@ -21,6 +21,9 @@ from lossmaxpool.sampling.draws import (
     class_probabilities,
 )
 
+# The parameters that determine the draws, beside the batch size.
+_OPTIONS = ("blend", "weighting", "floor", "temperature", "update_interval", "seed")
+
 
 class PerformanceSampler(Sampler[list[Draw]]):
     """Draws under-performing classes more often, blended with uniform draws.
@@ -212,11 +215,10 @@ class PerformanceSampler(Sampler[list[Draw]]):
         self._drawn = end
 
     def __repr__(self) -> str:
-        options = ("blend", "weighting", "floor", "temperature", "update_interval", "seed")
         return (
             f"PerformanceSampler({self.index.num_images} images, {self.index.num_classes} classes, "
             f"batch_size={self.batch_size}, {len(self)} steps per epoch, at step {self._step}, "
-            + ", ".join(f"{name}={getattr(self, name)!r}" for name in options)
+            + ", ".join(f"{name}={getattr(self, name)!r}" for name in _OPTIONS)
             + ")"
         )
 
@@ -272,16 +274,8 @@ class PerformanceSampler(Sampler[list[Draw]]):
 
     def _plan(self) -> dict[str, Any]:
         """The parameters that determine the draws, besides step, slot and IoU."""
-        return {
-            "masks": self.index.digest,
-            "batch_size": self.batch_size,
-            "seed": self.seed,
-            "blend": self.blend,
-            "weighting": self.weighting,
-            "floor": self.floor,
-            "temperature": self.temperature,
-            "update_interval": self.update_interval,
-        }
+        options = {name: getattr(self, name) for name in ("batch_size", *_OPTIONS)}
+        return {"masks": self.index.digest} | options
 
     def _explain_unknown(self, step: int) -> str:
         if step < self._step:

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.diagnostics import SuspectedLabels
+from lossmaxpool.inference.checkpoint import NETWORK
 from lossmaxpool.models import ModelDescription
 from lossmaxpool.models.weights import load_plain
 from lossmaxpool.runs import CheckpointError, NonFiniteLossError, TrainingError
@@ -31,8 +32,6 @@ from lossmaxpool.sampling import PerformanceSampler, RunningIoU
 
 # The name of the configuration in a checkpoint.
 CONFIGURATION = "lossmaxpool_configuration"
-# The prefix of the network's weights in a checkpoint, as load_checkpoint of inference reads them.
-NETWORK = "model."
 
 
 @dataclass

@@ -57,15 +57,7 @@ def train_unless_finished(
         check_same_run(config, folder)
     else:
         begun = (folder / CONFIG).is_file() and not is_unused(folder)
-        train(
-            config,
-            folder,
-            resume=begun,
-            train_set=given.train_set,
-            val_set=given.val_set,
-            model=given.model,
-            place=place,
-        )
+        train(config, folder, resume=begun, place=place, **vars(given))
 
 
 def on_one_device(hardware: HardwareConfig, threads: int) -> HardwareConfig:

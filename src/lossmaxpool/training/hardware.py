@@ -181,11 +181,8 @@ def check_ranks(step: int, *splits: Tensor) -> None:
 
 def any_rank(asked: bool, device: torch.device) -> bool:
     """Return whether any process of a run asks for something; every one must call it."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return asked
-    count = torch.tensor(float(asked), device=device)
-    dist.all_reduce(count)
-    return bool(count > 0)
+    over = ranks(True)
+    return asked if over.size == 1 else bool(over.max(torch.tensor(float(asked), device=device)))
 
 
 def leave_group_at_exit() -> None:

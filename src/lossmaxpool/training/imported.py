@@ -16,7 +16,13 @@ from torch import Tensor, nn
 
 from lossmaxpool.data import IGNORE_INDEX
 from lossmaxpool.environment import versions
-from lossmaxpool.import_paths import check_arguments, import_path, parameters_of, reason_of
+from lossmaxpool.import_paths import (
+    check_arguments,
+    import_path,
+    kind_of,
+    parameters_of,
+    reason_of,
+)
 from lossmaxpool.ops.upsampling import upsample_to
 from lossmaxpool.runs.methods import Criterion, Imported, leaves
 
@@ -83,14 +89,9 @@ class ImportedCriterion(nn.Module):
         with torch.autocast(logits.device.type, enabled=False):
             loss = self.criterion(logits, target)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
-            came = (
-                f"a tensor of shape {tuple(loss.shape)}"
-                if isinstance(loss, Tensor)
-                else f"a {type(loss).__name__}"
-            )
             raise ValueError(
-                f"{self.name} returns {came}: expected a scalar tensor; most criteria have an "
-                "argument such as reduction: mean"
+                f"{self.name} returns {kind_of(loss)}: expected a scalar tensor; most criteria "
+                "have an argument such as reduction: mean"
             )
         return loss.reshape(())
 
@@ -157,10 +158,7 @@ def check_imported(criterion: Criterion) -> None:
             try:
                 signature.bind(None, None)
             except TypeError as error:
-                raise ValueError(
-                    f"{each.class_path} cannot be called with logits (B, C, H, W) and class ids "
-                    f"(B, H, W): {reason_of(error)}; write a function that gives it what it takes"
-                ) from error
+                raise _uncallable(each.class_path, error) from error
 
 
 def _constructed(imported: Imported, weight: Tensor | None) -> tuple[Any, dict[str, Any]]:
@@ -221,6 +219,13 @@ def packages(criterion: Criterion) -> dict[str, str]:
     return versions(name for root in sorted(roots) for name in distributions.get(root, ()))
 
 
+def _uncallable(name: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"{name} cannot be called with logits (B, C, H, W) and class ids (B, H, W): "
+        f"{reason_of(error)}; write a function that gives it what it takes"
+    )
+
+
 def _try(criterion: ImportedCriterion, num_classes: int) -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, num_classes, _SIDE, _SIDE, generator=generator).requires_grad_()
@@ -233,10 +238,7 @@ def _try(criterion: ImportedCriterion, num_classes: int) -> None:
     except Exception as error:  # whatever the library raises
         if type(error) is ValueError and str(error).startswith(f"{name} "):
             raise
-        raise ValueError(
-            f"{name} cannot be called with logits (B, C, H, W) and class ids (B, H, W): "
-            f"{reason_of(error)}; write a function that gives it what it takes"
-        ) from error
+        raise _uncallable(name, error) from error
     if not bool(torch.isfinite(loss)):
         raise ValueError(f"{name} returns {loss.item()} on random logits: expected a finite loss")
     gradient = (

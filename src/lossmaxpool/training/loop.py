@@ -28,21 +28,8 @@ from lossmaxpool.runs.config import OptimizationConfig, TrainConfig
 from lossmaxpool.runs.folder import LAST, Resume, check_folder, claim_folder, find_checkpoint
 from lossmaxpool.runs.record import CalibrationBins, CurvePoint, Evaluation, RunRecord
 from lossmaxpool.sampling.draws import mix
-from lossmaxpool.training.building import (
-    Given,
-    build_optimizer,
-    build_sampler,
-    check_crops,
-    check_named,
-    count_split,
-    describe_network,
-    new_average,
-    new_network,
-    new_record,
-    new_running_iou,
-    open_splits,
-    try_criterion,
-)
+from lossmaxpool.training import building, hardware
+from lossmaxpool.training.building import Given
 from lossmaxpool.training.checkpoints import RunState
 from lossmaxpool.training.criteria import (
     MeanCrossEntropyLoss,
@@ -51,18 +38,6 @@ from lossmaxpool.training.criteria import (
     mean_over_ranks,
 )
 from lossmaxpool.training.diagnosing import WeightWatch, scalars, write_suspects
-from lossmaxpool.training.hardware import (
-    any_rank,
-    check_ranks,
-    check_workers,
-    close_logger,
-    leave_group_at_exit,
-    lost_process,
-    make_fabric,
-    open_logger,
-    quiet,
-    share_buffers,
-)
 from lossmaxpool.training.imported import packages
 from lossmaxpool.training.loading import Batch, LoaderWatch, training_batches
 from lossmaxpool.training.pictures import Photographer
@@ -115,28 +90,31 @@ def train(
     """
     given = Given(train_set, val_set, model)
     config = given.named_in(config.resolved())
-    check_workers(config.hardware)
-    check_named(config, given)
+    hardware.check_workers(config.hardware)
+    building.check_named(config, given)
     rank_zero_only(check_folder)(config, out, resume=resume)
     if resume:
         rank_zero_only(sweep_partial)(out)
     resumed = bool(resume) and find_checkpoint(out) is not None
     if config.hardware.threads:
         torch.set_num_threads(config.hardware.threads)
-    train_set, val_set = open_splits(config, given)
-    try_criterion(config, train_set.labels.num_classes)
+    train_set, val_set = building.open_splits(config, given)
+    building.try_criterion(config, train_set.labels.num_classes)
     # A checkpoint brings the encoder's weights itself.
     with beginning("building the network"):
-        model = new_network(
+        model = building.new_network(
             config, train_set.labels.num_classes, pretrained=not resumed, given=given.model
         )
     with beginning("counting the pixels of each class"):
-        train_pixels, val_pixels = count_split(config, train_set), count_split(config, val_set)
+        train_pixels, val_pixels = (
+            building.count_split(config, train_set),
+            building.count_split(config, val_set),
+        )
     criterion = build_criterion(config.chosen.criterion, config.loss, train_pixels)
-    record = new_record(config, train_set, val_set, train_pixels, val_pixels)
-    with quiet(), postponed_interrupt() as interrupt:
-        fabric = make_fabric(config, len(val_set))
-        check_crops(model, config, fabric.world_size)
+    record = building.new_record(config, train_set, val_set, train_pixels, val_pixels)
+    with hardware.quiet(), postponed_interrupt() as interrupt:
+        fabric = hardware.make_fabric(config, len(val_set))
+        building.check_crops(model, config, fabric.world_size)
         rank_zero_only(claim_folder)(config, out)
         record.environment = describe_environment(fabric.device, fabric.world_size)
         record.environment |= packages(config.chosen.criterion)
@@ -145,15 +123,15 @@ def train(
             config,
             out,
             model,
-            describe_network(config, train_set.labels),
+            building.describe_network(config, train_set.labels),
             criterion,
-            build_optimizer(config, model),
-            build_sampler(config, train_set, train_pixels),
-            new_running_iou(config, train_set.labels.num_classes),
+            building.build_optimizer(config, model),
+            building.build_sampler(config, train_set, train_pixels),
+            building.new_running_iou(config, train_set.labels.num_classes),
             record,
             fabric.strategy.precision,
             writes=fabric.is_global_zero,
-            average=new_average(config, model),
+            average=building.new_average(config, model),
         )
         # If a checkpoint could not be loaded, the record on the disk is left as it was.
         known = not resumed
@@ -162,14 +140,14 @@ def train(
             if resumed:
                 state.restore()
                 known = True
-            check_ranks(state.step, train_pixels, val_pixels)
+            hardware.check_ranks(state.step, train_pixels, val_pixels)
             for name in config.reporting.loggers:
-                fabric.loggers.append(open_logger(name, out))
+                fabric.loggers.append(hardware.open_logger(name, out))
             _train(fabric, state, train_set, val_set, interrupt, place)
             record.status = "finished"
             state.write_record()
             if fabric.world_size > 1:
-                leave_group_at_exit()
+                hardware.leave_group_at_exit()
         except BaseException as error:
             stopped = isinstance(error, RunInterruptedError | KeyboardInterrupt | SystemExit)
             record.status = "interrupted" if stopped else "failed"
@@ -182,13 +160,13 @@ def train(
                     f"the run in {out} failed: {error}; its last good checkpoint is intact: "
                     "free the way and add --resume"
                 ) from error
-            lost = lost_process(fabric, error, out)
+            lost = hardware.lost_process(fabric, error, out)
             if lost is not None:
                 raise lost from error
             raise
         finally:
             for logger in fabric.loggers:
-                close_logger(logger, record.status)
+                hardware.close_logger(logger, record.status)
     return record
 
 
@@ -288,12 +266,12 @@ def _train(
             # Every loss was checked to be finite: the device waits no more for this number.
             progress.stepped(state.step, float(torch.stack(losses).sum()))
 
-            stop = any_rank(interrupt.requested, fabric.device)
+            stop = hardware.any_rank(interrupt.requested, fabric.device)
             if reporting.eval_every and state.step % reporting.eval_every == 0:
                 # The checkpoint comes last: a resumed run neither repeats nor misses an evaluation.
                 _evaluate(fabric, state, train_set, val_set, photographer, progress)
                 state.save_evaluated()
-                stop = any_rank(interrupt.requested, fabric.device)
+                stop = hardware.any_rank(interrupt.requested, fabric.device)
             elif stop or state.step == steps or state.step % reporting.checkpoint_every == 0:
                 state.save()
             if stop:
@@ -325,7 +303,7 @@ def _evaluate(
     """Evaluate the network on the validation split, and write record and pictures."""
     config, description = state.config, state.description
     result = state.result
-    share_buffers(result)
+    hardware.share_buffers(result)
     # The processes share the images; none is repeated to even the shares out.
     share = range(fabric.global_rank, len(val_set), fabric.world_size)
     bins = None

@@ -65,10 +65,9 @@ class Photographer:
         entries = []
         for k, index in enumerate(evenly_spaced(len(dataset), count)):
             sample = dataset[index]
-            image, _ = self.transform(sample)
-            ids = predict_ids(self.model, self._on_device(image), precision=self.precision)[0]
+            ids = self._ids(sample)
             entry: dict[str, str] = {}
-            for kind, pixels in views(sample, ids.cpu(), self.description.colors).items():
+            for kind, pixels in views(sample, ids, self.description.colors).items():
                 changing = kind == "prediction"
                 path = f"{EVOLUTION}/{k}.{f'step-{step}' if changing else kind}.png"
                 entry[kind] = path
@@ -118,9 +117,7 @@ class Photographer:
             index = int(str(found.image))
             sample = dataset[index]
             if index not in seen:
-                image, _ = self.transform(sample)
-                ids = predict_ids(self.model, self._on_device(image), precision=self.precision)[0]
-                seen[index] = ids.to("cpu", sample.mask.dtype)
+                seen[index] = self._ids(sample)
             inside = found.box.cut(seen[index], margin=0.0).flatten()
             of_label = inside[found.box.cut(sample.mask, margin=0.0).flatten() == found.label]
             predicted = (of_label if of_label.numel() else inside).mode().values
@@ -141,6 +138,11 @@ class Photographer:
                 )
             )
         return entries
+
+    def _ids(self, sample: Sample) -> Tensor:
+        image = self._on_device(self.transform.normalized(sample.image))
+        ids = predict_ids(self.model, image, precision=self.precision)[0]
+        return ids.to("cpu", sample.mask.dtype)
 
     def _on_device(self, image: Tensor) -> Tensor:
         return image[None].to(next(self.model.parameters()).device)

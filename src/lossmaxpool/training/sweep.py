@@ -15,15 +15,8 @@ from torch import nn
 
 from lossmaxpool.checks import check_norm, check_share
 from lossmaxpool.data import SegmentationDataset
-from lossmaxpool.runs import TrainingError
 from lossmaxpool.runs.config import EngineName, TrainConfig
-from lossmaxpool.runs.folder import (
-    Resume,
-    check_same_run,
-    claimed_output,
-    is_unused,
-    nothing_to_resume,
-)
+from lossmaxpool.runs.folder import Resume, check_output, check_same_run, claimed_output
 from lossmaxpool.runs.methods import DEFAULT_METHODS
 from lossmaxpool.training.building import Given, check_all
 from lossmaxpool.training.engines import (
@@ -155,11 +148,7 @@ def compare(
     config = given.named_in(config)
     grid = Grid(methods, None, None, seeds)
     if tune_lr:
-        unused = is_unused(out, (COMPARE,))
-        if not resume and not unused:
-            raise TrainingError(f"{out} is not empty: choose a new folder, or add --resume")
-        if resume is True and unused:
-            raise nothing_to_resume(out)
+        check_output(out, (COMPARE,), resume=resume)
         shared = replace(config, hardware=on_one_device(config.hardware, config.hardware.threads))
         tuned = with_tuned_rates(
             shared,

@@ -118,8 +118,7 @@ def with_tuned_rates(
         _write(out / TUNING, found, steps)
     losses = dict(config.losses)
     for method in methods:
-        lr = _best(method, found[method], found[method][FACTORS.index(1.0)].lr)
-        losses[method] = {**losses.get(method, {}), "lr": lr}
+        losses[method] = {**losses.get(method, {}), "lr": _best(method, found[method])}
     return replace(config, losses=losses)
 
 
@@ -131,7 +130,7 @@ def tuning_table(out: Path) -> str:
     lines = ["learning rates tried, mIoU in percent on training images held out; * is taken"]
     width = max(map(len, found))
     for method, tried in found.items():
-        best = _best(method, tried, tried[FACTORS.index(1.0)].lr)
+        best = _best(method, tried)
         cells = [
             f"{one.lr:g}: {'not finite' if math.isnan(one.miou) else f'{100 * one.miou:.1f}'}"
             + ("*" if one.lr == best else "")
@@ -195,8 +194,9 @@ def _score(folder: Path) -> float:
     return RunRecord.read(folder).results.miou if is_finished(folder) else math.nan
 
 
-def _best(method: str, tried: Sequence[Tried], usual: float) -> float:
-    """Return the rate of the highest score; of equal ones, that nearest to the usual one."""
+def _best(method: str, tried: Sequence[Tried]) -> float:
+    """Return the rate of the highest score; of equal ones, that nearest to the configured one."""
+    usual = tried[FACTORS.index(1.0)].lr
     finite = [one for one in tried if not math.isnan(one.miou)]
     if not finite:
         raise TrainingError(
