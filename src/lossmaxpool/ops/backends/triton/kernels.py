@@ -58,16 +58,19 @@ def gradient(
     ignore_index: int,
     label_smoothing: float,
     weighting: WeightingSet,
+    out: Tensor | None = None,
     reduction: str = "none",
 ) -> Tensor:
     # With a reduction, `grad_value` is the gradient of what it gives.
     target = target.contiguous()
     loss = terms(label_smoothing, logits.shape[1], weight)
+    made = torch.empty_like(logits) if out is None else out
     run = dense_gradient if logits.shape[2:] == target.shape[1:] else upsampled_gradient
-    return run(
-        grad_value.float().contiguous(), logits, target, losses, packed, ignore_index, loss,
+    run(
+        grad_value.float().contiguous(), logits, target, losses, packed, made, ignore_index, loss,
         weights.norm(weighting), reduction,
     )  # fmt: skip
+    return made
 
 
 def prepare(
@@ -152,6 +155,7 @@ class _Loss:
         weight: Tensor | None,
         losses: Tensor,
         packed: Tensor,
+        out: Tensor | None = None,
     ) -> Tensor | None:
         outer = self._passes.upstream(grad, logits, target, weight, losses, packed)
         if outer is None:
@@ -161,11 +165,11 @@ class _Loss:
         if run is not None and self._binds(
             read[0] | read[1] | read[2] | read[3] | losses.data_ptr()
         ):
-            made = torch.empty_like(logits)
+            made = torch.empty_like(logits) if out is None else out
             run(*read, losses.data_ptr(), made.data_ptr())
             return made
         made = gradient(
-            outer, logits, target, weight, losses, packed, *self._numbers, self._weighting,
+            outer, logits, target, weight, losses, packed, *self._numbers, self._weighting, out,
             self._reduction,
         )  # fmt: skip
         if run is None and self._plain:

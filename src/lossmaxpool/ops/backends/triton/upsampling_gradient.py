@@ -273,17 +273,18 @@ def upsampled_gradient(
     target: Tensor,
     losses: Tensor,
     packed: Tensor,
+    gradient: Tensor,
     ignore_index: int,
     loss: Terms,
     shape: Norm,
     reduction: str,
-) -> Tensor:
-    """The gradient of (B, C, *low) logits in their shape, dtype and memory format."""
-    gradient = torch.empty_like(logits)
+) -> None:
+    """Write the gradient of (B, C, *low) logits, in their shape and dtype."""
     if gradient.numel() == 0:
-        return gradient
+        return
     if losses.numel() == 0:
-        return gradient.zero_()
+        gradient.zero_()
+        return
     scratch, chunks = gradient_launches(
         logits, target, gradient, ignore_index, loss.numbers, shape, packed.shape[1], reduction
     )
@@ -300,7 +301,6 @@ def upsampled_gradient(
             chunk.terms(grad_value, packed, source, target, loss.weight, losses, *terms)
             chunk.cells(source, loss.weight, loss.weight_sum, gaps, *terms, corners)
             chunk.gather(corners, gradient)
-    return gradient
 
 
 def bound(scratch: Scratch, chunks: tuple[Chunk, ...]) -> tuple[Callable[..., None], int] | None:
