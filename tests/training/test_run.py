@@ -150,7 +150,7 @@ def test_masks_without_a_label_are_refused(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(StreetScenes, "mask", ignored)
     with pytest.raises(TrainingError, match="street-scenes/train has no labelled pixel"):
-        train(tiny(), tmp_path / "run")
+        train(tiny(cache=False), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
