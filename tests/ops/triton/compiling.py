@@ -214,20 +214,28 @@ def by_address() -> None:
     device.utils, device.launcher_cls = Recorder("", namedtuple("_", "name")("")), Recorder
     driver.set_active(device)
     count = 0
-    for p, reduction, pools, scale in product((1.0, 1.3), ("mean", "none"), (1, 3), (1, 8)):
-        dtype, smoothing = (torch.bfloat16, 0.0) if scale > 1 else (torch.float32, 0.1)
+    cases = [
+        (*case, None, 0.0 if case[-1] > 1 else 0.1)
+        for case in product((1.0, 1.3), ("mean", "none"), (1, 3), (1, 8))
+    ]
+    for weight, smoothing in ((None, 0.1), (torch.ones(5), 0.0), (torch.ones(5), 0.1)):
+        cases += [(1.3, "mean", 3, scale, weight, smoothing) for scale in (1, 8)]
+    for p, reduction, pools, scale, weight, smoothing in cases:
+        dtype = torch.bfloat16 if scale > 1 else torch.float32
         logits = torch.empty(3, 5, 64 // scale, 80 // scale, dtype=dtype)
         target, weighting = torch.empty(3, 64, 80).long(), WeightingSet(p, 0.25)
-        loss = kernels.prepare(logits, target, None, IGNORE, smoothing, weighting, pools, reduction)
+        loss = kernels.prepare(
+            logits, target, weight, IGNORE, smoothing, weighting, pools, reduction
+        )
         assert loss is not None
         outer = torch.empty(() if reduction != "none" else pools)
         passes = []
         for _ in range(2):
             Recorder.launched.clear()
-            value, losses, packed = loss.forward(logits, target, None)
+            value, losses, packed = loss.forward(logits, target, weight)
             forward = list(Recorder.launched)
             Recorder.launched.clear()
-            made = loss.backward(outer, logits, target, None, losses, packed)
+            made = loss.backward(outer, logits, target, weight, losses, packed)
             passes.append((forward, list(Recorder.launched), value, made))
         for tensors, addresses in zip(passes[0][:2], passes[1][:2], strict=True):
             assert not any(isinstance(x, Tensor) for line in addresses for x in line)

@@ -236,9 +236,10 @@ class Scratch(NamedTuple):
         return (8 + self.label.itemsize) * self.terms + 4 * (self.corners + self.margins)
 
     def places(self) -> tuple[tuple[int, ...], int]:
-        """Of shares, own logits, labels and corners in one buffer: the first bytes, and the end."""
+        """Of all five in one buffer, the terms in their order: the first bytes, and the end."""
         terms, starts = 4 * self.terms, [0]
-        for size in (terms, terms, self.label.itemsize * self.terms, 4 * self.corners):
+        labels = self.label.itemsize * self.terms
+        for size in (terms, terms, labels, 4 * self.corners, 4 * self.margins):
             starts.append(starts[-1] + (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT)
         return tuple(starts[:-1]), starts[-1]
 
@@ -303,26 +304,38 @@ def upsampled_gradient(
             chunk.gather(corners, gradient)
 
 
-def bound(scratch: Scratch, chunks: tuple[Chunk, ...]) -> tuple[Callable[..., None], int] | None:
-    """The launches of a plain loss by addresses, and the bytes of their scratch.
+def bound(scratch: Scratch, chunks: tuple[Chunk, ...]) -> tuple[Callable[..., None] | None, int]:
+    """The launches by addresses, and the bytes of their scratch.
 
-    ``(stream, grad, packed, logits, target, losses, gradient, scratch)``; None before all have been
-    launched.
+    ``(stream, grad, packed, logits, target, weight, weight_sum, losses, gradient, scratch)``; None
+    before all have been launched.
     """
-    found = [(x.terms.bound(), x.cells.bound(), x.gather.bound()) for x in chunks]
-    launches = [(a, b, c) for a, b, c in found if a is not None and b is not None and c is not None]
-    if len(launches) < len(found):
-        return None
+    found = [
+        (
+            x.margins.bound() if x.margins else None,
+            x.terms.bound(),
+            x.cells.bound(),
+            x.gather.bound(),
+        )
+        for x in chunks
+    ]
+    launches = [(m, a, b, c) for m, a, b, c in found if a and b and c]
     places, end = scratch.places()
+    if len(launches) < len(found) or (scratch.margins and not all(m for m, *_ in found)):
+        return None, end
 
     def run(
-        stream: int, grad: int, packed: int, logits: int, target: int, losses: int, gradient: int,
-        first: int,
+        stream: int, grad: int, packed: int, logits: int, target: int, weight: int | None,
+        weight_sum: int | None, losses: int, gradient: int, first: int,
     ) -> None:  # fmt: skip
-        *terms, corners = (first + place for place in places)
-        for own, cells, gather in launches:
-            own(stream, grad, packed, logits, target, None, losses, *terms)
-            cells(stream, logits, None, None, losses, *terms, corners)
+        *terms, corners, gaps = (first + place for place in places)
+        if not scratch.margins:
+            gaps = losses
+        for margins, own, cells, gather in launches:
+            if margins is not None:
+                margins(stream, logits, target, weight, weight_sum, gaps)
+            own(stream, grad, packed, logits, target, weight, losses, *terms)
+            cells(stream, logits, weight, weight_sum, gaps, *terms, corners)
             gather(stream, corners, gradient)
 
     return run, end
