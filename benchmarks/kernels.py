@@ -4,8 +4,9 @@
 
 Host time of a forward and a backward pass on tiny tensors, on the CPU and through the Triton
 kernels, whose launches are replaced by nothing; beside it cross-entropy on the same tensors, in
-turns. Registers, stack and the widest load and store of every kernel, compiled for compute
-capability 9.0 as a launch would compile it. Nothing here ran on a GPU.
+turns. Registers, stack, the widest load and store of every kernel, and its instructions and bytes
+per pixel (see :mod:`benchmarks.instructions`), compiled for compute capability 9.0 as a launch
+would compile it. Nothing here ran on a GPU.
 """
 
 from __future__ import annotations
@@ -34,26 +35,54 @@ CAPABILITY = 90
 SHAPE = (2, 5, 8, 8)
 ROUNDS, CALLS = 40, 20
 BASELINE = "F.cross_entropy"
-# The counts of commit 94a39ed, the first with these kernels, by the same method with Triton 3.6:
-# its host time on another machine, its launches with those of torch, registers and bytes of stack.
+# Commit 94a39ed, the first with these kernels: its host time on another machine, its launches with
+# those of torch, and its kernels compiled and counted by the same method and Triton: registers,
+# bytes of stack, instructions and bytes per pixel. The losses were not counted by their kernel yet;
+# the solver read them in up to eight launches of 43, 112 and 90 instructions a loss. With Triton
+# 3.6 the upsampling kernels took 196 and 255 registers and spilled 208 bytes.
 BEFORE = {
     "commit": "94a39ed",
-    "triton": "3.6.0",
+    "triton": "3.8.0",
     "triton_host_us": {"MaxPoolingCrossEntropyLoss": 475, "loss_max_pool": 360},
     "launches": {"forward": 16, "backward": 4},
     "kernels": {
-        "dense 19": {"dense_losses_kernel": [98, 0], "dense_gradient_kernel": [108, 0]},
-        "dense 19 bf16": {"dense_losses_kernel": [96, 0], "dense_gradient_kernel": [112, 0]},
-        "dense 150": {"dense_losses_kernel": [108, 0], "dense_gradient_kernel": [152, 0]},
-        "dense 150 bf16": {"dense_losses_kernel": [96, 0], "dense_gradient_kernel": [168, 0]},
-        "upsampled 19": {
-            "upsampled_losses_kernel": [196, 0],
-            "cells_kernel": [255, 208],
-            "gather_kernel": [78, 0],
-        },
-        "channels last 19": {},  # did not compile
+        case: {
+            kernel: dict(
+                zip(("registers", "stack", "per_pixel", "bytes_per_pixel"), figures, strict=True)
+            )
+            for kernel, figures in kernels.items()
+        }
+        for case, kernels in {
+            "dense 19": {
+                "dense_losses_kernel": (96, 0, 278.2, 92.0),
+                "dense_gradient_kernel": (102, 0, 428.0, 175.0),
+            },
+            "dense 19 bf16": {
+                "dense_losses_kernel": (96, 0, 298.8, 45.0),
+                "dense_gradient_kernel": (116, 0, 388.8, 87.5),
+            },
+            "dense 150": {
+                "dense_losses_kernel": (122, 0, 1609.5, 616.0),
+                "dense_gradient_kernel": (152, 0, 2519.8, 1223.0),
+            },
+            "dense 150 bf16": {
+                "dense_losses_kernel": (96, 0, 1813.6, 314.0),
+                "dense_gradient_kernel": (157, 0, 3544.8, 617.5),
+            },
+            "upsampled 19": {
+                "upsampled_losses_kernel": (96, 0, 1488.0, 412.0),
+                "cells_kernel": (199, 0, 1081.8, 123.0),
+                "gather_kernel": (56, 0, 20.8, 7.5),
+            },
+            "upsampled 150 bf16": {
+                "upsampled_losses_kernel": (72, 0, 5701.0, 1236.0),
+                "cells_kernel": (207, 0, 6935.2, 586.5),
+                "gather_kernel": (54, 0, 129.4, 42.8),
+            },
+            "channels last 19": {},  # did not compile
+        }.items()
     },
-}  # fmt: skip
+}
 
 
 class Nothing:
@@ -164,14 +193,14 @@ def launches(backend: str) -> dict[str, list[str]]:
     return {name: kernels for name, kernels in found.items() if name != BASELINE}
 
 
-def compiled() -> dict[str, dict[str, dict[str, int]]]:
-    """Registers, bytes of stack, and bits of the widest load and store, case by case."""
+def compiled() -> dict[str, list[dict[str, Any]]]:
+    """The launches of every case, a kernel's passes by themselves: what it uses, what it takes."""
     environment = {name: x for name, x in os.environ.items() if name != "TRITON_INTERPRET"}
     with tempfile.TemporaryDirectory() as cache:
         environment.setdefault("TRITON_CACHE_DIR", cache)
         command = [sys.executable, "-W", "ignore", "-m", "tests.ops.triton.compiling"]
         done = subprocess.run(
-            [*command, str(CAPABILITY), "hot", "channels last"],
+            [*command, str(CAPABILITY), "hot", "channels last", "count"],
             env=environment,
             cwd=ROOT,
             capture_output=True,
@@ -182,8 +211,19 @@ def compiled() -> dict[str, dict[str, dict[str, int]]]:
     for line in map(json.loads, done.stdout.splitlines()):
         if "error" in line:
             raise SystemExit(f"{line['case']} does not compile: {line['error'][-500:]}")
-        kernels = {one.pop("kernel"): one for one in line["launches"]}
-        table[line["case"]] = kernels
+        rows: list[dict[str, Any]] = []
+        for one in line["launches"]:
+            number = one.pop("numbers").get("PASS")
+            one["kernel"] += "" if number is None else f", pass {number}"
+            # The launches of an upsampling's gradient repeat for the next images.
+            known = [row for row in rows if row["kernel"] == one["kernel"]]
+            if known:
+                known[0]["programs"] += one["programs"]
+                for name in ("per_pixel", "bytes_per_pixel"):
+                    known[0][name] = round(known[0][name] + one[name], 1)
+            else:
+                rows.append(one)
+        table[line["case"]] = rows
     return table
 
 
@@ -214,10 +254,12 @@ def main() -> None:
                 f"{row['of_cross_entropy']:5} x {BASELINE}"
             )
     before: Any = BEFORE["kernels"]
-    print(f"Triton {version('triton')}; before: [registers, stack] at {BEFORE['commit']}")
-    for case, kernels in table.items():
-        for kernel, row in kernels.items():
-            print(f"{case:24} {kernel:24} {row} before {before.get(case, {}).get(kernel, '-')}")
+    print(f"Triton {version('triton')}; before: {BEFORE['commit']}")
+    for case, rows_of_case in table.items():
+        for row in rows_of_case:
+            figures = {name: x for name, x in row.items() if name != "kernel"}
+            was = before.get(case, {}).get(row["kernel"], "-")
+            print(f"{case:24} {row['kernel']:27} {figures} before {was}")
 
 
 if __name__ == "__main__":

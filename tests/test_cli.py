@@ -219,6 +219,7 @@ def test_a_bad_picture_in_a_worker_is_one_line(
             Image.new(mode, size).save(data / split / kind / "a.png")
     (data / "classes.txt").write_text("road\nsky\n")
     words = ["train", "--config", options, "--out", tmp_path / "run", "--hardware.workers", "1"]
+    words += ["--hardware.cache", "false"]  # counting would decode the picture first
     words += ["--method", "lmp", "--sampling.update_interval", "4"]
     assert status([*words, "--data.name", "folders", "--data.root", data]) == 1
     *warned, told = capsys.readouterr().err.splitlines()

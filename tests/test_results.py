@@ -227,5 +227,5 @@ def test_the_page_on_speed_has_every_section() -> None:
     assert block_names(shown, "speed") == {
         *(f"{section}-cpu" for section in page.SECTIONS if section != "all"),
         "all-cuda",
-        "host-sm90",
+        *(f"{section}-sm90" for section in page.COUNTED),
     }

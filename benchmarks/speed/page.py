@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.blocks import filled
 from benchmarks.drawing import write
@@ -44,8 +45,9 @@ def rendered(page: str) -> str:
 
     def block(name: str) -> str:
         section, _, device = name.rpartition("-")
-        if section == "host":
-            return _host(device)
+        if section in COUNTED:
+            path = RESULTS / f"kernels-{device}.json"
+            return COUNTED[section](json.loads(path.read_text())) if path.exists() else UNKNOWN
         results = read(device)
         return UNKNOWN if results is None else SECTIONS[section](results)
 
@@ -128,12 +130,8 @@ def _all(results: Results) -> str:
     )
 
 
-def _host(target: str) -> str:
-    """What benchmarks.kernels counted for a compile target."""
-    path = RESULTS / f"kernels-{target}.json"
-    if not path.exists():
-        return UNKNOWN
-    content = json.loads(path.read_text())
+def _host(content: Any) -> str:
+    """The microseconds of the host, from benchmarks.kernels."""
     rows = [
         (backend, f"`{name}`", row["forward_us"], row["forward_and_backward_us"],
          number(row["of_cross_entropy"]))
@@ -151,6 +149,38 @@ def _host(target: str) -> str:
     return f"{head}\n\n{table(columns, [tuple(map(str, row)) for row in rows], left=2)}"
 
 
+def _kernels(content: Any) -> str:
+    """What the kernels use and take, from benchmarks.kernels; no row that comes again."""
+
+    def shown(figure: float | None) -> str:
+        return "" if figure is None else f"{figure:g}"
+
+    rows, seen = [], set()
+    for case, launches in content["kernels"].items():
+        for one in launches:
+            was = content["before"]["kernels"].get(case, {}).get(one["kernel"], {})
+            used = (one["registers"], one["stack"], one["load"], one["store"])
+            taken = (one["per_pixel"], one["bytes_per_pixel"])
+            if (one["kernel"], used, taken) in seen and not was:
+                continue
+            seen.add((one["kernel"], used, taken))
+            before = (was.get(key) for key in ("registers", "stack", "per_pixel"))
+            rows.append(
+                (case, one["kernel"].replace("_kernel", ""), *map(shown, (*used, *taken, *before)))
+            )
+    columns = (
+        "case", "kernel", "registers", "stack", "load", "store", "instructions", "bytes",
+        "registers before", "stack before", "instructions before",
+    )  # fmt: skip
+    head = (
+        f"Triton {content['environment']['triton']}; before: {content['before']['commit']}, "
+        f"Triton {content['before']['triton']}."
+    )
+    return f"{head}\n\n{table(columns, rows, left=2)}"
+
+
+# From the file of benchmarks.kernels.
+COUNTED: dict[str, Callable[[Any], str]] = {"host": _host, "kernels": _kernels}
 SECTIONS: dict[str, Callable[[Results], str]] = {
     "setting": _setting,
     "bars": bar_table,

@@ -24,6 +24,7 @@ from lossmaxpool.ops.inputs import (
     check_tensor,
     class_ids,
     holds_probabilities,
+    refuse_overwriting_leaf,
     refuse_unsound,
 )
 from lossmaxpool.ops.max_pool import max_pool, runs_directly, solve_pools
@@ -151,6 +152,7 @@ def max_pooling_cross_entropy(
     pool: Pool = "image",
     reduction: Reduction = "mean",
     backend: Backend = "auto",
+    inplace_backward: bool = False,
 ) -> Tensor:
     """Max-pool the cross-entropy of every pixel, from the logits, without a copy of their size.
 
@@ -171,6 +173,11 @@ def max_pooling_cross_entropy(
         pool: the pixels that share a weighting: each "image", the "batch", or all ranks ("world").
         reduction: over images with a valid pixel: "mean", "sum", or "none" (one value per image).
         backend: "auto", "torch", "native" or "triton".
+        inplace_backward: the backward pass writes the gradient in place of ``input``, whose values
+            are lost, and allocates nothing of its size. For eager calls, with class ids of the
+            input's size, and for an input that is computed and not a leaf. A second backward pass,
+            or another one that needs the input's values, raises an error. Where hooks saved a copy
+            of the input (checkpoints, offloading), nothing is overwritten.
 
     Returns:
         A scalar, or (B,) / (1,) for reduction "none"; float64 for float64 logits, else float32.
@@ -179,7 +186,8 @@ def max_pooling_cross_entropy(
         ValueError: options outside their range, tensors that do not fit, a single class, or (N, C)
             logits pooled by image; on the CPU also for labels outside [0, C).
         TypeError: tensors of the wrong kind, or an option without its name.
-        RuntimeError: a backend that cannot run on these tensors.
+        RuntimeError: a backend that cannot run on these tensors, or ``inplace_backward`` where
+            the call is not eager.
 
     Example:
         >>> logits, target = torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4).long()
@@ -200,6 +208,7 @@ def max_pooling_cross_entropy(
         pool=pool,
         reduction=reduction,
         backend=backend,
+        inplace_backward=inplace_backward,
     )
 
 
@@ -338,20 +347,29 @@ def pool_cross_entropy(
     pool: Pool,
     reduction: Reduction,
     backend: Backend,
+    inplace_backward: bool = False,
 ) -> Tensor:
     """:func:`max_pooling_cross_entropy` for any weighting set."""
     ignored = NO_LABEL if ignore_index is None else ignore_index
-    options = (label_smoothing, weighting, pool, reduction, backend)
+    options = (label_smoothing, weighting, pool, reduction, backend, inplace_backward)
     if runs_directly(input, target, weight):
         call = _prepared(input, target, weight, ignored, *options)
         if call is not None:
+            if inplace_backward:
+                refuse_overwriting_leaf(input)
             return cross_entropy.directly(call, input, target, weight)
     check_pooling(pool, reduction, backend)
     if weight is not None:
         check_tensor("weight", weight)
     check_logits(input, weight, by_image=pool == "image")
     check_tensor("target", target)
+    if inplace_backward:
+        refuse_overwriting_leaf(input)
     if holds_probabilities(input, target):
+        if inplace_backward:
+            raise ValueError(
+                "inplace_backward=True needs class ids, got probabilities: leave it out."
+            )
         losses = _cross_entropy_of_probabilities(input, target, weight, label_smoothing, backend)
         return pool_losses(losses, None, weighting, pool=pool, reduction=reduction, backend=backend)
     target = class_ids(input, target, ignored)
@@ -368,6 +386,7 @@ def pool_cross_entropy(
         world=pool == "world",
         backend=backend,
         reduction=reduction,
+        overwrite=inplace_backward,
     )
 
 
@@ -382,6 +401,7 @@ def _prepared(
     pool: Pool,
     reduction: Reduction,
     backend: Backend,
+    overwrite: bool,
 ) -> cross_entropy.Direct | None:
     """The checks and the call for class ids as they are; None for what has to be converted."""
     if input.dim() < 3 or target.dim() != input.dim() - 1 or target.is_floating_point():
@@ -392,7 +412,9 @@ def _prepared(
         return None
     pools, world = input.shape[0] if pool == "image" else 1, pool == "world"
     numbers = (ignored, float(label_smoothing), weighting)
-    return cross_entropy.prepare(input, target, weight, *numbers, pools, world, backend, reduction)
+    return cross_entropy.prepare(
+        input, target, weight, *numbers, pools, world, backend, reduction, overwrite
+    )
 
 
 @torch.no_grad()

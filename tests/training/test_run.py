@@ -83,8 +83,9 @@ def test_the_best_checkpoint_is_that_of_the_best_evaluation(finished: Path) -> N
     assert content["global_step"] == best.step
 
 
-def test_a_cache_changes_nothing(finished: Path, tmp_path: Path) -> None:
-    record = train(tiny(cache=True), tmp_path / "run")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_cache_changes_nothing(workers: int, finished: Path, tmp_path: Path) -> None:
+    record = train(tiny(cache=False, workers=workers), tmp_path / "run")
     assert record.curve == RunRecord.read(finished).curve
 
 
@@ -149,7 +150,7 @@ def test_masks_without_a_label_are_refused(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(StreetScenes, "mask", ignored)
     with pytest.raises(TrainingError, match="street-scenes/train has no labelled pixel"):
-        train(tiny(), tmp_path / "run")
+        train(tiny(cache=False), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -111,7 +111,7 @@ def test_other_masks_are_refused(
     before = (folder / RECORD).read_bytes()
     monkeypatch.setattr(StreetScenes, "mask", mask)
     with pytest.raises(ValueError, match=r"state is of another run \(masks: .* resume with the da"):
-        train(tiny("lmp"), folder, resume=True)
+        train(tiny("lmp", cache=False), folder, resume=True)
     assert (folder / RECORD).read_bytes() == before
 
 
@@ -128,7 +128,7 @@ def test_other_classes_are_refused(
     before = (folder / RECORD).read_bytes()
     monkeypatch.setattr(StreetScenes, "__init__", renamed)
     with pytest.raises(TrainingError, match=r"on the 12 classes road, .* 12 classes .*unicorn"):
-        train(tiny("lmp"), folder, resume=True)
+        train(tiny("lmp", cache=False), folder, resume=True)
     assert (folder / RECORD).read_bytes() == before
 
 
@@ -146,7 +146,7 @@ def test_classes_without_a_pixel_are_reported_once(
         return replace(sample, mask=sample.mask.where(sample.mask != 0, 255))
 
     monkeypatch.setattr(StreetScenes, "__getitem__", without_road)
-    short = replace(tiny("lmp"), optimization=replace(tiny().optimization, steps=1))
+    short = replace(tiny("lmp", cache=False), optimization=replace(tiny().optimization, steps=1))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         train(short, tmp_path / "run")

@@ -1,7 +1,7 @@
 """The published data sets, one reader each: where the files are, and the class of each id.
 
 Every reader names its classes (``LABELS``) and the published number of images of each split
-(``SPLITS``).
+(``SPLITS``); for an unknown split, a wrong root, and missing images or masks it raises DataError.
 """
 
 from __future__ import annotations
@@ -184,9 +184,6 @@ class Cityscapes(FileDataset):
         root: the folder that holds ``leftImg8bit`` and ``gtFine``.
         split: "train", "val" or "test".
 
-    Raises:
-        DataError: for an unknown split, a wrong root, or missing images or masks.
-
     References:
         Cordts et al. 2016, "The Cityscapes dataset for semantic urban scene understanding".
     """
@@ -304,9 +301,6 @@ class ADE20K(FileDataset):
         root: the folder that holds ``images`` and ``annotations``, or ``ADEChallengeData2016``.
         split: "train" or "val".
 
-    Raises:
-        DataError: for an unknown split, a wrong root, or missing images or masks.
-
     References:
         Zhou et al. 2017, "Scene parsing through ADE20K dataset".
     """
@@ -344,9 +338,6 @@ class COCOStuff(FileDataset):
     Args:
         root: the folder that holds ``images`` and ``annotations``.
         split: "train" or "val".
-
-    Raises:
-        DataError: for an unknown split, a wrong root, or missing images or masks.
 
     References:
         Caesar et al. 2018, "COCO-Stuff: thing and stuff classes in context".

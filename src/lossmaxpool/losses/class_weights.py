@@ -76,8 +76,7 @@ def effective_number_weights(class_pixels: ClassPixels, *, beta: float | None = 
         (C,) float64. A class without any pixel gets 0.
 
     Raises:
-        TypeError: counts that are not integers.
-        ValueError: another shape, negative counts, no pixel at all, or beta outside [0, 1).
+        TypeError, ValueError: as :func:`median_frequency_weights`, or beta outside [0, 1).
 
     Example:
         >>> effective_number_weights(torch.tensor([[900, 90, 10]]), beta=0.99)
@@ -122,8 +121,7 @@ def enet_weights(class_pixels: ClassPixels, *, c: float = 1.02) -> Tensor:
         (C,) float64. A class without any pixel gets 0.
 
     Raises:
-        TypeError: counts that are not integers.
-        ValueError: another shape, negative counts, no pixel at all, or c not above 1.
+        TypeError, ValueError: as :func:`median_frequency_weights`, or c not above 1.
 
     Example:
         >>> enet_weights(torch.tensor([[90, 10, 0]]))
@@ -158,8 +156,7 @@ def inverse_sqrt_frequency_weights(class_pixels: ClassPixels) -> Tensor:
         (C,) float64. A class without any pixel gets 0.
 
     Raises:
-        TypeError: counts that are not integers.
-        ValueError: another shape, negative counts, or no pixel at all.
+        TypeError, ValueError: as :func:`median_frequency_weights`.
 
     Example:
         >>> inverse_sqrt_frequency_weights(torch.tensor([[64, 36, 0]]))

@@ -98,7 +98,9 @@ class LabeledLoss(PooledLoss):
             backend=self.backend,
         )
 
-    def _cross_entropy(self, input: Tensor, target: Tensor) -> Tensor:
+    def _cross_entropy(
+        self, input: Tensor, target: Tensor, *, inplace_backward: bool = False
+    ) -> Tensor:
         return pool_cross_entropy(
             input,
             target,
@@ -109,6 +111,7 @@ class LabeledLoss(PooledLoss):
             pool=self.pool,
             reduction=self.reduction,
             backend=self.backend,
+            inplace_backward=inplace_backward,
         )
 
 
@@ -238,6 +241,9 @@ class MaxPoolingCrossEntropyLoss(LabeledLoss):
         backend: "auto" takes the fastest that can run (see
             :func:`~lossmaxpool.explain_backend`); "torch" (every device), "native" (the compiled
             CPU kernel) or "triton" (GPUs) selects one without fallback.
+        inplace_backward: the backward pass writes the gradient in place of the logits, whose values
+            are lost, and allocates nothing of their size: see
+            :func:`~lossmaxpool.functional.max_pooling_cross_entropy`. A plain attribute.
 
     Shapes:
         input: logits (B, C, *spatial), C >= 2, up to three spatial dimensions (tokens, images,
@@ -274,14 +280,16 @@ class MaxPoolingCrossEntropyLoss(LabeledLoss):
         pool: Pool = "image",
         reduction: Reduction = "mean",
         backend: Backend = "auto",
+        inplace_backward: bool = False,
     ) -> None:
         weighting_set(p, min_support)
         super().__init__(weight, ignore_index, label_smoothing, pool, reduction, backend)
         self.p, self.min_support = p, min_support
+        self.inplace_backward = inplace_backward
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the pooled cross-entropy of logits (B, C, ...) and target (B, ...)."""
-        return self._cross_entropy(input, target)
+        return self._cross_entropy(input, target, inplace_backward=self.inplace_backward)
 
 
 def _is_number(value: object) -> bool:

@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from lossmaxpool.ops.backends import Kernels, Prepared, as_pools, wide_float
 from lossmaxpool.ops.backends.kernel_inputs import by_form
 from lossmaxpool.ops.backends.threshold import packed_like
 from lossmaxpool.ops.dispatch import choose, kernels
-from lossmaxpool.ops.inputs import refuse_unknown_labels
+from lossmaxpool.ops.inputs import refuse_overwriting, refuse_unknown_labels
 from lossmaxpool.ops.max_pool import (
     SECOND_DERIVATIVE,
     WORLD_UNDER_VMAP,
@@ -57,6 +58,7 @@ def max_pooling_cross_entropy(
     world: bool,
     backend: str,
     reduction: str,
+    overwrite: bool = False,
 ) -> Tensor:
     """The differentiable values of the pools, reduced over them.
 
@@ -71,19 +73,36 @@ def max_pooling_cross_entropy(
         world: one pool over all ranks; R is 1.
         backend: "auto", "torch", "native" or "triton".
         reduction: "none", "sum", or "mean" over the pools that have a valid pixel.
+        overwrite: the backward pass writes the gradient in place of the logits.
 
     Raises:
-        RuntimeError: a backend that cannot run here.
-        ValueError: on the CPU, class ids outside [0, C).
+        RuntimeError: a backend that cannot run here, or logits that cannot be overwritten here.
+        ValueError: on the CPU, class ids outside [0, C); logits that cannot be overwritten.
     """
     tensors = (logits, target, weight)
     numbers, options = (ignore_index, label_smoothing), (pools, world, backend, reduction)
     if runs_directly(*tensors):
-        call = prepare(*tensors, *numbers, weighting, pools, world, backend, reduction)
+        call = prepare(*tensors, *numbers, weighting, pools, world, backend, reduction, overwrite)
         return directly(call, *tensors)
+    if overwrite:
+        raise RuntimeError(NOT_IN_PLACE_HERE)
     value: Tensor
     value, *_ = _PooledCrossEntropy.apply(*tensors, *numbers, list(weighting), *options)
     return value
+
+
+NOT_IN_PLACE_HERE = (
+    "inplace_backward=True needs an eager call on plain tensors: within torch.compile, torch.func, "
+    "a dispatch mode or with a tensor subclass, leave it out."
+)
+ALREADY_OVERWRITTEN = (
+    "inplace_backward=True: a backward pass of this loss has overwritten the logits. For another "
+    "one, call the loss again, or leave inplace_backward out."
+)
+NO_GRAPH_IN_PLACE = (
+    "inplace_backward=True overwrites the logits, which create_graph=True would need again: leave "
+    "one of the two out."
+)
 
 
 class Direct(NamedTuple):
@@ -93,6 +112,7 @@ class Direct(NamedTuple):
     ignore_index: int
     world: bool
     reduction: str
+    overwrite: bool
     options: tuple[Any, ...]  # of the operator of the gradient
 
 
@@ -108,19 +128,24 @@ def prepare(
     world: bool,
     backend: str,
     reduction: str,
+    overwrite: bool,
 ) -> Direct:
     """:func:`max_pooling_cross_entropy` for tensors of this form, if ``runs_directly``.
 
     Raises:
         RuntimeError: a backend that cannot run here.
+        ValueError: logits that cannot be overwritten.
     """
+    if overwrite:
+        refuse_overwriting(logits, target)
     run, numbers = kernels(choose(logits, target, backend)), (ignore_index, label_smoothing)
     prepared = None
     if not world and pools <= FEW:
         prepared = run.prepare(logits, target, weight, *numbers, weighting, pools, reduction)
     if prepared is None:
         prepared = _Stages(run, *numbers, weighting, pools, world, reduction)
-    return Direct(prepared, ignore_index, world, reduction, (*numbers, list(weighting), backend))
+    options = (*numbers, list(weighting), backend)
+    return Direct(prepared, ignore_index, world, reduction, overwrite, options)
 
 
 def directly(call: Direct, logits: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
@@ -159,9 +184,10 @@ class _Stages(NamedTuple):
         weight: Tensor | None,
         losses: Tensor,
         packed: Tensor,
+        out: Tensor | None = None,
     ) -> Tensor:
         outer = spread(grad, divisor_of(packed, self.reduction), packed.shape[1], 1)
-        options = self.ignore_index, self.label_smoothing, self.weighting
+        options = self.ignore_index, self.label_smoothing, self.weighting, out
         return self.run.gradient(outer, logits, target, weight, losses, packed, *options)
 
 
@@ -298,6 +324,9 @@ class _PooledCrossEntropy(torch.autograd.Function):
     backward = staticmethod(_differentiate)
 
 
+_OVERWRITTEN = -1  # in place of an address
+
+
 class _Direct(torch.autograd.Function):
     """The same without the operators, used if ``runs_directly``."""
 
@@ -309,15 +338,25 @@ class _Direct(torch.autograd.Function):
         _refuse_wrong_labels(value, target, logits.shape[1], call.ignore_index)
         ctx.save_for_backward(logits, target, weight, losses, packed)
         ctx.call, ctx.scale = call, ranks(True).size if call.world else 1
+        ctx.place = logits.data_ptr() if call.overwrite else None
         return value
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        saved, call, gradient = ctx.saved_tensors, ctx.call, None
+        if ctx.place is not None and torch.is_grad_enabled():
+            raise RuntimeError(NO_GRAPH_IN_PLACE)
+        if ctx.place == _OVERWRITTEN:
+            raise RuntimeError(ALREADY_OVERWRITTEN)
+        saved, call, gradient, out = ctx.saved_tensors, ctx.call, None, None
         if ctx.scale > 1:
             grad = grad * ctx.scale
+        # Hooks, as of checkpoints, may have saved a copy: there is nothing to overwrite.
+        if ctx.place is not None and saved[0].data_ptr() == ctx.place:
+            # Whatever else autograd has saved of this memory must not be used any more.
+            increment_version(saved[0])
+            ctx.place, out = _OVERWRITTEN, saved[0].detach()
         if not torch.is_grad_enabled():
-            gradient = call.run.backward(grad, *saved)
+            gradient = call.run.backward(grad, *saved, out)
         if gradient is None:  # e.g. create_graph=True: the operator raises in the next backward
             packed = saved[-1]
             outer = spread(grad, divisor_of(packed, call.reduction), packed.shape[1], 1)

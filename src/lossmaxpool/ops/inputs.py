@@ -300,3 +300,31 @@ def outside_unit_interval(labels: Tensor) -> Tensor | None:
 def may_look(tensor: Tensor) -> bool:
     """Whether values of the tensor may be read: on the CPU and outside of compiled code."""
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def refuse_overwriting(logits: Tensor, target: Tensor) -> None:
+    """Raise for logits (B, C, *low) of a form that their gradient cannot overwrite."""
+    if logits.shape[2:] != target.shape[1:]:
+        raise ValueError(
+            f"inplace_backward=True needs logits of the target's size, got {_size(logits, 2)} for "
+            f"{_size(target, 1)} pixels: leave it out, since the small logits take little memory."
+        )
+    if not (logits.is_contiguous() or logits.movedim(1, -1).is_contiguous()):
+        raise ValueError(
+            f"inplace_backward=True needs contiguous or channels_last logits, got strides "
+            f"{logits.stride()} for shape {tuple(logits.shape)}: leave it out."
+        )
+
+
+def refuse_overwriting_leaf(logits: Tensor) -> None:
+    """Raise for logits that are, or are a view of, a leaf, whose values the user still needs."""
+    owner = logits if logits._base is None else logits._base
+    if owner.requires_grad and owner.is_leaf and torch.is_grad_enabled():
+        raise ValueError(
+            "inplace_backward=True would overwrite a leaf that requires a gradient, such as a "
+            "parameter, by it: pass the output of a network, or leave it out."
+        )
+
+
+def _size(tensor: Tensor, first: int) -> str:
+    return " x ".join(map(str, tensor.shape[first:]))

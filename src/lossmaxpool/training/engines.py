@@ -71,17 +71,17 @@ def on_one_device(hardware: HardwareConfig, threads: int) -> HardwareConfig:
 
 
 @dataclass(frozen=True)
-class Runs:
-    """Runs to train: those of them that are not finished.
+class PlannedRuns:
+    """Several runs, of which an engine trains those that are not finished.
 
     Args:
-        planned: Configurations and their run folders.
+        runs: Configurations and their run folders.
         jobs: Runs at the same time; None leaves the number to the engine.
         task: Trains one of them.
         kind: What each of them is called.
     """
 
-    planned: Sequence[Planned]
+    runs: Sequence[Planned]
     jobs: int | None = None
     given: Given = NOTHING
     task: Task = train_unless_finished
@@ -89,25 +89,25 @@ class Runs:
 
     def placed(self, jobs: int) -> list[tuple[Planned, Place]]:
         """Return the runs that are not finished, each with its place among all."""
-        left = [run for run in self.planned if not is_finished(run[1])]
-        total = len(self.planned)
+        left = [run for run in self.runs if not is_finished(run[1])]
+        total = len(self.runs)
         return [
-            (run, Place(self.planned.index(run) + 1, total, (len(left) - 1 - k) // jobs, self.kind))
+            (run, Place(self.runs.index(run) + 1, total, (len(left) - 1 - k) // jobs, self.kind))
             for k, run in enumerate(left)
         ]
 
 
 # Trains runs and says on stderr how far it is. A TrainingError says that a run stopped, or that the
 # engine cannot be used.
-Engine = Callable[[Runs], None]
+Engine = Callable[[PlannedRuns], None]
 
 
-def train_here(runs: Runs) -> None:
+def train_here(plan: PlannedRuns) -> None:
     """Train on this machine, one after another or in processes that share its threads.
 
     After a failure or Ctrl-C, no further run begins.
     """
-    jobs = runs.jobs or 1
+    jobs = plan.jobs or 1
 
     def shared(hardware: HardwareConfig) -> HardwareConfig:
         threads = hardware.threads
@@ -115,11 +115,11 @@ def train_here(runs: Runs) -> None:
             threads = max(1, (threads or torch.get_num_threads()) // jobs)
         return on_one_device(hardware, threads)
 
-    own = [(replace(config, hardware=shared(config.hardware)), to) for config, to in runs.planned]
-    placed = _announced(replace(runs, planned=own), jobs)
+    own = [(replace(config, hardware=shared(config.hardware)), to) for config, to in plan.runs]
+    placed = _announced(replace(plan, runs=own), jobs)
     if jobs == 1:
         for (config, folder), place in placed:
-            runs.task(config, folder, runs.given, place)
+            plan.task(config, folder, plan.given, place)
         return
     # Fresh interpreters: a forked one would inherit the threads' locks.
     context = multiprocessing.get_context("spawn")
@@ -128,7 +128,7 @@ def train_here(runs: Runs) -> None:
         def begun(number: int) -> set[Future[None]]:
             # A run is handed over when a process is free for it: what the pool holds it will begin.
             next_ones = islice(placed, number)
-            return {pool.submit(runs.task, *run, runs.given, place) for run, place in next_ones}
+            return {pool.submit(plan.task, *run, plan.given, place) for run, place in next_ones}
 
         active = begun(jobs)
         while active:
@@ -138,9 +138,9 @@ def train_here(runs: Runs) -> None:
             active |= begun(len(done))
 
 
-def _announced(runs: Runs, jobs: int) -> Iterator[tuple[Planned, Place]]:
+def _announced(plan: PlannedRuns, jobs: int) -> Iterator[tuple[Planned, Place]]:
     """Say which run begins."""
-    placed, total = runs.placed(jobs), len(runs.planned)
+    placed, total = plan.placed(jobs), len(plan.runs)
     kept = total - len(placed)
     finished = f", {kept} finished before" if kept else ""
     for run, place in placed:
@@ -150,24 +150,24 @@ def _announced(runs: Runs, jobs: int) -> Iterator[tuple[Planned, Place]]:
         yield run, place
 
 
-def train_on_ray(runs: Runs) -> None:
+def train_on_ray(plan: PlannedRuns) -> None:
     """Hand the runs to the Ray cluster of ``RAY_ADDRESS``, or to the one that runs here.
 
     A run whose process or node dies goes on elsewhere. One that fails is reported, and the others
     are trained all the same. Ctrl-C stops all of them after the step under way, with a checkpoint.
     """
-    kind, total, jobs = runs.kind, len(runs.planned), runs.jobs
-    out = runs.planned[0][1].parent
+    kind, total, jobs = plan.kind, len(plan.runs), plan.jobs
+    out = plan.runs[0][1].parent
     with _cluster() as ray, _landmark(out) as landmark:
-        handed = _Handed(ray, runs.planned[0][0].hardware, runs.task)
-        own = [(handed.config(config), folder) for config, folder in runs.planned]
-        waiting = replace(runs, planned=own).placed(min(jobs or total, handed.room()))
+        handed = _Handed(ray, plan.runs[0][0].hardware, plan.task)
+        own = [(handed.config(config), folder) for config, folder in plan.runs]
+        waiting = replace(plan, runs=own).placed(min(jobs or total, handed.room()))
         done = total - len(waiting)
         sys.stderr.write(
             f"{len(waiting)} of {total} {kind}s go to the Ray cluster at "
             f"{ray.get_runtime_context().gcs_address}, each with {handed}\n"
         )
-        shared, directory = ray.put(runs.given), Path.cwd()
+        shared, directory = ray.put(plan.given), Path.cwd()
         failures: list[Exception] = []
         with postponed_interrupt() as interrupt, handed:
             while waiting or handed.active:

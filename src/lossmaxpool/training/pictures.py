@@ -125,7 +125,8 @@ class Photographer:
             cut = Sample(found.box.cut(sample.image), found.box.cut(sample.mask), sample.name)
             shown = views(cut, found.box.cut(seen[index]), self.description.colors)
             times = max(1, _LEGIBLE // max(cut.mask.shape))
-            write_png(self.folder / path, np.hstack([_enlarged(v, times) for v in shown.values()]))
+            row = np.hstack(list(shown.values()))
+            write_png(self.folder / path, row.repeat(times, axis=0).repeat(times, axis=1))
             entries.append(
                 SuspectLabel(
                     name=sample.name,
@@ -187,10 +188,6 @@ def heat_map(sample: Sample, weights: Tensor) -> np.ndarray:
     color = colormaps["inferno"](weights.numpy())[..., :3]
     blended: np.ndarray = (255 * ((1 - heat) * grey + heat * color)).astype(np.uint8)
     return blended
-
-
-def _enlarged(pixels: np.ndarray, times: int) -> np.ndarray:
-    return pixels.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def max_pooling_weights(logits: Tensor, target: Tensor, *, p: float, min_support: float) -> Tensor:

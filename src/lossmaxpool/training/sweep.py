@@ -22,7 +22,7 @@ from lossmaxpool.training.building import Given, check_all
 from lossmaxpool.training.engines import (
     NOTHING,
     Planned,
-    Runs,
+    PlannedRuns,
     engine_named,
     is_finished,
     on_one_device,
@@ -226,4 +226,4 @@ def train_all(
             left.append(config)
     if left:
         check_all(left, given)
-        train_with(Runs(runs, jobs, given))
+        train_with(PlannedRuns(runs, jobs, given))

@@ -29,7 +29,7 @@ from lossmaxpool.training.building import Given, check_all, open_splits
 from lossmaxpool.training.engines import (
     Engine,
     Planned,
-    Runs,
+    PlannedRuns,
     is_finished,
     train_unless_finished,
 )
@@ -112,7 +112,7 @@ def with_tuned_rates(
         tried = {method: _tried(config, method, seed, steps, out) for method in missing}
         runs = [run for each in tried.values() for run in each]
         (out / "tuning").mkdir(parents=True, exist_ok=True)
-        engine(Runs(runs, jobs, _parts(config, seed, given), train_if_finite, "rate"))
+        engine(PlannedRuns(runs, jobs, _parts(config, seed, given), train_if_finite, "rate"))
         for method, each in tried.items():
             found[method] = [Tried(own.optimization.lr, _score(folder)) for own, folder in each]
         _write(out / TUNING, found, steps)

@@ -8,6 +8,7 @@ Here every launch takes that path to the finished binary, and stops before it ru
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -26,11 +27,14 @@ from triton.backends.driver import DriverBase
 from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
+from benchmarks import instructions
 from lossmaxpool.ops.backends.triton import kernels
+from lossmaxpool.ops.backends.triton.solver import solver
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 IGNORE = 255
+LARGE = (16, 2**20)  # losses, as of 16 images of 1024 x 1024 pixels
 
 
 class NoDevice(DriverBase):
@@ -210,20 +214,28 @@ def by_address() -> None:
     device.utils, device.launcher_cls = Recorder("", namedtuple("_", "name")("")), Recorder
     driver.set_active(device)
     count = 0
-    for p, reduction, pools, scale in product((1.0, 1.3), ("mean", "none"), (1, 3), (1, 8)):
-        dtype, smoothing = (torch.bfloat16, 0.0) if scale > 1 else (torch.float32, 0.1)
+    cases = [
+        (*case, None, 0.0 if case[-1] > 1 else 0.1)
+        for case in product((1.0, 1.3), ("mean", "none"), (1, 3), (1, 8))
+    ]
+    for weight, smoothing in ((None, 0.1), (torch.ones(5), 0.0), (torch.ones(5), 0.1)):
+        cases += [(1.3, "mean", 3, scale, weight, smoothing) for scale in (1, 8)]
+    for p, reduction, pools, scale, weight, smoothing in cases:
+        dtype = torch.bfloat16 if scale > 1 else torch.float32
         logits = torch.empty(3, 5, 64 // scale, 80 // scale, dtype=dtype)
         target, weighting = torch.empty(3, 64, 80).long(), WeightingSet(p, 0.25)
-        loss = kernels.prepare(logits, target, None, IGNORE, smoothing, weighting, pools, reduction)
+        loss = kernels.prepare(
+            logits, target, weight, IGNORE, smoothing, weighting, pools, reduction
+        )
         assert loss is not None
         outer = torch.empty(() if reduction != "none" else pools)
         passes = []
         for _ in range(2):
             Recorder.launched.clear()
-            value, losses, packed = loss.forward(logits, target, None)
+            value, losses, packed = loss.forward(logits, target, weight)
             forward = list(Recorder.launched)
             Recorder.launched.clear()
-            made = loss.backward(outer, logits, target, None, losses, packed)
+            made = loss.backward(outer, logits, target, weight, losses, packed)
             passes.append((forward, list(Recorder.launched), value, made))
         for tensors, addresses in zip(passes[0][:2], passes[1][:2], strict=True):
             assert not any(isinstance(x, Tensor) for line in addresses for x in line)
@@ -232,15 +244,20 @@ def by_address() -> None:
     sys.stdout.write(f"{count}\n")
 
 
-def resources(binary: bytes) -> dict[str, int]:
-    """Registers, bytes of stack (which spilled registers take) and of shared memory."""
+def dump(binary: bytes, what: str) -> str:
+    """A report of NVIDIA's tool on a compiled kernel."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         Path(file.name).write_bytes(binary)
-        report = subprocess.run(
-            [CUOBJDUMP, "-res-usage", file.name], capture_output=True, text=True, check=True
-        )
-    found = re.search(r"REG:(\d+) STACK:(\d+) SHARED:(\d+)", report.stdout)
-    assert found is not None, report.stdout
+        return subprocess.run(
+            [CUOBJDUMP, what, file.name], capture_output=True, text=True, check=True
+        ).stdout
+
+
+def resources(binary: bytes) -> dict[str, int]:
+    """Registers, bytes of stack (which spilled registers take) and of shared memory."""
+    report = dump(binary, "-res-usage")
+    found = re.search(r"REG:(\d+) STACK:(\d+) SHARED:(\d+)", report)
+    assert found is not None, report
     return dict(zip(("registers", "stack", "shared"), map(int, found.groups()), strict=True))
 
 
@@ -250,23 +267,53 @@ def widest(ptx: str, instruction: str) -> int:
     return max((int(count or 1) * int(bits) for count, bits in accesses), default=0)
 
 
-def main(capability: int, names: list[str]) -> None:
+def codes(binary: bytes) -> list[instructions.Code]:
+    """The code of a kernel, in instructions and in bytes."""
+    listing = dump(binary, "-sass")
+    return [instructions.read(listing, x) for x in (instructions.one, instructions.moved)]
+
+
+def counted(code: list[instructions.Code], one: dict[str, Any], pixels: int) -> dict[str, Any]:
+    """The instructions of a launch, and what all its threads take per pixel of the target.
+
+    That of the solver is for LARGE, where a program works on many blocks.
+    """
+    kernel, numbers, programs = one["kernel"], one["numbers"], one["programs"]
+    if kernel in ("count_kernel", "sift_kernel"):
+        losses, weighting = torch.empty(LARGE, device="meta"), WeightingSet(1.3, 0.25)
+        each, pixels = solver(losses, False, weighting, True, None).programs, math.prod(LARGE)
+        programs = LARGE[0] * each
+        numbers = numbers | {"G": each, "units": LARGE[1] // numbers["UNIT"]}
+    trips = instructions.trips(kernel, numbers)
+    found: dict[str, Any] = {
+        "instructions": code[0].amount, "loops": [loop.amount for loop in code[0].loops]
+    }  # fmt: skip
+    threads = programs * 32 * numbers["num_warps"]
+    for name, measured in zip(("per_pixel", "bytes_per_pixel"), code, strict=True):
+        thread = None if trips is None else measured.executed(trips)
+        found[name] = None if thread is None else round(thread * threads / pixels, 1)
+    return found
+
+
+def main(capability: int, names: list[str], count: bool) -> None:
     """Print a line for every case: its error, or its launches in order."""
     driver.set_active(NoDevice(capability))
-    launched: list[tuple[str, Any, int]] = []
+    launched: list[tuple[Any, dict[str, Any]]] = []
 
     def launch(kernel: Any, grid: tuple[int, ...]) -> Callable[..., None]:
         def compile_only(*arguments: Any, **options: Any) -> None:
             done = kernel.run(*arguments, grid=grid, warmup=True, **options)
-            programs = 1
-            for size in grid:
-                programs *= size
-            launched.append((kernel.fn.__name__, done, programs))
+            given = dict(zip(kernel.arg_names, arguments, strict=False)) | options
+            numbers = {name: x for name, x in given.items() if isinstance(x, int)}
+            one = {"kernel": kernel.fn.__name__, "programs": math.prod(grid), "numbers": numbers}
+            launched.append((done, one))
 
         return compile_only
 
     JITFunction.__getitem__ = launch
-    known: dict[int, dict[str, Any]] = {}
+    held: list[Any] = []  # an id is one of a living object
+    known: dict[int, dict[str, int]] = {}
+    read: dict[int, list[instructions.Code]] = {}
     groups = {"hot": HOT, "channels last": CHANNELS_LAST, "shapes": SHAPES}
     for case in (case for name in names for case in groups[name]):
         launched.clear()
@@ -275,15 +322,19 @@ def main(capability: int, names: list[str]) -> None:
             call(case)
         except Exception as error:  # the next case may still compile
             line["error"] = f"{type(error).__name__}: {error}"
-        line["launches"] = []
-        for name, done, programs in launched:
+        for done, one in launched:
             if id(done) not in known:
-                ptx = done.asm["ptx"]
-                known[id(done)] = resources(done.asm["cubin"]) | {
-                    "load": widest(ptx, "ld"), "store": widest(ptx, "st"), "held": done,
+                ptx, binary = done.asm["ptx"], done.asm["cubin"]
+                known[id(done)] = resources(binary) | {
+                    "load": widest(ptx, "ld"), "store": widest(ptx, "st"),
                 }  # fmt: skip
-            found = {key: value for key, value in known[id(done)].items() if key != "held"}
-            line["launches"].append({"kernel": name, "programs": programs, **found})
+                held.append(done)
+            one |= known[id(done)]
+            if count:
+                if id(done) not in read:
+                    read[id(done)] = codes(done.asm["cubin"])
+                one |= counted(read[id(done)], one, case.batch * math.prod(case.size))
+        line["launches"] = [one for _, one in launched]
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 
@@ -292,4 +343,6 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["by address"]:
         by_address()
     else:
-        main(int(sys.argv[1]), sys.argv[2:])
+        *words, last = sys.argv[1:]
+        count = last == "count"
+        main(int(words[0]), words[1:] if count else [*words[1:], last], count)

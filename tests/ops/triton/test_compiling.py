@@ -50,6 +50,13 @@ WIDE = {"dense_losses_kernel", "dense_gradient_kernel", "count_kernel", "weigh_k
 A_FEW_NUMBERS, SOME_NUMBERS = 32, 192
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Triton keeps what it has compiled: one folder for all tests and workers."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "triton-cache"
+
+
 def launches(group: str, capability: int, cache: Path) -> dict[str, list[dict[str, Any]]]:
     """The launches of every case of a group, by the case's name."""
     found = run_compiler(cache, str(capability), group)
@@ -77,13 +84,13 @@ def run_compiler(cache: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_launches_by_address_are_those_by_tensor(tmp_path: Path) -> None:
-    assert int(run_compiler(tmp_path, "by address")) > 0
+def test_launches_by_address_are_those_by_tensor(cache: Path) -> None:
+    assert int(run_compiler(cache, "by address")) > 0
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES, ids=CAPABILITIES.get)
-def test_hot_kernels_do_not_spill_and_read_wide(capability: int, tmp_path: Path) -> None:
-    for case, found in launches("hot", capability, tmp_path).items():
+def test_hot_kernels_do_not_spill_and_read_wide(capability: int, cache: Path) -> None:
+    for case, found in launches("hot", capability, cache).items():
         names = [one["kernel"] for one in found]
         if case.startswith("dense") and case != "dense 19 bf16":  # p = 1 takes two more passes
             assert names[: len(FORWARD) + 1] == [*FORWARD, "dense_gradient_kernel"], names
@@ -99,8 +106,8 @@ def test_hot_kernels_do_not_spill_and_read_wide(capability: int, tmp_path: Path)
 
 
 @pytest.mark.parametrize("group", ["channels last", "shapes"])
-def test_every_shape_compiles(group: str, tmp_path: Path) -> None:
-    for case, found in launches(group, 90, tmp_path).items():
+def test_every_shape_compiles(group: str, cache: Path) -> None:
+    for case, found in launches(group, 90, cache).items():
         for one in found:
             few = SOME_NUMBERS if one["kernel"] == "sift_kernel" else A_FEW_NUMBERS
             assert one["stack"] <= few, (case, one)

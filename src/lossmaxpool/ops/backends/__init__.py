@@ -41,8 +41,12 @@ class Prepared(Protocol):
         weight: Tensor | None,
         losses: Tensor,
         packed: Tensor,
+        out: Tensor | None = None,
     ) -> Tensor | None:
-        """The gradient of the logits for that of the value; None for tensors of another form."""
+        """The gradient of the logits for that of the value; None for tensors of another form.
+
+        It is written to ``out`` as :meth:`Kernels.gradient` says.
+        """
 
 
 class Kernels(Protocol):
@@ -110,6 +114,7 @@ class Kernels(Protocol):
         ignore_index: int,
         label_smoothing: float,
         weighting: WeightingSet,
+        out: Tensor | None = None,
     ) -> Tensor:
         """The gradient of the values with respect to the logits.
 
@@ -124,6 +129,8 @@ class Kernels(Protocol):
             ignore_index: the id of ignored pixels: their gradient is exactly 0.
             label_smoothing: in [0, 1].
             weighting: the weighting set.
+            out: where to write it, in shape, dtype and strides of the result; None: new memory.
+                Logits of the target's size may be overwritten by their gradient.
 
         Returns:
             In the shape, dtype and memory format of the logits.

@@ -86,6 +86,7 @@ def gradient(
     ignore_index: int,
     label_smoothing: float,
     weighting: WeightingSet,
+    out: Tensor | None = None,
 ) -> Tensor:
     """The gradient, in shape, dtype and memory format of the logits; 0 at ignored pixels."""
     loss = _PixelLoss(weight, ignore_index, label_smoothing)
@@ -100,7 +101,10 @@ def gradient(
     upsampling = Upsampling(logits.shape[2:], spatial[1:], logits.device, losses.dtype)
     whole = logits.shape[2:] == spatial[1:]
     # Gradients accumulated over strips are kept in float32; others are written in the final dtype.
-    grad = torch.empty_like(logits) if whole else torch.zeros_like(logits, dtype=losses.dtype)
+    if not whole:
+        grad = torch.zeros_like(logits, dtype=losses.dtype)
+    else:
+        grad = torch.empty_like(logits) if out is None else out.view(logits.shape)
     for images, rows in _strips(logits, spatial):
         scores = upsampling.strip(logits[images], rows.start, rows.stop)
         strip = _strip_gradient(
@@ -110,7 +114,8 @@ def gradient(
             grad[images, :, rows] = strip
         else:
             upsampling.add_transposed(strip, grad[images], rows.start, rows.stop)
-    return grad.to(logits.dtype).view(shape)
+    grad = grad.to(logits.dtype).view(shape)
+    return grad if out is None or whole else out.copy_(grad)
 
 
 def _strip_losses(scores: Tensor, labels: Tensor, loss: _PixelLoss) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lossmaxpool.ops.backends.triton import kernels
+from lossmaxpool.ops.weighting_set import WeightingSet
 from tests.ops.triton.kernels.reference import IGNORE, check, problem, run
 
 DTYPES = [
@@ -88,3 +90,20 @@ def test_same_bits_again(device: torch.device) -> None:
     case = problem(2, 19, (9, 31))
     first, again = (run(case, 1.3, device, 1) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_gradient_may_overwrite_the_logits(
+    smoothing: float, layout: torch.memory_format, device: torch.device
+) -> None:
+    case = problem(2, 19, (9, 16), smoothing=smoothing)
+    logits = case.logits.to(device).contiguous(memory_format=layout)
+    losses, _, truth = run(case._replace(logits=logits), 1.3, device, 2)
+    target, weighting = case.target.to(device), WeightingSet(1.3, 0.25)
+    losses = losses.to(device)
+    packed = kernels.solve(losses.view(2, -1), None, weighting, True)
+    outer, numbers = torch.arange(1.0, 3, device=device), (IGNORE, smoothing, weighting)
+    found = kernels.gradient(outer, logits, target, None, losses, packed, *numbers, logits)
+    assert found is logits
+    assert torch.equal(found.cpu(), truth)

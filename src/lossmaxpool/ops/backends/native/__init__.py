@@ -81,6 +81,7 @@ def gradient(
     ignore_index: int,
     label_smoothing: float,
     weighting: WeightingSet,
+    out: Tensor | None = None,
 ) -> Tensor:
     prepared = _prepared(logits, target, weight, ignore_index, label_smoothing)
     rows = _check_packed(packed)
@@ -91,7 +92,7 @@ def gradient(
             f"packed holds {rows} pools for {len(logits)} images. Expected a number of pools that "
             "divides the number of images."
         )
-    gradient = torch.empty_strided(logits.shape, prepared.strides, dtype=logits.dtype, device=_CPU)
+    gradient = prepared.gradient(logits, out)
     _run(
         "gradient",
         prepared,
@@ -158,7 +159,7 @@ def prepare(
     call.p, call.fraction, call.least = weighting
     call.exponent = weighting.exponent
     passes = Passes(logits, target, weight, pools, reduction)
-    return _Loss(prepared._replace(call=call), passes, logits, target, weight)
+    return _Loss(prepared._replace(call=call), passes, target, weight)
 
 
 class _Loss:
@@ -168,12 +169,10 @@ class _Loss:
         self,
         prepared: _Prepared,
         passes: Passes,
-        logits: Tensor,
         target: Tensor,
         weight: Tensor | None,
     ) -> None:
         self._prepared, self._passes = prepared, passes
-        self._shape, self._dtype = logits.shape, logits.dtype
         self._ready = target.is_contiguous() and weight is None
         self._forward = _library().lossmaxpool_cross_entropy
         self._backward = getattr(_library(), f"lossmaxpool_{prepared.stage}_gradient")
@@ -196,12 +195,12 @@ class _Loss:
         weight: Tensor | None,
         losses: Tensor,
         packed: Tensor,
+        out: Tensor | None = None,
     ) -> Tensor | None:
         upstream = self._passes.upstream(grad, logits, target, weight, losses, packed)
         if upstream is None:
             return None
-        strides, scratch = self._prepared.strides, self._prepared.scratch()
-        gradient = torch.empty_strided(self._shape, strides, dtype=self._dtype, device=_CPU)
+        gradient, scratch = self._prepared.gradient(logits, out), self._prepared.scratch()
         call = self._call(logits, target, weight, losses, packed)
         call.grad_value, call.gradient = upstream.data_ptr(), gradient.data_ptr()
         call.scratch = _address(scratch)
@@ -230,6 +229,15 @@ class _Prepared(NamedTuple):
     call: CrossEntropy  # everything but addresses, rows, exponent and threads: a template
     strides: tuple[int, ...]  # of the gradient
     nothing: bool  # no images, or no pixels: nothing to write
+
+    def gradient(self, logits: Tensor, out: Tensor | None) -> Tensor:
+        """Where to write the gradient: new memory, unless it is given."""
+        if out is None:
+            return torch.empty_strided(logits.shape, self.strides, dtype=logits.dtype, device=_CPU)
+        _check("out", out, (logits.dtype,), logits.shape)
+        if out.stride() != self.strides:
+            raise ValueError(f"out has strides {out.stride()}. Expected {self.strides}.")
+        return out
 
     def scratch(self) -> Tensor | None:
         """Upsampled gradient: what each band of output rows adds to the low rows around it."""

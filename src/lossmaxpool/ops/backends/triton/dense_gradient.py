@@ -36,7 +36,7 @@ from lossmaxpool.ops.backends.triton.dense import (
     unit_of,
 )
 from lossmaxpool.ops.backends.triton.launch import Launch, on_device_of
-from lossmaxpool.ops.backends.triton.solver import REDUCTIONS, grad_of_pool
+from lossmaxpool.ops.backends.triton.solver import REDUCTIONS, grad_of_pool, row_lanes
 from lossmaxpool.ops.backends.triton.weights import Norm, load_pool, pool_weight
 
 LOG2_E = tl.constexpr(1.4426950408889634)
@@ -220,21 +220,20 @@ def dense_gradient(
     target: Tensor,
     losses: Tensor,
     packed: Tensor,
+    gradient: Tensor,
     ignore_index: int,
     loss: Terms,
     shape: Norm,
     reduction: str,
-) -> Tensor:
-    """Gradient of the logits in their shape, dtype, memory format; target, losses contiguous."""
-    gradient = torch.empty_like(logits)
+) -> None:
+    """Write the gradient of the logits, in their strides; target, losses contiguous."""
     if gradient.numel() == 0:
-        return gradient
+        return
     launch = gradient_launch(
         logits, target, gradient, ignore_index, loss.numbers, shape, packed.shape[1], reduction
     )
     with on_device_of(logits):
         launch(grad_value, packed, logits, target, loss.weight, loss.weight_sum, losses, gradient)
-    return gradient
 
 
 @by_form(tensors=3)
@@ -252,10 +251,10 @@ def gradient_launch(
     source, out = view.strides
     numbers = (ignore_index, loss.keep, loss.spread, shape.exponent, pools, batch // pools)
     constants = {
-        "C": classes, "NORM": shape.kind, "ROWS": triton.next_power_of_2(pools),
+        "C": classes, "NORM": shape.kind, "ROWS": row_lanes(pools, reduction),
         "REDUCTION": REDUCTIONS.index(reduction), **loss.flags,
     }  # fmt: skip
-    if is_interleaved(view, classes):
+    if is_interleaved(view, batch, classes):
         unit = math.gcd(16, view.width * classes)
         tile, run = interleaved_tile(classes, logits.dtype, unit)
         tiles = triton.cdiv(view.width, tile.pixels)
@@ -276,10 +275,10 @@ def gradient_launch(
     )  # fmt: skip
 
 
-def is_interleaved(view: Planes, classes: int) -> bool:
+def is_interleaved(view: Planes, batch: int, classes: int) -> bool:
     """Whether all tensors are in channels_last order without gaps."""
-    images = {s.image for s in view.strides}
     steps = {(s.channel, s.column) for s in view.strides}
+    images = {s.image for s in view.strides} if batch > 1 else {view.width * classes}
     return view.flat and steps == {(1, classes)} and images == {view.width * classes}
 
 

@@ -11,7 +11,7 @@ from triton.runtime import driver
 from lossmaxpool.ops.backends import as_pools
 from lossmaxpool.ops.backends.kernel_inputs import Passes
 from lossmaxpool.ops.backends.triton import weights
-from lossmaxpool.ops.backends.triton.cross_entropy import terms
+from lossmaxpool.ops.backends.triton.cross_entropy import Numbers, terms
 from lossmaxpool.ops.backends.triton.dense import dense_losses, losses_launch
 from lossmaxpool.ops.backends.triton.dense_gradient import dense_gradient, gradient_launch
 from lossmaxpool.ops.backends.triton.launch import ALIGNMENT, observed, on_device_of
@@ -58,16 +58,19 @@ def gradient(
     ignore_index: int,
     label_smoothing: float,
     weighting: WeightingSet,
+    out: Tensor | None = None,
     reduction: str = "none",
 ) -> Tensor:
     # With a reduction, `grad_value` is the gradient of what it gives.
     target = target.contiguous()
     loss = terms(label_smoothing, logits.shape[1], weight)
+    made = torch.empty_like(logits) if out is None else out
     run = dense_gradient if logits.shape[2:] == target.shape[1:] else upsampled_gradient
-    return run(
-        grad_value.float().contiguous(), logits, target, losses, packed, ignore_index, loss,
+    run(
+        grad_value.float().contiguous(), logits, target, losses, packed, made, ignore_index, loss,
         weights.norm(weighting), reduction,
     )  # fmt: skip
+    return made
 
 
 def prepare(
@@ -89,8 +92,8 @@ def prepare(
 class _Loss:
     """All launches of a loss: see ``ops.backends.Prepared``.
 
-    The first pass compiles the kernels. Without class weights and where nothing is copied, all
-    later ones launch them by addresses, with one workspace.
+    The first pass compiles the kernels. Where nothing is copied, all later ones launch them by
+    addresses, with one workspace.
     """
 
     def __init__(
@@ -110,9 +113,10 @@ class _Loss:
         losses, _ = self._passes.maps()
         self._solver = solver(as_pools(losses, pools), False, weighting, True, reduction)
         self._dense = logits.shape[2:] == target.shape[1:]
-        self._plain = weight is None and target.is_contiguous()
-        if not self._dense:  # whose launches take scratch for smoothing, and copies of the logits
-            self._plain &= label_smoothing == 0 and logits.stride(-1) == 1
+        self._sums = weight is not None and label_smoothing != 0
+        self._copies = not target.is_contiguous() or (not self._dense and logits.stride(-1) != 1)
+        if weight is not None:
+            self._copies |= weight.dtype != torch.float32 or not weight.is_contiguous()
         self._forward: Callable[..., None] | None = None
         self._backward: Callable[..., None] | None = None
         self._workspace = 0
@@ -123,11 +127,13 @@ class _Loss:
         value, (losses, packed) = self._passes.value(), self._passes.maps()
         totals = torch.zeros(self._solver.totals, dtype=torch.int64, device=self._device)
         run = self._forward
-        if run is not None and self._binds(logits.data_ptr() | target.data_ptr()):
+        read = (logits.data_ptr(), target.data_ptr(), None if weight is None else weight.data_ptr())
+        if run is not None and self._binds(read[0] | read[1] | (read[2] or 0)):
             workspace = torch.empty(self._workspace, dtype=torch.uint8, device=self._device)
+            weight_sum = weight.sum() if weight is not None and self._sums else None
             run(
-                logits.data_ptr(), target.data_ptr(), losses.data_ptr(), totals.data_ptr(),
-                workspace.data_ptr(), packed.data_ptr(), value.data_ptr(),
+                *read, None if weight_sum is None else weight_sum.data_ptr(), losses.data_ptr(),
+                totals.data_ptr(), workspace.data_ptr(), packed.data_ptr(), value.data_ptr(),
             )  # fmt: skip
             return value, losses, packed
         target = target.contiguous()
@@ -140,8 +146,8 @@ class _Loss:
                 losses = upsampled_losses(logits, target, self._numbers[0], loss)
                 self._solver.counting(losses, None, totals)
             sift(self._solver, losses, None, totals, packed, value)
-        if run is None and self._plain:
-            self._bind_forward(logits, target)
+        if run is None and not self._copies:
+            self._bind_forward(logits, target, loss.numbers)
         return value, losses, packed
 
     def backward(
@@ -152,24 +158,28 @@ class _Loss:
         weight: Tensor | None,
         losses: Tensor,
         packed: Tensor,
+        out: Tensor | None = None,
     ) -> Tensor | None:
         outer = self._passes.upstream(grad, logits, target, weight, losses, packed)
         if outer is None:
             return None
         run = self._backward
+        own = None if weight is None else weight.data_ptr()
         read = (outer.data_ptr(), packed.data_ptr(), logits.data_ptr(), target.data_ptr())
         if run is not None and self._binds(
-            read[0] | read[1] | read[2] | read[3] | losses.data_ptr()
+            read[0] | read[1] | read[2] | read[3] | losses.data_ptr() | (own or 0)
         ):
-            made = torch.empty_like(logits)
-            run(*read, losses.data_ptr(), made.data_ptr())
+            made = torch.empty_like(logits) if out is None else out
+            weight_sum = weight.sum() if weight is not None and self._sums else None
+            total = None if weight_sum is None else weight_sum.data_ptr()
+            run(*read, own, total, losses.data_ptr(), made.data_ptr())
             return made
         made = gradient(
-            outer, logits, target, weight, losses, packed, *self._numbers, self._weighting,
+            outer, logits, target, weight, losses, packed, *self._numbers, self._weighting, out,
             self._reduction,
         )  # fmt: skip
-        if run is None and self._plain:
-            self._bind_backward(logits, target, made)
+        if run is None and not self._copies:
+            self._bind_backward(logits, target, weight, made)
         return made
 
     def _binds(self, addresses: int) -> bool:
@@ -178,8 +188,7 @@ class _Loss:
         here = index is None or index == _current_device()  # the interpreter's has no index
         return here and not addresses % ALIGNMENT and not observed()
 
-    def _bind_forward(self, logits: Tensor, target: Tensor) -> None:
-        loss = terms(self._numbers[1], logits.shape[1], None).numbers
+    def _bind_forward(self, logits: Tensor, target: Tensor, loss: Numbers) -> None:
         numbers = logits, target, self._numbers[0], loss
         launch = losses_launch(*numbers, self._pools) if self._dense else upsampled_launch(*numbers)
         first, behind = launch.bound(), self._solver.bound(counting=not self._dense)
@@ -188,44 +197,37 @@ class _Loss:
         solve, self._workspace = behind
 
         def run(
-            logits: int, target: int, losses: int, totals: int, workspace: int, packed: int,
-            value: int,
+            logits: int, target: int, weight: int | None, weight_sum: int | None, losses: int,
+            totals: int, workspace: int, packed: int, value: int,
         ) -> None:  # fmt: skip
             stream = _current_stream(self._device)
             counts = (totals,) if self._dense else ()
-            first(stream, logits, target, None, None, losses, *counts)
+            first(stream, logits, target, weight, weight_sum, losses, *counts)
             solve(stream, losses, totals, workspace, packed, value)
 
         self._forward = run
 
-    def _bind_backward(self, logits: Tensor, target: Tensor, made: Tensor) -> None:
-        loss = terms(self._numbers[1], logits.shape[1], None).numbers
+    def _bind_backward(
+        self, logits: Tensor, target: Tensor, weight: Tensor | None, made: Tensor
+    ) -> None:
+        loss = terms(self._numbers[1], logits.shape[1], weight).numbers
         shape = weights.norm(self._weighting)
         numbers = self._numbers[0], loss, shape, self._pools, self._reduction
+        launches: Callable[..., object] | None
         if self._dense:
-            self._bind_dense(gradient_launch(logits, target, made, *numbers).bound())
+            launches, size = gradient_launch(logits, target, made, *numbers).bound(), 0
         else:
-            self._bind_upsampled(bound(*gradient_launches(logits, target, made, *numbers)))
-
-    def _bind_dense(self, launch: Callable[..., object] | None) -> None:
-        if launch is None:
+            launches, size = bound(*gradient_launches(logits, target, made, *numbers))
+        if launches is None:
             return
 
-        def run(grad: int, packed: int, logits: int, target: int, losses: int, made: int) -> None:
+        def run(*addresses: int | None) -> None:
             stream = _current_stream(self._device)
-            launch(stream, grad, packed, logits, target, None, None, losses, made)
-
-        self._backward = run
-
-    def _bind_upsampled(self, found: tuple[Callable[..., None], int] | None) -> None:
-        if found is None:
-            return
-        chunks, size = found
-
-        def run(grad: int, packed: int, logits: int, target: int, losses: int, made: int) -> None:
+            if not size:
+                launches(stream, *addresses)
+                return
             scratch = torch.empty(size, dtype=torch.uint8, device=self._device)
-            stream = _current_stream(self._device)
-            chunks(stream, grad, packed, logits, target, losses, made, scratch.data_ptr())
+            launches(stream, *addresses, scratch.data_ptr())
 
         self._backward = run
 

@@ -39,6 +39,7 @@ BLOCK, WARPS = 1024, 4
 REGISTERS = {} if torch.version.hip or torch.xpu.is_available() else {"maxnreg": 128}
 # Enough programs to fill a GPU, and a limit per row: each pass adds up the previous one's partials.
 _PROGRAMS, _PER_ROW = 512, 128
+PARTIALS = tl.constexpr(_PER_ROW)
 # There is room for one loss in this many: beside half-precision logits it would count. If more are
 # within a binade or two of alpha*, the next pass reads the row again.
 KEPT = 4
@@ -135,7 +136,8 @@ def tally(totals, row, loss, exists):
     tl.atomic_add(own + UNSOUND, unsound, mask=unsound > 0, sem="relaxed")
 
 
-@triton.jit
+# Sizes are not specialized: the kernels would be compiled anew for every batch and crop size.
+@triton.jit(do_not_specialize=["units", "G"])
 def count_kernel(
     losses, valid, totals, units, G, UNIT: tl.constexpr,
     MASKED: tl.constexpr, MARKED: tl.constexpr, BLOCK: tl.constexpr,
@@ -165,14 +167,14 @@ def pool_size(totals, row, fraction, fraction_low, least, least_low):
 
 
 @triton.jit
-def load_parts(parts, row, field, G, GP: tl.constexpr):
+def load_parts(parts, row, field, G):
     """One field of each of the row's G programs, 0 beyond G."""
-    g = tl.arange(0, GP)
+    g = tl.arange(0, PARTIALS)
     return tl.load(parts + (row * G + g) * FIELDS + field, mask=g < G, other=0.0)
 
 
 @triton.jit
-def settled(parts, size, row, q, G, GP: tl.constexpr, PASSES: tl.constexpr, TOP_K: tl.constexpr):
+def settled(parts, size, row, q, G, PASSES: tl.constexpr, TOP_K: tl.constexpr):
     """Of the first PASSES passes: number and sum of the losses above; anchor and powers below."""
     above = tl.full([], 0.0, tl.float64)
     over = tl.full([], 0.0, tl.float64)
@@ -180,12 +182,10 @@ def settled(parts, size, row, q, G, GP: tl.constexpr, PASSES: tl.constexpr, TOP_
     power = tl.full([], 0.0, tl.float64)
     for i in tl.static_range(PASSES):
         own = parts + i * size
-        above += tl.sum(load_parts(own, row, 0, G, GP), 0)
-        over += tl.sum(load_parts(own, row, 1, G, GP), 0)
+        above += tl.sum(load_parts(own, row, 0, G), 0)
+        over += tl.sum(load_parts(own, row, 1, G), 0)
         if not TOP_K:
-            near, more = combine_powers(
-                load_parts(own, row, 2, G, GP), load_parts(own, row, 3, G, GP), q
-            )
+            near, more = combine_powers(load_parts(own, row, 2, G), load_parts(own, row, 3, G), q)
             top = tl.maximum(anchor, near)
             narrow = top.to(tl.float32)
             power = power * relative_power(anchor.to(tl.float32), narrow, q).to(tl.float64)
@@ -220,17 +220,15 @@ def bound(totals, low, high, room, log_below, wide_q, SHIFT: tl.constexpr):
     """alpha* of the row in float64, with every counted loss rounded up.
 
     Algorithm 1, lines 6-12, on values with multiplicity. "The losses of bin k and above are capped"
-    is monotone in k, so the first such bin is found in two steps, 16 bins each.
+    is monotone in k, so the first such bin is found in four steps, each among four bins.
     """
     bins = tl.arange(0, BINS)
     count = tl.load(totals + bins).to(tl.float64)
     log_power = log_powers(bins, low, high, wide_q, SHIFT)
-    end = tl.full([], 0, tl.int32)
-    for step in tl.static_range(2):
-        if step == 0:
-            k = tl.arange(0, 16) * 16 + 15
-        else:
-            k = end * 16 + tl.arange(0, 16)  # BINS: no bin is capped
+    end = tl.full([], 0, tl.int32)  # BINS: no bin is capped
+    width = tl.full([], BINS // 4, tl.int32)
+    while width > 0:
+        k = end + (tl.arange(0, 4) + 1) * width - 1
         here = log_powers(k, low, high, wide_q, SHIFT)
         apart = tl.minimum(log_power[None, :] - here[:, None], 0.0)
         lower = bins[None, :] < k[:, None]
@@ -239,7 +237,8 @@ def bound(totals, low, high, room, log_below, wide_q, SHIFT: tl.constexpr):
         mass += tl.exp(tl.minimum(log_below - here, 700.0))
         # eta > 0 at the bin's value, after subtracting its own losses from both sides.
         free = tl.sum(((left <= mass) & (k < BINS)).to(tl.int32), 0)
-        end = free if step == 0 else tl.minimum(end * 16 + free, BINS)
+        end += free * width
+        width //= 4
     left = tl.maximum(room - tl.sum(tl.where(bins >= end, count, 0.0), 0), 1e-300)
     kept = (bins < end) & (count > 0)
     top = tl.maximum(tl.max(tl.where(kept, log_power, float("-inf")), 0), log_below)
@@ -284,7 +283,7 @@ def load_kept(segment, block, end, BLOCK: tl.constexpr):
 
 @triton.jit
 def bracket(
-    totals, counted, parts, size, row, n, m, largest, q, q_low, G, GP: tl.constexpr,
+    totals, counted, parts, size, row, n, m, largest, q, q_low, G,
     SHIFT: tl.constexpr, PASS: tl.constexpr, LAST: tl.constexpr, TOP_K: tl.constexpr,
 ):  # fmt: skip
     """The bits ``(low, high]`` between which alpha* is known to be, from the counts before PASS.
@@ -296,7 +295,7 @@ def bracket(
     if PASS > 0:
         first, end = last_bracket(parts + (PASS - 1) * size, row, G)
         low, high = first.to(tl.int64), end.to(tl.int64)
-    above, _, anchor, power = settled(parts, size, row, q, G, GP, PASS, TOP_K)
+    above, _, anchor, power = settled(parts, size, row, q, G, PASS, TOP_K)
     own = counted + row * SLOTS
     if TOP_K:
         found = order_bin(own, low, tl.floor(m) + 1 - above, SHIFT)
@@ -322,11 +321,11 @@ def bracket(
     return certainly_below(alpha, 1.0 + 2.0 ** (SHIFT - 23)), high
 
 
-@triton.jit(do_not_specialize=["rows"])
+@triton.jit(do_not_specialize=["rows", "units", "G", "GP"])
 def sift_kernel(
     losses, valid, totals, parts, kept, packed, value,
     rows, units, capacity, fraction, fraction_low, least, least_low, q, q_low,
-    inverse_p, inverse_p_low, G, GP: tl.constexpr, ROWS: tl.constexpr, UNIT: tl.constexpr,
+    inverse_p, inverse_p_low, G, GP, ROWS: tl.constexpr, UNIT: tl.constexpr,
     MASKED: tl.constexpr, MARKED: tl.constexpr, BLOCK: tl.constexpr,
     SHIFT: tl.constexpr, NEXT_SHIFT: tl.constexpr, PASS: tl.constexpr, LAST: tl.constexpr,
     TOP_K: tl.constexpr, REDUCTION: tl.constexpr,
@@ -343,8 +342,7 @@ def sift_kernel(
     counted = totals + PASS * (tl.full([], rows, tl.int64) * SLOTS)
     n, m, largest = pool_size(totals, row, fraction, fraction_low, least, least_low)
     wide_low, wide_high = bracket(
-        totals, counted, parts, size, row, n, m, largest, q, q_low, G, GP,
-        SHIFT, PASS, LAST, TOP_K,
+        totals, counted, parts, size, row, n, m, largest, q, q_low, G, SHIFT, PASS, LAST, TOP_K
     )  # fmt: skip
     low, high = wide_low.to(tl.int32), wide_high.to(tl.int32)
     segment = kept + (row * G + g) * capacity
@@ -353,7 +351,7 @@ def sift_kernel(
     again = True
     if PASS > 0:
         last_low, last_high = last_bracket(parts + (PASS - 1) * size, row, G)
-        again = tl.max(load_parts(parts + (PASS - 1) * size, row, 4, G, GP), 0) > capacity
+        again = tl.max(load_parts(parts + (PASS - 1) * size, row, 4, G), 0) > capacity
         if not again:
             block, step, end = g * 0, G * 0 + 1, tl.load(own - size + 4).to(tl.int64)
     bins = tl.arange(0, BINS)
@@ -422,7 +420,7 @@ def sift_kernel(
 def newton(
     losses, valid, last, kept, capacity, row, pixels, m,
     settled_above, settled_over, settled_anchor, settled_power, alpha, q, q_low,
-    G, GP: tl.constexpr, MASKED: tl.constexpr, MARKED: tl.constexpr, LANES: tl.constexpr,
+    G, GP, MASKED: tl.constexpr, MARKED: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
     """alpha*, the sum of the losses above it, and m minus their number.
 
@@ -431,7 +429,7 @@ def newton(
     sides.
     """
     settled_room = tl.maximum(m, 1e-300) - settled_above
-    most = tl.max(load_parts(last, row, 4, G, GP), 0).to(tl.int64)
+    most = tl.max(load_parts(last, row, 4, G), 0).to(tl.int64)
     low, high = last_bracket(last, row, G)
     again = most > capacity  # nearly equal losses: read the row instead
     step = LANES // GP
@@ -487,7 +485,7 @@ def newton(
 def finish(
     losses, valid, totals, parts, kept, packed, value,
     rows, row, pixels, capacity, n, m, largest, high, q, q_low, inverse_p, inverse_p_low,
-    G, GP: tl.constexpr, ROWS: tl.constexpr, MASKED: tl.constexpr, MARKED: tl.constexpr,
+    G, GP, ROWS: tl.constexpr, MASKED: tl.constexpr, MARKED: tl.constexpr,
     LANES: tl.constexpr, PASS: tl.constexpr, TOP_K: tl.constexpr, REDUCTION: tl.constexpr,
 ):  # fmt: skip
     """Write a row's value (Eq. 10), alpha, cap, tie, n and m; with the last row, the reduced value.
@@ -496,12 +494,12 @@ def finish(
     """
     size = tl.full([], rows, tl.int64) * G * FIELDS
     last = parts + PASS * size
-    above, over, anchor, power = settled(parts, size, row, q, G, GP, PASS + 1, TOP_K)
+    above, over, anchor, power = settled(parts, size, row, q, G, PASS + 1, TOP_K)
     alpha = high.to(tl.float32, bitcast=True).to(tl.float64)
     if TOP_K:
         capped_sum = over
         room = m - above
-        ties = tl.sum(load_parts(last, row, 3, G, GP), 0)
+        ties = tl.sum(load_parts(last, row, 3, G), 0)
         # Theorem 2 allows any distribution over ties; an even one is permutation-equivariant.
         share = tl.where(alpha > 0, room / tl.maximum(ties, 1.0), 0.0)
     else:
@@ -555,6 +553,11 @@ def grad_of_pool(grad, packed, rows, pool, ROWS: tl.constexpr, REDUCTION: tl.con
         return tl.load(grad + pool)
     share = tl.load(grad).to(tl.float64) / occupied_rows(packed, rows, ROWS, REDUCTION)
     return share.to(tl.float32)
+
+
+def row_lanes(rows: int, reduction: str | None) -> int:
+    """ROWS of the kernels that divide by the number of rows: few values, each is compiled for."""
+    return max(16, triton.next_power_of_2(rows)) if reduction in ("sum", "mean") else 1
 
 
 class Solver(NamedTuple):
@@ -650,21 +653,23 @@ def solver(
     numbers = (
         *split(weighting.fraction), *split(weighting.least), *split(q), *split(1 / weighting.p)
     )  # fmt: skip
-    unit = math.gcd(16, pixels)
+    unit = math.gcd(4, pixels)  # losses of 128 bits
     units, grid = pixels // unit, (programs * rows,)
     reading: dict[str, Any] = {
         "UNIT": unit, "MASKED": masked, "MARKED": marked, "BLOCK": BLOCK, "num_warps": WARPS
     }  # fmt: skip
     count = Launch(count_kernel, grid, units, programs, **reading)
-    # The first pass reads all losses, the others what is kept.
-    passes = tuple(
-        Launch(
+
+    def sifting(i: int, reduction: str | None) -> Launch:
+        return Launch(
             sift_kernel, grid, rows, units, capacity, *numbers, programs,
-            GP=triton.next_power_of_2(programs), ROWS=triton.next_power_of_2(rows),
-            SHIFT=shift, NEXT_SHIFT=next_shift, PASS=i, LAST=i == len(shifts) - 1, TOP_K=top_k,
+            triton.next_power_of_2(programs), ROWS=row_lanes(rows, reduction),
+            SHIFT=shifts[i], NEXT_SHIFT=(*shifts, 0)[i + 1], PASS=i, LAST=i == last, TOP_K=top_k,
             REDUCTION=UNREDUCED.value if reduction is None else REDUCTIONS.index(reduction),
             **reading, **REGISTERS,
-        )
-        for i, (shift, next_shift) in enumerate(zip(shifts, (*shifts[1:], 0), strict=True))
-    )  # fmt: skip
+        )  # fmt: skip
+
+    # The first pass reads all losses, the others what is kept; the last one reduces.
+    last = len(shifts) - 1
+    passes = (*(sifting(i, None) for i in range(last)), sifting(last, reduction))
     return Solver(count, passes, rows, programs, capacity)

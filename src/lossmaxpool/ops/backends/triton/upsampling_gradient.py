@@ -29,7 +29,7 @@ from lossmaxpool.ops.backends.triton.cross_entropy import (
     slopes,
 )
 from lossmaxpool.ops.backends.triton.launch import ALIGNMENT, Launch, on_device_of
-from lossmaxpool.ops.backends.triton.solver import REDUCTIONS, grad_of_pool
+from lossmaxpool.ops.backends.triton.solver import REDUCTIONS, grad_of_pool, row_lanes
 from lossmaxpool.ops.backends.triton.upsampling import (
     THREADS,
     WARPS,
@@ -236,9 +236,10 @@ class Scratch(NamedTuple):
         return (8 + self.label.itemsize) * self.terms + 4 * (self.corners + self.margins)
 
     def places(self) -> tuple[tuple[int, ...], int]:
-        """Of shares, own logits, labels and corners in one buffer: the first bytes, and the end."""
+        """Of all five in one buffer, the terms in their order: the first bytes, and the end."""
         terms, starts = 4 * self.terms, [0]
-        for size in (terms, terms, self.label.itemsize * self.terms, 4 * self.corners):
+        labels = self.label.itemsize * self.terms
+        for size in (terms, terms, labels, 4 * self.corners, 4 * self.margins):
             starts.append(starts[-1] + (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT)
         return tuple(starts[:-1]), starts[-1]
 
@@ -273,17 +274,18 @@ def upsampled_gradient(
     target: Tensor,
     losses: Tensor,
     packed: Tensor,
+    gradient: Tensor,
     ignore_index: int,
     loss: Terms,
     shape: Norm,
     reduction: str,
-) -> Tensor:
-    """The gradient of (B, C, *low) logits in their shape, dtype and memory format."""
-    gradient = torch.empty_like(logits)
+) -> None:
+    """Write the gradient of (B, C, *low) logits, in their shape and dtype."""
     if gradient.numel() == 0:
-        return gradient
+        return
     if losses.numel() == 0:
-        return gradient.zero_()
+        gradient.zero_()
+        return
     scratch, chunks = gradient_launches(
         logits, target, gradient, ignore_index, loss.numbers, shape, packed.shape[1], reduction
     )
@@ -300,29 +302,40 @@ def upsampled_gradient(
             chunk.terms(grad_value, packed, source, target, loss.weight, losses, *terms)
             chunk.cells(source, loss.weight, loss.weight_sum, gaps, *terms, corners)
             chunk.gather(corners, gradient)
-    return gradient
 
 
-def bound(scratch: Scratch, chunks: tuple[Chunk, ...]) -> tuple[Callable[..., None], int] | None:
-    """The launches of a plain loss by addresses, and the bytes of their scratch.
+def bound(scratch: Scratch, chunks: tuple[Chunk, ...]) -> tuple[Callable[..., None] | None, int]:
+    """The launches by addresses, and the bytes of their scratch.
 
-    ``(stream, grad, packed, logits, target, losses, gradient, scratch)``; None before all have been
-    launched.
+    ``(stream, grad, packed, logits, target, weight, weight_sum, losses, gradient, scratch)``; None
+    before all have been launched.
     """
-    found = [(x.terms.bound(), x.cells.bound(), x.gather.bound()) for x in chunks]
-    launches = [(a, b, c) for a, b, c in found if a is not None and b is not None and c is not None]
-    if len(launches) < len(found):
-        return None
+    found = [
+        (
+            x.margins.bound() if x.margins else None,
+            x.terms.bound(),
+            x.cells.bound(),
+            x.gather.bound(),
+        )
+        for x in chunks
+    ]
+    launches = [(m, a, b, c) for m, a, b, c in found if a and b and c]
     places, end = scratch.places()
+    if len(launches) < len(found) or (scratch.margins and not all(m for m, *_ in found)):
+        return None, end
 
     def run(
-        stream: int, grad: int, packed: int, logits: int, target: int, losses: int, gradient: int,
-        first: int,
+        stream: int, grad: int, packed: int, logits: int, target: int, weight: int | None,
+        weight_sum: int | None, losses: int, gradient: int, first: int,
     ) -> None:  # fmt: skip
-        *terms, corners = (first + place for place in places)
-        for own, cells, gather in launches:
-            own(stream, grad, packed, logits, target, None, losses, *terms)
-            cells(stream, logits, None, None, losses, *terms, corners)
+        *terms, corners, gaps = (first + place for place in places)
+        if not scratch.margins:
+            gaps = losses
+        for margins, own, cells, gather in launches:
+            if margins is not None:
+                margins(stream, logits, target, weight, weight_sum, gaps)
+            own(stream, grad, packed, logits, target, weight, losses, *terms)
+            cells(stream, logits, weight, weight_sum, gaps, *terms, corners)
             gather(stream, corners, gradient)
 
     return run, end
@@ -363,7 +376,7 @@ def gradient_launches(
         terms = Launch(
             terms_kernel, (tiles * images,),
             ignore_index, loss.keep, shape.exponent, pools, batch // pools, first_source, first,
-            *layout, segments, tiles, NORM=shape.kind, ROWS=triton.next_power_of_2(pools),
+            *layout, segments, tiles, NORM=shape.kind, ROWS=row_lanes(pools, reduction),
             REDUCTION=REDUCTIONS.index(reduction), SMOOTH=loss.smooth, WEIGHTED=loss.weighted,
             ALONG=along, BLOCK_M=THREADS, **common,
         )  # fmt: skip

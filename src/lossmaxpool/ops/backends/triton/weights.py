@@ -121,7 +121,7 @@ def pool_weight(loss, threshold, cap, scale, EXPONENT, NORM: tl.constexpr):
     return tl.where(loss > threshold, cap, scale * tl.exp(EXPONENT * log_ratio(below, anchor)))
 
 
-@triton.jit(do_not_specialize=["rows", "tiles"])
+@triton.jit(do_not_specialize=["rows", "units", "tiles"])
 def weigh_kernel(
     losses, valid, packed, weights, rows, units, tiles, exponent,
     UNIT: tl.constexpr, NORM: tl.constexpr, MASKED: tl.constexpr, BLOCK: tl.constexpr,
@@ -154,7 +154,7 @@ def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, shape: Norm) -> 
 @by_form(tensors=1)
 def _weigh_launch(losses: Tensor, masked: bool, shape: Norm) -> Launch:
     rows, pixels = losses.shape
-    tiles, unit = triton.cdiv(pixels, BLOCK), math.gcd(16, pixels)
+    tiles, unit = triton.cdiv(pixels, BLOCK), math.gcd(4, pixels)
     return Launch(
         weigh_kernel, (tiles * rows,), rows, pixels // unit, tiles, shape.exponent,
         UNIT=unit, NORM=shape.kind, MASKED=masked, BLOCK=BLOCK, num_warps=4,

@@ -102,8 +102,8 @@ void gradient(const Tile& tile, const Scoring& scoring, const float* weights, fl
   column_maximum(tile, top);
   for (int64_t t = 0; t < n; ++t) sum[t] = 0.0f;
   for (int64_t c = 0; c < tile.classes; ++c) {
-    const float* __restrict x = tile.x + c * tile.step;
-    float* __restrict e = out + c * out_step;
+    const float* x = tile.x + c * tile.step;
+    float* e = out + c * out_step;  // may be x: the gradient overwrites the logits
 #pragma omp simd
     for (int64_t t = 0; t < n; ++t) {
       e[t] = exp_of(x[t] - top[t]);
