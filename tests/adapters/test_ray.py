@@ -112,7 +112,8 @@ def gated(tmp_path: Path) -> dict[str, Any]:
 
 
 def config() -> TrainConfig:
-    return replace(tiny(), data=DataConfig())
+    # Images that are kept would not pass the gate again.
+    return replace(tiny(cache=False), data=DataConfig())
 
 
 def test_a_run_whose_node_dies_goes_on_elsewhere(cluster, gated, tmp_path, capfd) -> None:
