@@ -33,6 +33,7 @@ from lossmaxpool.training.sweep import Grid, sweep
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "machines.json"
 PAGE = ROOT / "docs" / "evidence.md"
+COMMAND = "python -m benchmarks.machines --out runs/machines"
 STEPS = 400
 GRID = Grid(("base", "lmp"), seeds=SEEDS)
 
@@ -109,7 +110,7 @@ def setting(content: list[dict[str, Any]]) -> str:
     """Where, when and how it was measured."""
     places = {f"{e['environment']['device']}, {e['environment']['date'][:10]}, torch "
               f"{e['environment']['torch']}" for e in content}  # fmt: skip
-    return f"`python -m benchmarks.machines --out runs/machines`: {'; '.join(sorted(places))}."
+    return f"`{COMMAND}`: {'; '.join(sorted(places))}."
 
 
 def rendered(page: str, content: list[dict[str, Any]]) -> str:
@@ -120,14 +121,15 @@ def rendered(page: str, content: list[dict[str, Any]]) -> str:
 
 def stored() -> dict[str, dict[str, Any]]:
     """The results that are there, by the name of the machine."""
-    content = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    content = json.loads(RESULTS.read_text())["runs"] if RESULTS.exists() else []
     return {each["machine"]: each for each in content}
 
 
 def write(found: Mapping[str, dict[str, Any]]) -> None:
     """Write the results in the order of the table."""
     ordered = [found[name] for name in MACHINES if name in found]
-    RESULTS.write_text(json.dumps(ordered, indent=1) + "\n")
+    content = {"command": COMMAND, "environment": ordered[0]["environment"], "runs": ordered}
+    RESULTS.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def main() -> None:
