@@ -26,9 +26,10 @@ from benchmarks.comparing import (
 )
 from benchmarks.drawing import drawing, write
 from lossmaxpool.report import markdown_pairs, markdown_table, write_gain_picture, write_report
+from lossmaxpool.report.statistics import class_scores
 from lossmaxpool.report.sweep import write_sweep
 from lossmaxpool.report.wording import count, points
-from lossmaxpool.runs.record import RECORD
+from lossmaxpool.runs.record import RECORD, RunRecord
 
 if TYPE_CHECKING:
     from benchmarks.studies import Study
@@ -61,11 +62,14 @@ def collect(name: str, study: Study, runs: Sequence[tuple[str, Path]]) -> None:
         kept = {key: record[key] for key in record if key not in _LEFT_OUT}
         kept["config"]["data"]["root"] = study.data
         kept["environment"].pop("command", None)
-        cost = folder / COST
+        cost, scores = folder / COST, class_scores(RunRecord.read(folder))
         kept |= {
             "variant": variant,
             "wrong": study.variants[variant].wrong,
-            **precision_and_recall(record["confusion"]),
+            **{
+                name: [None if math.isnan(value) else value for value in scores[name]]
+                for name in ("precision", "recall")
+            },
             "cost": json.loads(cost.read_text()) if cost.exists() else {},
         }
         records.append(kept)
@@ -188,21 +192,6 @@ def _foreground(runs: Iterable[Record], name: str) -> str:
         if value is not None
     ]
     return f"{100 * fmean(values):.1f}" if values else ""
-
-
-def precision_and_recall(confusion: Sequence[Sequence[int]]) -> dict[str, list[float | None]]:
-    """Return the share of what is predicted that is right, and of what is there that is found.
-
-    Args:
-        confusion: Pixels by true and predicted class.
-    """
-    right = [row[k] for k, row in enumerate(confusion)]
-    counts = {"precision": [sum(x) for x in zip(*confusion, strict=True)],
-              "recall": [sum(row) for row in confusion]}  # fmt: skip
-    return {
-        name: [a / b if b else None for a, b in zip(right, totals, strict=True)]
-        for name, totals in counts.items()
-    }
 
 
 def _three_quarters(run: Record) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from lossmaxpool.data.sample import IGNORE_INDEX, Sample, SegmentationDataset, check_is
 from lossmaxpool.inference.tiling import FULL_IMAGE, predict_scores, probabilities
 from lossmaxpool.metrics import ConfusionMatrix, ReliabilityBins
-from lossmaxpool.models.full_size import class_ids
+from lossmaxpool.models.full_size import predicted_ids
 from lossmaxpool.options import InferenceConfig, Precision
 from lossmaxpool.processes import begin_worker
 
@@ -82,7 +82,7 @@ def evaluate(
                 names=names,
                 num_classes=matrix.num_classes,
             ):
-                ids[:, rows, columns] = class_ids(scores)
+                ids[:, rows, columns] = predicted_ids(scores)
                 if reliability is not None:
                     part = masks[:, rows, columns]
                     reliability.update(probabilities(scores, config), part, IGNORE_INDEX)

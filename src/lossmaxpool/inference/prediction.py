@@ -19,7 +19,7 @@ from lossmaxpool.data.sample import DataError
 from lossmaxpool.inference.checkpoint import TrainedModel
 from lossmaxpool.inference.evaluation import Progress
 from lossmaxpool.inference.tiling import FULL_IMAGE, predict_scores, probabilities
-from lossmaxpool.models.full_size import class_ids
+from lossmaxpool.models.full_size import predicted_ids
 from lossmaxpool.options import InferenceConfig, Precision
 
 
@@ -231,7 +231,7 @@ def _predict(
     for rows, columns, scores in predict_scores(
         trained.model, images, config, precision, names=[str(file)]
     ):
-        ids[rows, columns] = class_ids(scores)[0].cpu()
+        ids[rows, columns] = predicted_ids(scores)[0].cpu()
         if confidence:
             sure[rows, columns] = probabilities(scores, config)[0].amax(0).cpu()
     return ids, sure

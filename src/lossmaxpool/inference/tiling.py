@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lossmaxpool.models import full_size_logits, input_stride
-from lossmaxpool.models.full_size import class_ids, score_strips, small_logits
+from lossmaxpool.models.full_size import predicted_ids, score_strips, small_logits
 from lossmaxpool.options import InferenceConfig, Precision
 
 
@@ -236,7 +236,7 @@ def predict_ids(
     for rows, columns, scores in predict_scores(
         model, images, config, precision, names=names, num_classes=num_classes
     ):
-        ids[:, rows, columns] = class_ids(scores)
+        ids[:, rows, columns] = predicted_ids(scores)
     return ids
 
 

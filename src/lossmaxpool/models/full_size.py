@@ -123,11 +123,11 @@ def decide(versions: Sequence[SmallLogits], rows: range, columns: range) -> Tens
     values = versions[0].values
     ids = torch.empty(len(values), len(rows), len(columns), dtype=torch.uint8, device=values.device)
     for strip, scores in score_strips(versions, rows, columns):
-        ids[:, strip.start - rows.start : strip.stop - rows.start] = class_ids(scores)
+        ids[:, strip.start - rows.start : strip.stop - rows.start] = predicted_ids(scores)
     return ids
 
 
-def class_ids(scores: Tensor) -> Tensor:
+def predicted_ids(scores: Tensor) -> Tensor:
     """The class of each pixel, the first of those with the largest score.
 
     Args:
