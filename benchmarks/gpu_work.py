@@ -167,7 +167,7 @@ def benchmark(name: str, device: torch.device) -> Result:
 
 
 def ncu(name: str, device: torch.device) -> Result:
-    """What Nsight Compute counts of our kernels in a case of the benchmark."""
+    """The counters of Nsight Compute for our kernels in a case of the benchmark."""
     if (tool := shutil.which("ncu")) is None:
         return {"ok": None, "skipped": "ncu is not installed"}
     options = ["--csv", "--clock-control", "none", "--metrics", ",".join(METRICS), "-k", KERNELS]

@@ -1,4 +1,4 @@
-"""What does the loss cost? Time and memory against cross-entropy, sorting and bootstrapping.
+"""Time and memory of the loss against cross-entropy, sorting and bootstrapping.
 
     python -m benchmarks.loss                   # on the CPU, under five minutes
     python benchmarks/loss.py --device cuda     # on a GPU

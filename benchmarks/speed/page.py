@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.blocks import filled
 from benchmarks.drawing import write
 from benchmarks.speed.pictures import COST, SCALING, cost_picture, scaling_picture
-from benchmarks.speed.results import RESULTS, Measured, Results, read
+from benchmarks.speed.results import RESULTS, MeasuredCase, Results, read
 from benchmarks.speed.tables import (
     bar_table,
     left_out,
@@ -95,7 +95,7 @@ def _logits(results: Results, kind: str) -> str:
     return "\n\n".join(parts)
 
 
-def _at_clone(cases: Sequence[Measured]) -> str:
+def _at_clone(cases: Sequence[MeasuredCase]) -> str:
     """How long the floor takes at the clone's bandwidth, allocator by allocator."""
     times = [
         f"{number(case.floor_ms)} ms" + f" ({case.content['malloc']})" * (len(cases) > 1)
@@ -150,7 +150,7 @@ def _host(content: Any) -> str:
 
 
 def _kernels(content: Any) -> str:
-    """What the kernels use and take, from benchmarks.kernels; no row that comes again."""
+    """Resources and times of the kernels, from benchmarks.kernels, without repeated rows."""
 
     def shown(figure: float | None) -> str:
         return "" if figure is None else f"{figure:g}"

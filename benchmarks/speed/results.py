@@ -1,4 +1,4 @@
-"""What a run left behind, and the questions that bars, tables and pictures ask of it."""
+"""The results file of a run, as bars, tables and pictures read it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Results:
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
-        self.cases = [Measured(case) for case in content["cases"]]
+        self.cases = [MeasuredCase(case) for case in content["cases"]]
 
-    def of(self, kind: str, **wanted: Any) -> list[Measured]:
+    def of(self, kind: str, **wanted: Any) -> list[MeasuredCase]:
         """The cases of a kind whose fields have these values, in the order of the run."""
         return [
             case
@@ -39,8 +39,8 @@ class Results:
         ]
 
 
-class Measured:
-    """One case of a run; what was not measured is None."""
+class MeasuredCase:
+    """One case of a run; None where a quantity was not measured."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
@@ -50,7 +50,7 @@ class Measured:
 
     @property
     def ours(self) -> str:
-        """What ``backend="auto"`` takes; of losses, the solver."""
+        """The contender that ``backend="auto"`` takes; for losses, the solver."""
         name: str | None = self.content["auto"]
         return name or "lmp"
 
