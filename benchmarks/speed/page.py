@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.blocks import filled
 from benchmarks.drawing import write
 from benchmarks.speed.pictures import COST, SCALING, cost_picture, scaling_picture
-from benchmarks.speed.results import RESULTS, Measured, Results, read
+from benchmarks.speed.results import RESULTS, Measured, Results, ops_digest, read
 from benchmarks.speed.tables import (
     bar_table,
     left_out,
@@ -65,6 +65,10 @@ def _setting(results: Results) -> str:
         f"`{results.content['command']}` on {setting['date'][:10]}: {setting['device']}, "
         f"{setting['threads']} threads, {versions}."
     ]
+    if setting.get("ops_digest", today := ops_digest()) != today:
+        commit = f" (commit {setting['ops_commit']})" if "ops_commit" in setting else ""
+        since = setting.get("ops_changes", "they")
+        lines.append(f"**Measured with earlier kernels{commit}**: {since} have changed since.")
     missing = left_out(results.cases)
     return "\n\n".join([*lines, missing] if missing else lines)
 
