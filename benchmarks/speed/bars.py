@@ -9,8 +9,9 @@ import numpy as np
 
 from benchmarks.speed.results import MeasuredCase, Results
 
-# Below, the time is in launches and caches; the exponent is fitted from here on.
-LINEAR_FROM = 2**20
+# Below, the time is in launches and caches; the exponent is fitted from here on, to those sizes
+# that take several times as long as the smallest one: the others take what a call does.
+LINEAR_FROM, GROWN = 2**20, 4
 # At the size of an image, a call on a GPU is host time, of which a sort takes less.
 SORTED = 2**24
 
@@ -40,16 +41,19 @@ def bars(results: Results) -> list[Bar]:
 
 
 def exponent(scaling: Sequence[MeasuredCase], contender: str = "lmp") -> float | None:
-    """k of time ~ n^k from 2^20 losses on, by least squares; None for fewer than two sizes."""
+    """k of time ~ n^k from 2^20 losses on, by least squares.
+
+    None where fewer than two sizes take a time that the losses decide, and not the calls.
+    """
+    times = {case.shape[3]: case.get(contender, "median_ms") for case in scaling}
+    known = {size: time for size, time in times.items() if time is not None}
+    call = known[min(known)] if known else 0.0
     points = [
-        (case.shape[3], time)
-        for case in scaling
-        if case.shape[3] >= LINEAR_FROM and (time := case.get(contender, "median_ms")) is not None
+        (size, time) for size, time in known.items() if size >= LINEAR_FROM and time >= GROWN * call
     ]
     if len(points) < 2:
         return None
-    sizes, times = np.log(np.array(points)).T
-    return float(np.polyfit(sizes, times, 1)[0])
+    return float(np.polyfit(*np.log(np.array(points)).T, 1)[0])
 
 
 def _on_cpu(results: Results) -> list[Bar]:
