@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import pytest
+import torch
 from benchmarks.blocks import block_names
 from benchmarks.drawing import svg_texts, texts
 from benchmarks.speed import page
@@ -19,6 +20,7 @@ from benchmarks.speed.results import read
 from scipy.stats import t
 
 from benchmarks import comparing, evidence, studies
+from lossmaxpool.environment import describe_environment
 from lossmaxpool.training.sweep import plan
 from tests.tolerances import ONE_DECIMAL, RECOMPUTED
 
@@ -47,6 +49,14 @@ def records(study: str) -> list[dict[str, Any]]:
 
 def percent(cell: str) -> float:
     return float(cell.split(" ")[0])
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_a_result_names_system_and_architecture_and_no_kernel(path: Path) -> None:
+    known = re.compile(r"[A-Za-z]+ [A-Za-z0-9_]+")
+    assert known.fullmatch(describe_environment(torch.device("cpu"), 1)["platform"])
+    named = set(re.findall(r'"platform": "([^"]*)"', path.read_text(encoding="utf-8")))
+    assert not [text for text in named if not known.fullmatch(text)]
 
 
 @pytest.mark.parametrize("name", PLAIN)

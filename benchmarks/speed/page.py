@@ -68,7 +68,7 @@ def _setting(results: Results) -> str:
     if setting.get("ops_digest", today := ops_digest()) != today:
         commit = f" (commit {setting['ops_commit']})" if "ops_commit" in setting else ""
         since = setting.get("ops_changes", "they")
-        lines.append(f"**MeasuredCase with earlier kernels{commit}**: {since} have changed since.")
+        lines.append(f"**Measured with earlier kernels{commit}**: {since} have changed since.")
     missing = left_out(results.cases)
     return "\n\n".join([*lines, missing] if missing else lines)
 
