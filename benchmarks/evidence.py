@@ -1,4 +1,4 @@
-"""What studies found: from run folders to results files, and from these to tables and pictures."""
+"""Results of studies: from run folders to results files, from these to tables and pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.blocks import filled
 from benchmarks.comparing import (
-    Part,
+    Condition,
     Record,
     f1,
     gains,
@@ -171,7 +171,7 @@ def write_tables(name: str) -> None:
 
 
 def _row(
-    part: Part, runs: Mapping[int, Record], over: Mapping[int, Record], folds: int
+    part: Condition, runs: Mapping[int, Record], over: Mapping[int, Record], folds: int
 ) -> list[str]:
     some = next(iter(runs.values()))
     classes = some["classes"]

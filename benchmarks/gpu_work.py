@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -45,7 +46,6 @@ METRICS = (
     "smsp__inst_executed.sum",
     "launch__registers_per_thread",
 )
-KERNELS = "regex:(losses|count|split|finish|reduce|gradient|cells|gather)_"
 
 Result = dict[str, Any]
 
@@ -167,10 +167,11 @@ def benchmark(name: str, device: torch.device) -> Result:
 
 
 def ncu(name: str, device: torch.device) -> Result:
-    """What Nsight Compute counts of our kernels in a case of the benchmark."""
+    """The counters of Nsight Compute for our kernels in a case of the benchmark."""
     if (tool := shutil.which("ncu")) is None:
         return {"ok": None, "skipped": "ncu is not installed"}
-    options = ["--csv", "--clock-control", "none", "--metrics", ",".join(METRICS), "-k", KERNELS]
+    options = ["--csv", "--clock-control", "none", "--metrics", ",".join(METRICS)]
+    options += ["-k", f"regex:^({'|'.join(our_kernels())})$"]
     done = _again([tool, *options], "once", name)
     rows = [line for line in done.stdout.splitlines() if line.startswith('"')]
     counted = [
@@ -178,6 +179,13 @@ def ncu(name: str, device: torch.device) -> Result:
         for row in csv.DictReader(rows)
     ]
     return {"ok": done.returncode == 0 and bool(counted), "counted": counted}
+
+
+def our_kernels() -> list[str]:
+    """The names under which a GPU runs the Triton kernels."""
+    sources = (ROOT / "src" / "lossmaxpool" / "ops" / "backends" / "triton").glob("*.py")
+    defined = re.compile(r"^def (\w+_kernel)\(", re.MULTILINE)
+    return sorted(name for path in sources for name in defined.findall(path.read_text()))
 
 
 def once(name: str, device: torch.device) -> Result:

@@ -1,23 +1,27 @@
 """How much does the host do, and what do the GPU kernels use? Counted here, without a GPU.
 
     python -m benchmarks.kernels
+    python -m benchmarks.kernels --before OLD    # from `git worktree add --detach OLD 94a39ed`
 
 Host time of a forward and a backward pass on tiny tensors, on the CPU and through the Triton
 kernels, whose launches are replaced by nothing; beside it cross-entropy on the same tensors, in
 turns. Registers, stack, the widest load and store of every kernel, and its instructions and bytes
 per pixel (see :mod:`benchmarks.instructions`), compiled for compute capability 9.0 as a launch
-would compile it. Nothing here ran on a GPU.
+would compile it. Nothing here ran on a GPU. With ``--before``, the same of the first commit with
+these kernels, its times in turns with today's; without, that part of the file stays as it is.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,54 +39,11 @@ CAPABILITY = 90
 SHAPE = (2, 5, 8, 8)
 ROUNDS, CALLS = 40, 20
 BASELINE = "F.cross_entropy"
-# Commit 94a39ed, the first with these kernels: its host time on another machine, its launches with
-# those of torch, and its kernels compiled and counted by the same method and Triton: registers,
-# bytes of stack, instructions and bytes per pixel. The losses were not counted by their kernel yet;
-# the solver read them in up to eight launches of 43, 112 and 90 instructions a loss. With Triton
-# 3.6 the upsampling kernels took 196 and 255 registers and spilled 208 bytes.
-BEFORE = {
-    "commit": "94a39ed",
-    "triton": "3.8.0",
-    "triton_host_us": {"MaxPoolingCrossEntropyLoss": 475, "loss_max_pool": 360},
-    "launches": {"forward": 16, "backward": 4},
-    "kernels": {
-        case: {
-            kernel: dict(
-                zip(("registers", "stack", "per_pixel", "bytes_per_pixel"), figures, strict=True)
-            )
-            for kernel, figures in kernels.items()
-        }
-        for case, kernels in {
-            "dense 19": {
-                "dense_losses_kernel": (96, 0, 278.2, 92.0),
-                "dense_gradient_kernel": (102, 0, 428.0, 175.0),
-            },
-            "dense 19 bf16": {
-                "dense_losses_kernel": (96, 0, 298.8, 45.0),
-                "dense_gradient_kernel": (116, 0, 388.8, 87.5),
-            },
-            "dense 150": {
-                "dense_losses_kernel": (122, 0, 1609.5, 616.0),
-                "dense_gradient_kernel": (152, 0, 2519.8, 1223.0),
-            },
-            "dense 150 bf16": {
-                "dense_losses_kernel": (96, 0, 1813.6, 314.0),
-                "dense_gradient_kernel": (157, 0, 3544.8, 617.5),
-            },
-            "upsampled 19": {
-                "upsampled_losses_kernel": (96, 0, 1488.0, 412.0),
-                "cells_kernel": (199, 0, 1081.8, 123.0),
-                "gather_kernel": (56, 0, 20.8, 7.5),
-            },
-            "upsampled 150 bf16": {
-                "upsampled_losses_kernel": (72, 0, 5701.0, 1236.0),
-                "cells_kernel": (207, 0, 6935.2, 586.5),
-                "gather_kernel": (54, 0, 129.4, 42.8),
-            },
-            "channels last 19": {},  # did not compile
-        }.items()
-    },
-}
+GROUPS = ("hot", "channels last")  # of cases that are counted
+TRITON = "triton, launches replaced by nothing"
+
+Passes = dict[str, Callable[[], Tensor]]
+Times = dict[str, float]
 
 
 class Nothing:
@@ -110,17 +71,22 @@ class Loader:
         """Nothing was loaded."""
 
 
-def pretend_a_gpu() -> None:
+def replace_driver() -> None:
     """Compile for the capability, and launch nothing. For the rest of the process."""
     from tests.ops.triton.compiling import NoDevice
     from triton.runtime.driver import driver
 
-    from lossmaxpool.ops import cross_entropy, max_pool, reduction
-    from lossmaxpool.ops.backends.triton import support
-
     device: Any = NoDevice(CAPABILITY)
     device.utils, device.launcher_cls = Loader(), Nothing
     driver.set_active(device)
+
+
+def pretend_a_gpu() -> None:
+    """CPU tensors take the way of a GPU's, without its launches. For the rest of the process."""
+    from lossmaxpool.ops import cross_entropy, max_pool, reduction
+    from lossmaxpool.ops.backends.triton import support
+
+    replace_driver()
     support.absence = lambda: None
     support._refuses_device = lambda tensor: None
     # Nobody looks at numbers, as on a GPU.
@@ -129,13 +95,14 @@ def pretend_a_gpu() -> None:
         module.holds_nan = lambda value: False  # type: ignore[attr-defined]
 
 
-def losses(backend: str) -> dict[str, Callable[[], Tensor]]:
+def losses(
+    criterion: Callable[[Tensor, Tensor], Tensor], pool: Callable[[Tensor], Tensor]
+) -> Passes:
     """The losses on tiny tensors; every call starts from a leaf without a gradient."""
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(SHAPE, generator=generator).requires_grad_()
     target = torch.randint(0, SHAPE[1], (SHAPE[0], *SHAPE[2:]), generator=generator)
     pixels = torch.rand(SHAPE[0], 64, generator=generator).requires_grad_()
-    criterion = MaxPoolingCrossEntropyLoss(backend=backend)  # type: ignore[arg-type]
 
     def fresh(loss: Callable[[], Tensor], leaf: Tensor) -> Callable[[], Tensor]:
         def call() -> Tensor:
@@ -147,43 +114,54 @@ def losses(backend: str) -> dict[str, Callable[[], Tensor]]:
     return {
         BASELINE: fresh(lambda: F.cross_entropy(logits, target), logits),
         "MaxPoolingCrossEntropyLoss": fresh(lambda: criterion(logits, target), logits),
-        "loss_max_pool": fresh(
-            lambda: loss_max_pool(pixels, backend=backend),  # type: ignore[arg-type]
-            pixels,
-        ),
+        "loss_max_pool": fresh(lambda: pool(pixels), pixels),
     }
 
 
-def host_microseconds(backend: str) -> dict[str, dict[str, float]]:
-    """CPU time of the calling thread per call, the median of rounds that take turns."""
-    passes: dict[str, Callable[[], object]] = {}
-    for name, loss in losses(backend).items():
-        passes[f"{name}: forward"] = loss
-        passes[f"{name}: both"] = lambda loss=loss: loss().backward()
-    spent: dict[str, list[float]] = {name: [] for name in passes}
-    for _ in range(ROUNDS):
-        for name, run in passes.items():
+def of_backend(backend: Any) -> Passes:
+    """Today's losses."""
+    criterion = MaxPoolingCrossEntropyLoss(backend=backend)
+    return losses(criterion, lambda pixels: loss_max_pool(pixels, backend=backend))
+
+
+def one_round(passes: Passes) -> Times:
+    """Microseconds of the calling thread per call, of every loss in turn: forward, and both."""
+    spent = {}
+    for name, loss in passes.items():
+        ways: dict[str, Callable[[], object]] = {
+            "forward_us": loss, "forward_and_backward_us": lambda loss=loss: loss().backward()
+        }  # fmt: skip
+        for way, run in ways.items():
             run()
             start = time.thread_time_ns()
             for _ in range(CALLS):
                 run()
-            spent[name].append((time.thread_time_ns() - start) / CALLS / 1000)
-    median = {name: sorted(found)[len(found) // 2] for name, found in spent.items()}
-    unit = median[f"{BASELINE}: both"]
-    return {
-        name: {
-            "forward_us": round(median[f"{name}: forward"], 1),
-            "forward_and_backward_us": round(median[f"{name}: both"], 1),
-            "of_cross_entropy": round(median[f"{name}: both"] / unit, 2),
-        }
-        for name in losses(backend)
-    }
+            spent[f"{name}: {way}"] = (time.thread_time_ns() - start) / CALLS / 1000
+    return spent
 
 
-def launches(backend: str) -> dict[str, list[str]]:
+def in_turns(contenders: Mapping[str, Callable[[], Times]]) -> dict[str, dict[str, Times]]:
+    """The median round of every contender, of rounds that take turns."""
+    rounds: dict[str, list[Times]] = {name: [] for name in contenders}
+    for _ in range(ROUNDS):
+        for name, contend in contenders.items():
+            rounds[name].append(contend())
+    table: dict[str, dict[str, Times]] = {name: {} for name in contenders}
+    for name, found in rounds.items():
+        for key in found[0]:
+            loss, way = key.split(": ")
+            middle = sorted(one[key] for one in found)[len(found) // 2]
+            table[name].setdefault(loss, {})[way] = round(middle, 1)
+        unit = table[name][BASELINE]["forward_and_backward_us"]
+        for row in table[name].values():
+            row["of_cross_entropy"] = round(row["forward_and_backward_us"] / unit, 2)
+    return table
+
+
+def launches(passes: Passes) -> dict[str, list[str]]:
     """The kernels that a forward and a backward pass launch."""
     found = {}
-    for name, loss in losses(backend).items():
+    for name, loss in passes.items():
         loss().backward()
         Nothing.launched.clear()
         value = loss()
@@ -193,73 +171,142 @@ def launches(backend: str) -> dict[str, list[str]]:
     return {name: kernels for name, kernels in found.items() if name != BASELINE}
 
 
-def compiled() -> dict[str, list[dict[str, Any]]]:
+class Before:
+    """The process that runs an earlier commit's package: see :mod:`benchmarks.before`."""
+
+    PROGRAM: ClassVar[list[str]] = [sys.executable, "-W", "ignore", "-m", "benchmarks.before"]
+
+    def __init__(self, checkout: Path) -> None:
+        git = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+        self.commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+        self.environment = os.environ | {"PYTHONPATH": str(checkout.resolve() / "src")}
+        self.process = subprocess.Popen(
+            self.PROGRAM,
+            env=self.environment,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.known = self._line()
+
+    def one_round(self) -> Times:
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self._line()
+
+    def _line(self) -> Any:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def end(self) -> dict[str, Any]:
+        """The part that the file keeps, without the times."""
+        self.process.communicate()
+        table = compiled([*self.PROGRAM, "count"], self.environment, needed=False)
+        return {"commit": self.commit, **self.known, "kernels": table}
+
+
+def compiled(
+    program: list[str], environment: Mapping[str, str], *, needed: bool = True
+) -> dict[str, list[dict[str, Any]]]:
     """The launches of every case, a kernel's passes by themselves: what it uses, what it takes."""
-    environment = {name: x for name, x in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment = {name: x for name, x in environment.items() if name != "TRITON_INTERPRET"}
     with tempfile.TemporaryDirectory() as cache:
         environment.setdefault("TRITON_CACHE_DIR", cache)
-        command = [sys.executable, "-W", "ignore", "-m", "tests.ops.triton.compiling"]
         done = subprocess.run(
-            [*command, str(CAPABILITY), "hot", "channels last", "count"],
-            env=environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
+            program, env=environment, cwd=ROOT, capture_output=True, text=True, check=True
         )
     table = {}
     for line in map(json.loads, done.stdout.splitlines()):
-        if "error" in line:
+        if "error" in line and needed:
             raise SystemExit(f"{line['case']} does not compile: {line['error'][-500:]}")
         rows: list[dict[str, Any]] = []
-        for one in line["launches"]:
+        for one in line["launches"] if "error" not in line else ():
             number = one.pop("numbers").get("PASS")
             one["kernel"] += "" if number is None else f", pass {number}"
             # The launches of an upsampling's gradient repeat for the next images.
-            known = [row for row in rows if row["kernel"] == one["kernel"]]
+            same = ("kernel", "instructions")
+            known = [row for row in rows if all(row[name] == one[name] for name in same)]
             if known:
                 known[0]["programs"] += one["programs"]
                 for name in ("per_pixel", "bytes_per_pixel"):
-                    known[0][name] = round(known[0][name] + one[name], 1)
+                    if one[name] is not None:
+                        known[0][name] = round(known[0][name] + one[name], 1)
             else:
                 rows.append(one)
         table[line["case"]] = rows
     return table
 
 
-def main() -> None:
+def setting() -> dict[str, Any]:
+    """Of the measurement, without the command, in which OLD is a path on this machine."""
+    found = describe_environment(torch.device("cpu"), 1) | {"triton": version("triton")}
+    return {name: value for name, value in found.items() if name != "command"}
+
+
+def one_core() -> None:
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    host = {"native": host_microseconds("native"), "torch": host_microseconds("torch")}
-    table = compiled()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--before", type=Path, metavar="OLD", help="a checkout of 94a39ed")
+    checkout: Path | None = parser.parse_args().before
+    if checkout is not None and not (checkout / "src/lossmaxpool/triton_kernels").is_dir():
+        parser.error(
+            f"--before {checkout}: no src/lossmaxpool/triton_kernels in it; expected a checkout of "
+            "94a39ed, as `git worktree add --detach OLD 94a39ed` makes it"
+        )
+    one_core()
+    host: dict[str, dict[str, Times]] = {}
+    for backend in ("native", "torch"):
+        host |= in_turns({backend: partial(one_round, of_backend(backend))})
     pretend_a_gpu()
-    host["triton, launches replaced by nothing"] = host_microseconds("triton")
+    passes = of_backend("triton")
+    contenders = {TRITON: partial(one_round, passes)}
+    if checkout is None:
+        host |= in_turns(contenders)
+        before = json.loads(RESULTS.read_text())["before"]
+    else:
+        old = Before(checkout)
+        host |= in_turns(contenders | {old.commit: old.one_round})
+        before = {"host": {TRITON: host.pop(old.commit)}} | old.end()
+    program = [sys.executable, "-W", "ignore", "-m", "tests.ops.triton.compiling"]
     content = {
-        "command": "python -m benchmarks.kernels",
-        "environment": describe_environment(torch.device("cpu"), 1) | {"triton": version("triton")},
+        "command": "python -m benchmarks.kernels" + " --before OLD" * (checkout is not None),
+        "environment": setting(),
         "how": "compiled for compute capability 9.0 and counted on a CPU; nothing ran on a GPU",
         "shape": SHAPE,
         "host": host,
-        "launches": launches("triton"),
-        "kernels": table,
-        "before": BEFORE,
+        "launches": launches(passes),
+        "kernels": compiled([*program, str(CAPABILITY), *GROUPS, "count"], os.environ),
+        "before": before,
     }
     RESULTS.write_text(json.dumps(content, indent=1) + "\n")
-    for backend, rows in host.items():
+    show(content)
+
+
+def show(content: dict[str, Any]) -> None:
+    before = content["before"]
+    then = {f"{backend}, {before['commit']}": x for backend, x in before["host"].items()}
+    for backend, rows in (content["host"] | then).items():
         for name, row in rows.items():
             print(
                 f"{backend:36} {name:27} {row['forward_us']:7} us forward, "
                 f"{row['forward_and_backward_us']:7} us with backward, "
                 f"{row['of_cross_entropy']:5} x {BASELINE}"
             )
-    before: Any = BEFORE["kernels"]
-    print(f"Triton {version('triton')}; before: {BEFORE['commit']}")
-    for case, rows_of_case in table.items():
-        for row in rows_of_case:
-            figures = {name: x for name, x in row.items() if name != "kernel"}
-            was = before.get(case, {}).get(row["kernel"], "-")
-            print(f"{case:24} {row['kernel']:27} {figures} before {was}")
+    for part in (content, before):
+        print(f"\n{part.get('commit', 'now')}, Triton {part['environment']['triton']}")
+        for case, launched in part["kernels"].items():
+            for row in launched:
+                figures = {name: x for name, x in row.items() if name != "kernel"}
+                print(f"{case:24} {row['kernel']:27} {figures}")
 
 
 if __name__ == "__main__":

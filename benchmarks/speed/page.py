@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.blocks import filled
 from benchmarks.drawing import write
 from benchmarks.speed.pictures import COST, SCALING, cost_picture, scaling_picture
-from benchmarks.speed.results import RESULTS, Measured, Results, read
+from benchmarks.speed.results import RESULTS, MeasuredCase, Results, ops_digest, read
 from benchmarks.speed.tables import (
     bar_table,
     left_out,
@@ -65,6 +65,10 @@ def _setting(results: Results) -> str:
         f"`{results.content['command']}` on {setting['date'][:10]}: {setting['device']}, "
         f"{setting['threads']} threads, {versions}."
     ]
+    if setting.get("ops_digest", today := ops_digest()) != today:
+        commit = f" (commit {setting['ops_commit']})" if "ops_commit" in setting else ""
+        since = setting.get("ops_changes", "they")
+        lines.append(f"**Measured with earlier kernels{commit}**: {since} have changed since.")
     missing = left_out(results.cases)
     return "\n\n".join([*lines, missing] if missing else lines)
 
@@ -95,7 +99,7 @@ def _logits(results: Results, kind: str) -> str:
     return "\n\n".join(parts)
 
 
-def _at_clone(cases: Sequence[Measured]) -> str:
+def _at_clone(cases: Sequence[MeasuredCase]) -> str:
     """How long the floor takes at the clone's bandwidth, allocator by allocator."""
     times = [
         f"{number(case.floor_ms)} ms" + f" ({case.content['malloc']})" * (len(cases) > 1)
@@ -132,13 +136,14 @@ def _all(results: Results) -> str:
 
 def _host(content: Any) -> str:
     """The microseconds of the host, from benchmarks.kernels."""
+    before, setting = content["before"], content["environment"]
+    then = {f"{backend}, at {before['commit']}": x for backend, x in before["host"].items()}
     rows = [
         (backend, f"`{name}`", row["forward_us"], row["forward_and_backward_us"],
          number(row["of_cross_entropy"]))
-        for backend, losses in content["host"].items()
+        for backend, losses in (content["host"] | then).items()
         for name, row in losses.items()
     ]  # fmt: skip
-    setting = content["environment"]
     shape = "×".join(map(str, content["shape"]))
     head = (
         f"`{content['command']}` on {setting['date'][:10]}: {setting['device']}, one thread, "
@@ -150,15 +155,16 @@ def _host(content: Any) -> str:
 
 
 def _kernels(content: Any) -> str:
-    """What the kernels use and take, from benchmarks.kernels; no row that comes again."""
+    """Resources and times of the kernels, from benchmarks.kernels, without repeated rows."""
 
     def shown(figure: float | None) -> str:
         return "" if figure is None else f"{figure:g}"
 
-    rows, seen = [], set()
+    rows, seen, then = [], set(), content["before"]
     for case, launches in content["kernels"].items():
+        before_it = {row["kernel"]: row for row in then["kernels"].get(case, ())}
         for one in launches:
-            was = content["before"]["kernels"].get(case, {}).get(one["kernel"], {})
+            was = before_it.get(one["kernel"], {})
             used = (one["registers"], one["stack"], one["load"], one["store"])
             taken = (one["per_pixel"], one["bytes_per_pixel"])
             if (one["kernel"], used, taken) in seen and not was:
@@ -173,10 +179,16 @@ def _kernels(content: Any) -> str:
         "registers before", "stack before", "instructions before",
     )  # fmt: skip
     head = (
-        f"Triton {content['environment']['triton']}; before: {content['before']['commit']}, "
-        f"Triton {content['before']['triton']}."
+        f"Triton {content['environment']['triton']}, {_launched(content)}; before: commit "
+        f"{then['commit']}, Triton {then['environment']['triton']}, {_launched(then)}."
     )
     return f"{head}\n\n{table(columns, rows, left=2)}"
+
+
+def _launched(content: Any) -> str:
+    forward = content["launches"]["MaxPoolingCrossEntropyLoss"].index("(backward)")
+    backward = len(content["launches"]["MaxPoolingCrossEntropyLoss"]) - forward - 1
+    return f"{forward} launches of a loss's forward and {backward} of its backward pass"
 
 
 # From the file of benchmarks.kernels.

@@ -28,7 +28,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 # The architecture of a network that was an object, given from Python.
 GIVEN = "python"
 _CONTAINERS = ("decoder_options", "module_args")
-# What changes nothing for networks of the other kind.
+# Options that have no effect on networks of the other kind.
 _OF_ARCHITECTURE = (
     "encoder", "weights", "encoder_output_stride", "decoder_options", "frozen_batch_norm",
     "pretrained_head",

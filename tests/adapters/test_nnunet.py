@@ -29,7 +29,7 @@ IGNORED = 3
 LABELS = {"background": 0, "left": 1, "right": 2, "ignore": IGNORED}
 REGIONS = {"background": 0, "both": [1, 2], "right": 2, "ignore": IGNORED}
 
-# What a user writes, as on the page: one line, and trainers with other options.
+# As a user writes it, and as on the page: one line, and trainers with other options.
 TRAINERS = """\
 from lossmaxpool.adapters.nnunet import *
 from nnunetv2.training.nnUNetTrainer.variants.loss.nnUNetTrainerCELoss import nnUNetTrainerCELoss

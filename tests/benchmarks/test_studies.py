@@ -27,7 +27,7 @@ DRAWN = [
 
 
 def record(method: str, seed: int, iou: float, **more: Any) -> dict[str, Any]:
-    """What the tables read of a run."""
+    """The part of a record that the tables read."""
     loss = {"p": more.pop("p", 1.3), "min_support": more.pop("min_support", 0.25)}
     optimization = {"steps": 4, "lr": 0.1}
     return {
@@ -92,12 +92,12 @@ def test_a_gain_is_over_base_of_the_same_part_or_over_the_part_that_is_named() -
             for seed in (0, 1)
         ]
     )
-    part = comparing.Part("falling", "lmp")
+    part = comparing.Condition("falling", "lmp")
     for over, expected in (("", 10.0), ("constant", 5.0)):
         found = comparing.gains(parts[part], comparing.reference(parts, part, over))
         assert found == pytest.approx([expected] * 2, rel=RECOMPUTED)
-    assert not comparing.reference(parts, comparing.Part("falling", "base"), "")
-    assert not comparing.reference(parts, comparing.Part("constant", "lmp"), "constant")
+    assert not comparing.reference(parts, comparing.Condition("falling", "base"), "")
+    assert not comparing.reference(parts, comparing.Condition("constant", "lmp"), "constant")
 
 
 def test_an_unfinished_pair_is_no_pair() -> None:

@@ -61,5 +61,5 @@ def test_an_unknown_version(tmp_path: Path) -> None:
 def test_a_config_of_another_kind(tmp_path: Path, text: str) -> None:
     root = mapillary(tmp_path, NAMES, ["v1.2"])
     (root / "config_v1.2.json").write_text(text)
-    with pytest.raises(DataError, match=r"config_v1\.2\.json is no list of .* labels"):
+    with pytest.raises(DataError, match=r"config_v1\.2\.json is not a list of .* labels"):
         MapillaryVistas(root, "train")

@@ -150,7 +150,7 @@ def test_a_wrong_root_says_what_was_expected(kind: Published, tmp_path: Path) ->
 
 
 def test_an_absent_root(kind: Published, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gone does not exist or is no folder\. Expected "):
+    with pytest.raises(DataError, match=r"gone does not exist or is not a folder\. Expected "):
         kind.reader(tmp_path / "gone", "train")
 
 

@@ -146,7 +146,7 @@ def test_hue_jitter_alone_keeps_gray_and_turns_colors() -> None:
         "red",
     )
     assert not torch.equal(plain(red, 5)[0], turned(red, 5)[0])
-    # What the brightness is does not depend on whether the hue changes.
+    # The brightness does not depend on whether the hue changes.
     both = TrainTransform((32, 32), color_jitter=0.3, hue_jitter=0.3)
     torch.testing.assert_close(
         both(gray, 5)[0], TrainTransform((32, 32), color_jitter=0.3)(gray, 5)[0]

@@ -76,7 +76,7 @@ def test_damaged_content_is_refused(tmp_path: Path, checkpoint: dict[str, Any]) 
         load_checkpoint(save({**checkpoint, "state_dict": None}, tmp_path))
     with pytest.raises(ValueError, match="does not tell its 'global_step'"):
         load_checkpoint(save({**checkpoint, "global_step": None}, tmp_path))
-    with pytest.raises(ValueError, match="is no checkpoint of lossmaxpool"):
+    with pytest.raises(ValueError, match="is not a checkpoint of lossmaxpool"):
         load_checkpoint(save(checkpoint["state_dict"], tmp_path))
     with pytest.raises(ValueError, match="incomplete"):
         load_checkpoint(save({**checkpoint, ModelDescription.KEY: {}}, tmp_path))

@@ -156,7 +156,7 @@ def test_one_image_is_predicted(
     assert written.ids == tmp_path / "images" / "out" / "ids" / "a.png"
     assert np.array_equal(np.asarray(Image.open(written.ids)), images["a"])
     (tmp_path / "notes.txt").write_text("not an image")
-    with pytest.raises(ValueError, match=r"notes\.txt is no image that can be read \(\.png"):
+    with pytest.raises(ValueError, match=r"notes\.txt is not an image that can be read \(\.png"):
         predict_folder(trained, tmp_path / "notes.txt", tmp_path / "out")
 
 

@@ -137,7 +137,7 @@ def test_class_weights_of_another_length(build: Build, weight: Any) -> None:
             (2, 5, 6, 7),
             torch.full((2, 1, 6, 7), math.nan),
             ValueError,
-            r"shape \(2, 6, 7\), which means class ids, but 84 of 84 are no integers, e.g. nan",
+            r"shape \(2, 6, 7\), which means class ids, but 84 of 84 are not integers, e.g. nan",
         ),
         (
             (2, 5, 6, 7),

@@ -110,7 +110,7 @@ def _build(content: dict[str, Any]) -> ClassesFile:
         )
     if not _are_ids([ignore]) or ("ignore" in content and ignore in values):
         raise DataError(
-            f'"ignore" must be one id of 0..{_LARGEST_ID} that is no class, got {ignore}.'
+            f'"ignore" must be one id of 0..{_LARGEST_ID} that is not a class, got {ignore}.'
         )
     # A class with the default id of unlabeled pixels takes precedence.
     ids = {ignore: IGNORE_INDEX} | {value: i for i, value in enumerate(values)}
@@ -182,7 +182,7 @@ class Folders(FileDataset):
             )
         root = Path(root)
         if not root.is_dir():
-            raise DataError(f"The data folder {root} does not exist or is no folder. {_LAYOUTS}")
+            raise DataError(f"The data folder {root} does not exist or is not a folder. {_LAYOUTS}")
         pairs = _find_pairs(root, split)
         content = read_classes_file(classes or find_classes_file(root))
         name = f"{root.resolve().name}/{split}"

@@ -171,7 +171,7 @@ def save_page(page: str, out: Path) -> Path:
         The file.
 
     Raises:
-        ValueError: ``out`` exists and is no such page, so that something else would be lost.
+        ValueError: ``out`` exists and is not such a page, and would be lost.
         OSError: the file cannot be written.
     """
     if out.is_dir():

@@ -198,7 +198,7 @@ def _images(place: Path) -> dict[str, Path]:
     readable = ", ".join(IMAGE_SUFFIXES)
     if place.is_file():
         if place.suffix.lower() not in IMAGE_SUFFIXES:
-            raise ValueError(f"{place} is no image that can be read ({readable})")
+            raise ValueError(f"{place} is not an image that can be read ({readable})")
         return {place.stem: place}
     if not place.is_dir():
         raise ValueError(f"there is no folder or image {place}")

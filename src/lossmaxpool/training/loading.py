@@ -76,7 +76,7 @@ def count_pixels(
 
     Raises:
         TrainingError: There is none.
-        ValueError: A mask holds ids that are no classes.
+        ValueError: A mask holds ids that are not classes.
     """
     fingerprint = _fingerprint(dataset)
     build = partial(

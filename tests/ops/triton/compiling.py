@@ -2,7 +2,8 @@
 
 The package's own functions run on empty CPU tensors. Triton derives from the arguments of a launch
 what a kernel is compiled for: an integer of 1 becomes a constant, a multiple of 16 an alignment.
-Here every launch takes that path to the finished binary, and stops before it runs.
+Here every launch takes that path to the finished binary, and stops before it runs. The package is
+imported where it is called: benchmarks.before compiles that of an earlier commit.
 """
 
 from __future__ import annotations
@@ -28,9 +29,6 @@ from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
 from benchmarks import instructions
-from lossmaxpool.ops.backends.triton import kernels
-from lossmaxpool.ops.backends.triton.solver import solver
-from lossmaxpool.ops.weighting_set import WeightingSet
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 IGNORE = 255
@@ -142,6 +140,9 @@ SHAPES = (
 
 def call(case: Case) -> None:
     """All launches of a loss, and of the weights, as they are called."""
+    from lossmaxpool.ops.backends.triton import kernels
+    from lossmaxpool.ops.weighting_set import WeightingSet
+
     logits, target = case.tensors()
     weight = torch.ones(case.classes) if case.weighted else None
     pools = case.batch if case.pools is None else case.pools
@@ -210,6 +211,9 @@ def places(launches: list[tuple[Any, ...]], sizes: list[tuple[Any, ...]]) -> lis
 
 def by_address() -> None:
     """Launches by address get what launches by tensors get. Prints the number of launches."""
+    from lossmaxpool.ops.backends.triton import kernels
+    from lossmaxpool.ops.weighting_set import WeightingSet
+
     device: Any = NoDevice(90)
     device.utils, device.launcher_cls = Recorder("", namedtuple("_", "name")("")), Recorder
     driver.set_active(device)
@@ -280,6 +284,9 @@ def counted(code: list[instructions.Code], one: dict[str, Any], pixels: int) -> 
     """
     kernel, numbers, programs = one["kernel"], one["numbers"], one["programs"]
     if kernel in ("count_kernel", "sift_kernel"):
+        from lossmaxpool.ops.backends.triton.solver import solver
+        from lossmaxpool.ops.weighting_set import WeightingSet
+
         losses, weighting = torch.empty(LARGE, device="meta"), WeightingSet(1.3, 0.25)
         each, pixels = solver(losses, False, weighting, True, None).programs, math.prod(LARGE)
         programs = LARGE[0] * each
@@ -295,7 +302,9 @@ def counted(code: list[instructions.Code], one: dict[str, Any], pixels: int) -> 
     return found
 
 
-def main(capability: int, names: list[str], count: bool) -> None:
+def main(
+    capability: int, names: list[str], count: bool, call: Callable[[Case], None] = call
+) -> None:
     """Print a line for every case: its error, or its launches in order."""
     driver.set_active(NoDevice(capability))
     launched: list[tuple[Any, dict[str, Any]]] = []

@@ -30,7 +30,7 @@ def form(x: Tensor | None) -> Form:
 
 
 class Passes:
-    """What forward and backward pass of a prepared loss share: what the one makes and saves.
+    """The tensors that the forward pass of a prepared loss saves for its backward pass.
 
     Args:
         logits: (B, C, *low).
