@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -65,7 +66,12 @@ def collect(name: str, study: Study, runs: Sequence[tuple[str, Path]]) -> None:
             continue
         kept = {key: record[key] for key in record if key not in _LEFT_OUT}
         kept["config"]["data"]["root"] = study.data
-        kept["environment"].pop("command", None)
+        environment = kept["environment"]
+        environment.pop("command", None)
+        # Runs of earlier versions name the kernel, too: system and architecture are kept.
+        environment["platform"] = re.sub(
+            r"^(\w+)-.*?(x86_64|aarch64|arm64|AMD64).*", r"\1 \2", environment["platform"]
+        )
         cost, scores = folder / COST, class_scores(RunRecord.read(folder))
         kept |= {
             "variant": variant,
@@ -258,7 +264,7 @@ def power_analysis() -> dict[str, dict[str, dict[str, float]]]:
             pairs = gains(runs, reference(parts, part, ""))
             if len(pairs) > 1:
                 spread = max(stdev(pairs), 0.05)
-                found.setdefault(path.stem, {})[_part_name(part, runs)] = {
+                found.setdefault(path.stem, {})[_name(part, runs)] = {
                     "pairs": len(pairs),
                     "spread": spread,
                     **({} if folds else {"runs for 2 points": seeds_needed(spread)}),
@@ -268,7 +274,7 @@ def power_analysis() -> dict[str, dict[str, dict[str, float]]]:
 
 
 def print_plan(studies: Mapping[str, Study]) -> None:
-    """Print the studies, and what the spread of their runs settles."""
+    """Print the studies, and the gains that the spread of their runs settles."""
     for name, study in studies.items():
         known = (RESULTS / f"{name}.json").is_file()
         print(f"{name:24}{'has results' if known else 'not run':14}{study.question}")
@@ -282,7 +288,7 @@ def print_plan(studies: Mapping[str, Study]) -> None:
             )
 
 
-def _part_name(part: Part, runs: Mapping[int, Record]) -> str:
+def _name(part: Condition, runs: Mapping[int, Record]) -> str:
     return f"{named(part, runs)} ({part.variant})" if part.variant else named(part, runs)
 
 
@@ -320,7 +326,7 @@ def _pairs_table(content: Mapping[str, Any]) -> str:
     own = [part for part in parts if part.method in ("base+", "loss-only", "lmp", "dice-lmp")]
     rows = [
         [
-            _part_name(other, runs),
+            _name(other, runs),
             *(
                 "–" if other in own[k:] else _together(gains(parts[part], runs), folds)
                 for k, part in enumerate(own)
@@ -330,17 +336,17 @@ def _pairs_table(content: Mapping[str, Any]) -> str:
         if other.method != "base" and other not in own[-1:]
     ]
     told = measure(content["records"][0])
-    return _table([f"{told} over", *(_part_name(part, parts[part]) for part in own)], rows)
+    return _table([f"{told} over", *(_name(part, parts[part]) for part in own)], rows)
 
 
 def _halves_table() -> str:
-    """What the loss gains with and without the sampler, and the sampler with either loss."""
+    """The gains of the loss with and without the sampler, and of the sampler with either loss."""
     rows = []
     for path in sorted(RESULTS.glob("*.json")):
         if "records" not in (content := json.loads(path.read_text())):
             continue
         parts = groups(content["records"])
-        each = [parts.get(Part("", name)) for name in ("base", "base+", "loss-only", "lmp")]
+        each = [parts.get(Condition("", name)) for name in ("base", "base+", "loss-only", "lmp")]
         if all(each):
             base, sampled, loss, both = (runs or {} for runs in each)
             couples = ((loss, base), (both, sampled), (sampled, base), (both, loss))
@@ -362,7 +368,7 @@ def _curves_table(content: Mapping[str, Any]) -> str:
         ]
         seconds = min(run["seconds"] for run in runs.values())
         rows.append([
-            _part_name(part, runs),
+            _name(part, runs),
             *(f"{mean:.1f}" for mean in means),
             _last_quarter(runs),
             f"{seconds / some['config']['optimization']['steps']:.2f}",
@@ -384,7 +390,7 @@ def _tuning_table(content: Mapping[str, Any]) -> str:
         tried = dict(content["tuning"][part.variant]["tried"][part.method])
         taken = next(iter(runs.values()))["config"]["optimization"]["lr"]
         cells = ["–" if (one := tried.get(lr)) is None else f"{100 * one:.1f}" for lr in rates]
-        rows.append([_part_name(part, runs)] + [
+        rows.append([_name(part, runs)] + [
             f"**{cell}**" if lr == taken else cell for lr, cell in zip(rates, cells, strict=True)
         ])  # fmt: skip
         if taken in (min(tried), max(tried)):
