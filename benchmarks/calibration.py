@@ -1,4 +1,4 @@
-"""What does hard weighting do to a network's confidence, and does a temperature mend it?
+"""The effect of hard weighting on a network's confidence, before and after a temperature.
 
     make demo && python -m benchmarks.calibration    # minutes; results, picture and page
     python -m benchmarks.calibration --render        # picture and page again, from the results

@@ -1,4 +1,4 @@
-"""What p and min_support do to the weights of a heavy-tailed loss map, for docs/choosing.md.
+"""The effect of p and min_support on the weights of a heavy-tailed loss map.
 
     python -m benchmarks.choosing
 

@@ -1,4 +1,4 @@
-"""The runs of a study side by side: by part, their paired differences, and pictures of both."""
+"""The runs of a study side by side: by condition, their paired differences, pictures of both."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.optimize import brentq  # type: ignore[import-untyped]
 from scipy.stats import nct  # type: ignore[import-untyped]
 
 from benchmarks.drawing import drawing
@@ -19,8 +20,8 @@ _MARKS = "osD^vPX*"
 Record = dict[str, Any]
 
 
-class Part(NamedTuple):
-    """What runs that differ in their seed alone share; ``setting`` has the p and m that vary."""
+class Condition(NamedTuple):
+    """Common to runs that differ in their seed alone; ``setting`` has the p and m that vary."""
 
     variant: str
     method: str
@@ -40,7 +41,15 @@ def f1(evaluation: Mapping[str, Any], classes: Sequence[str]) -> float:
 
 
 def half_width(differences: Sequence[float], folds: int) -> float:
-    """Return half the 95 % interval of a mean of paired differences.
+    """Return half the 95 % interval of a mean of paired differences, NaN for a single one."""
+    n = len(differences)
+    if n < 2:
+        return math.nan
+    return t_quantile(n - 1) * _error_of_mean(stdev(differences), n, folds)
+
+
+def _error_of_mean(spread: float, n: int, folds: int) -> float:
+    """Return the standard error of the mean of n differences of this standard deviation.
 
     Folds share most of their training images, so that their differences are not independent: the
     variance of the mean is then taken as (1 / n + 1 / (folds - 1)) of that of a difference.
@@ -48,16 +57,12 @@ def half_width(differences: Sequence[float], folds: int) -> float:
     References:
         Nadeau and Bengio 2003, "Inference for the generalization error", Eq. 12.
     """
-    n = len(differences)
-    if n < 2:
-        return math.nan
-    shared = 1 / (folds - 1) if folds else 0.0
-    return t_quantile(n - 1) * stdev(differences) * math.sqrt(1 / n + shared)
+    return spread * math.sqrt(1 / n + (1 / (folds - 1) if folds else 0.0))
 
 
-def groups(records: Sequence[Record]) -> dict[Part, dict[int, Record]]:
-    """Return the records by part, each by its seed."""
-    found: dict[Part, dict[int, Record]] = {}
+def groups(records: Sequence[Record]) -> dict[Condition, dict[int, Record]]:
+    """Return the records by condition, each by its seed."""
+    found: dict[Condition, dict[int, Record]] = {}
     for record in records:
         variant, loss = record.get("variant", ""), record["config"]["loss"]
         alike = [
@@ -70,22 +75,30 @@ def groups(records: Sequence[Record]) -> dict[Part, dict[int, Record]]:
             for key, name in (("p", "p"), ("min_support", "m / n"))
             if len({other[key] for other in alike}) > 1
         )
-        found.setdefault(Part(variant, record["method"], setting), {})[record["seed"]] = record
+        found.setdefault(Condition(variant, record["method"], setting), {})[record["seed"]] = record
     return found
 
 
 def reference(
-    parts: Mapping[Part, dict[int, Record]], part: Part, over: str
+    conditions: Mapping[Condition, dict[int, Record]], condition: Condition, over: str
 ) -> Mapping[int, Record]:
-    """Return the runs that a part is compared with: BASE of its variant, or its method in ``over``.
+    """Return the runs to compare with: BASE of the variant, or the same method in ``over``.
 
-    Nothing for what the others are compared with.
+    Empty for the condition that the others are compared with.
     """
     if over:
-        return {} if part.variant == over else parts.get(part._replace(variant=over), {})
-    if part.method == "base":
+        return (
+            {}
+            if condition.variant == over
+            else conditions.get(condition._replace(variant=over), {})
+        )
+    if condition.method == "base":
         return {}
-    return parts.get(Part(part.variant, "base")) or parts.get(Part("", "base")) or {}
+    return (
+        conditions.get(Condition(condition.variant, "base"))
+        or conditions.get(Condition("", "base"))
+        or {}
+    )
 
 
 def gains(runs: Mapping[int, Record], over: Mapping[int, Record]) -> list[float]:
@@ -103,10 +116,10 @@ def measure(record: Record) -> str:
     return "IoU" if record["classes"][0] == "background" else "mIoU"
 
 
-def named(part: Part, runs: Mapping[int, Record]) -> str:
-    """Return the name of the method of a part, with the p and m that vary."""
+def named(condition: Condition, runs: Mapping[int, Record]) -> str:
+    """Return the name of the method of a condition, with the p and m that vary."""
     label = str(next(iter(runs.values()))["label"])
-    return ", ".join(filter(None, [label, part.setting]))
+    return ", ".join(filter(None, [label, condition.setting]))
 
 
 def seeds_needed(spread: float, gain: float = 2.0, power: float = 0.8) -> int:
@@ -125,8 +138,22 @@ def seeds_needed(spread: float, gain: float = 2.0, power: float = 0.8) -> int:
     raise ValueError(f"a spread of {spread} needs more than 1000 runs to settle {gain}")
 
 
+def settled_gain(spread: float, n: int, folds: int, power: float = 0.8) -> float:
+    """Return the smallest true gain that n paired differences settle with this probability.
+
+    The test is that of ``seeds_needed``, with the wider error of folds.
+
+    Example:
+        >>> round(settled_gain(1.0, 5, folds=0), 1), round(settled_gain(1.0, 5, folds=5), 1)
+        (1.7, 2.5)
+    """
+    beyond = t_quantile(n - 1)
+    shift = brentq(lambda by: nct.sf(beyond, n - 1, by) - power, 0, 100)
+    return float(shift) * _error_of_mean(spread, n, folds)
+
+
 def picture(content: Mapping[str, Any]) -> Figure:
-    """Draw a study: over the share of wrong labels, the gains of its parts, or learning curves.
+    """Draw a study: gains over the share of wrong labels, or learning curves.
 
     Args:
         content: Its results.
@@ -155,8 +182,8 @@ def picture(content: Mapping[str, Any]) -> Figure:
 
 def _curves(axes: Axes, content: Mapping[str, Any]) -> None:
     """The score of every method over the steps: the mean over the runs that are finished."""
-    parts = groups(content["records"])
-    for k, (part, runs) in enumerate(parts.items()):
+    conditions = groups(content["records"])
+    for k, (condition, runs) in enumerate(conditions.items()):
         some = next(iter(runs.values()))
         means = [
             fmean(score(run["evaluations"][e], some["classes"]) for run in runs.values())
@@ -169,7 +196,7 @@ def _curves(axes: Axes, content: Mapping[str, Any]) -> None:
             color=_COLORS[k % len(_COLORS)],
             linewidth=2 if own else 1.1,
             linestyle="--" if some["method"].endswith("+") else "-",
-            label=_told(part, runs, parts),
+            label=_told(condition, runs, conditions),
         )
     told = measure(content["records"][0])
     told = "IoU of the foreground" if told == "IoU" else told
@@ -177,19 +204,21 @@ def _curves(axes: Axes, content: Mapping[str, Any]) -> None:
     axes.grid(visible=True)
 
 
-def _told(part: Part, runs: Mapping[int, Record], parts: Mapping[Part, Any]) -> str:
-    """The name of a part in a picture: without its method, where there is one alone."""
-    if part.variant and len({each.method for each in parts}) == 1:
-        return part.variant
-    return f"{named(part, runs)} {part.variant}".strip()
+def _told(
+    condition: Condition, runs: Mapping[int, Record], conditions: Mapping[Condition, Any]
+) -> str:
+    """The name of a condition in a picture: without its method, where there is one alone."""
+    if condition.variant and len({each.method for each in conditions}) == 1:
+        return condition.variant
+    return f"{named(condition, runs)} {condition.variant}".strip()
 
 
 def _part_gains(axes: Axes, content: Mapping[str, Any]) -> None:
-    """The final gain of every part over the one that they are compared with."""
-    parts = groups(content["records"])
+    """The final gain of every condition over the one that they are compared with."""
+    conditions = groups(content["records"])
     names: list[str] = []
-    for k, (part, runs) in enumerate(parts.items()):
-        pairs = gains(runs, reference(parts, part, content["over"]))
+    for k, (condition, runs) in enumerate(conditions.items()):
+        pairs = gains(runs, reference(conditions, condition, content["over"]))
         if not pairs:
             continue
         at, color = len(names), _COLORS[k % len(_COLORS)]
@@ -199,7 +228,7 @@ def _part_gains(axes: Axes, content: Mapping[str, Any]) -> None:
             markersize=5, capsize=3,
         )  # fmt: skip
         axes.plot(pairs, [at + 0.18] * len(pairs), "o", color=color, markersize=3.5, alpha=0.6)
-        names.append(_told(part, runs, parts))
+        names.append(_told(condition, runs, conditions))
     axes.axvline(0, color="#444", linewidth=0.8)
     axes.set_yticks(range(len(names)), names)
     axes.set(
@@ -211,18 +240,18 @@ def _part_gains(axes: Axes, content: Mapping[str, Any]) -> None:
 
 def _over_wrong_labels(content: Mapping[str, Any]) -> Figure:
     """The final score, and its gain over BASE, over the share of wrong labels."""
-    parts = groups(content["records"])
+    conditions = groups(content["records"])
     told = measure(content["records"][0])
     # By the name of a line, and by the share: the scores of all seeds, and their gains over BASE.
     scores: dict[str, dict[float, list[float]]] = {}
     over_base: dict[str, dict[float, list[float]]] = {}
-    for part, runs in parts.items():
+    for condition, runs in conditions.items():
         some = next(iter(runs.values()))
-        name, share = named(part, runs), 100 * some["wrong"]
+        name, share = named(condition, runs), 100 * some["wrong"]
         scores.setdefault(name, {})[share] = [
             score(run["evaluations"][-1], some["classes"]) for run in runs.values()
         ]
-        if pairs := gains(runs, reference(parts, part, "")):
+        if pairs := gains(runs, reference(conditions, condition, "")):
             over_base.setdefault(name, {})[share] = pairs
     with drawing():
         figure = Figure(figsize=(7.2, 3.1), layout="constrained")

@@ -1,4 +1,4 @@
-"""What does a look at the weights cost a training step?
+"""The time that a look at the weights adds to a training step.
 
     python -m benchmarks.diagnostics            # a minute; results/diagnostics.json and the page
     python -m benchmarks.diagnostics --quick    # seconds; prints, writes nothing
@@ -44,7 +44,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "diagnostics.json"
 PAGE = ROOT / "docs" / "diagnostics.md"
 
 
-class Shape(NamedTuple):
+class NetworkCase(NamedTuple):
     """A network and its crops."""
 
     title: str
@@ -53,21 +53,21 @@ class Shape(NamedTuple):
 
 
 SMALL = ModelConfig("FPN", "tu-test_resnet", weights="none")
-SHAPES = (
-    Shape("FPN, tu-test_resnet", SMALL, (96, 128)),
-    Shape("the defaults of `train`", ModelConfig(weights="none"), (224, 224)),
+CASES = (
+    NetworkCase("FPN, tu-test_resnet", SMALL, (96, 128)),
+    NetworkCase("the defaults of `train`", ModelConfig(weights="none"), (224, 224)),
 )
-QUICK = (Shape("quick", SMALL, (64, 64)),)
+QUICK = (NetworkCase("quick", SMALL, (64, 64)),)
 
 
-def measure(shape: Shape, device: torch.device, seconds: float) -> dict[str, Any]:
+def measure(case: NetworkCase, device: torch.device, seconds: float) -> dict[str, Any]:
     """Milliseconds of a step of 8 crops and of one that looks at its weights."""
-    height, width = shape.crop
+    height, width = case.crop
     config = TrainConfig(
         "loss-only",
         data=DataConfig(scene_size=(height, 2 * width), train_scenes=8, val_scenes=2),
-        model=shape.model,
-        optimization=OptimizationConfig(steps=2, crop_size=shape.crop),
+        model=case.model,
+        optimization=OptimizationConfig(steps=2, crop_size=case.crop),
         hardware=HardwareConfig(workers=0),
     )
     train_set, _ = open_splits(config, Given())
@@ -100,7 +100,7 @@ def measure(shape: Shape, device: torch.device, seconds: float) -> dict[str, Any
     every = config.diagnostics.every
     found |= {"look": look, "every": every}
     found["share"] = look["median_ms"] / every / found["step"]["median_ms"]
-    return {"title": shape.title, "crop": shape.crop, "batch": len(batch["mask"]), **found}
+    return {"title": case.title, "crop": case.crop, "batch": len(batch["mask"]), **found}
 
 
 def cost(content: dict[str, Any]) -> str:
@@ -144,7 +144,7 @@ def main() -> None:
     if not options.render:
         torch.set_num_threads(1)  # less disturbed by what else the machine does
         device = torch.device(options.device)
-        shapes, seconds = (QUICK, 0.5) if options.quick else (SHAPES, 20.0)
+        shapes, seconds = (QUICK, 0.5) if options.quick else (CASES, 20.0)
         content = {
             "command": "python -m benchmarks.diagnostics",
             "environment": describe_environment(device, 1),

@@ -53,8 +53,8 @@ KINDS = {
 
 
 @dataclass
-class Found:
-    """What two methods predict for the images of a split, over the seeds of both.
+class ComparedPredictions:
+    """The predictions of two methods for the images of a split, over the seeds of both.
 
     Args:
         gain: (seeds, images) gain of AFTER in the mean IoU of the classes of an image.
@@ -89,7 +89,9 @@ def opened(folder: Path, root: Path | None) -> SegmentationDataset:
     return open_dataset(config, config.val_split)
 
 
-def look(pairs: Sequence[tuple[TrainedModel, TrainedModel]], data: SegmentationDataset) -> Found:
+def look(
+    pairs: Sequence[tuple[TrainedModel, TrainedModel]], data: SegmentationDataset
+) -> ComparedPredictions:
     """Predict every image with every network, and count."""
     number = data.labels.num_classes
     counts = torch.zeros(2, len(pairs), len(data), number, number, dtype=torch.int64)
@@ -111,7 +113,7 @@ def look(pairs: Sequence[tuple[TrainedModel, TrainedModel]], data: SegmentationD
     present = (counts[0].sum(dim=-1) >= FEW) & iou.isfinite().all(dim=0)
     change = torch.where(present, iou[1] - iou[0], 0.0).sum(dim=-1)
     gain = change / present.sum(dim=-1).clamp(min=1)
-    return Found(gain, counts, right / seen.clamp(min=1e-9))
+    return ComparedPredictions(gain, counts, right / seen.clamp(min=1e-9))
 
 
 def _iou(counts: Tensor) -> Tensor:
@@ -119,8 +121,8 @@ def _iou(counts: Tensor) -> Tensor:
     return hit / (counts.sum(dim=-1) + counts.sum(dim=-2) - hit)
 
 
-def numbers(found: Found, names: Sequence[str]) -> dict[str, Any]:
-    """What the page says of the images: nothing in it is an image or a mask."""
+def numbers(found: ComparedPredictions, names: Sequence[str]) -> dict[str, Any]:
+    """The numbers on the page; they contain no image and no mask."""
     total = found.counts.sum(dim=(1, 2))
     before, after = (ConfusionMatrix.from_counts(total[side]) for side in (0, 1))
     iou = _iou(found.counts)
@@ -170,7 +172,7 @@ def chosen(gain: Tensor) -> dict[str, list[int]]:
 
 def rows_of(
     indices: Sequence[int],
-    found: Found,
+    found: ComparedPredictions,
     pair: tuple[TrainedModel, TrainedModel],
     data: SegmentationDataset,
 ) -> Figure:
@@ -192,7 +194,7 @@ def rows_of(
     return grid(rows, captions)
 
 
-def _caption(found: Found, index: int, names: Sequence[str]) -> str:
+def _caption(found: ComparedPredictions, index: int, names: Sequence[str]) -> str:
     iou = _iou(found.counts[:, 0, index])
     enough = found.counts[0, 0, index].sum(dim=-1) >= FEW
     change = torch.where(enough, iou[1] - iou[0], 0.0).nan_to_num()

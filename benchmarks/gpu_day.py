@@ -31,11 +31,11 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks.speed.results import RESULTS
-from lossmaxpool.environment import describe_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = RESULTS / "gpu-day.json"
-SAME = ("device", "torch", "triton", "lossmaxpool")  # of the environment, for a run to go on
+# Of the environment, for a run to go on: the last is a digest of the sources of the losses.
+SAME = ("device", "torch", "triton", "lossmaxpool", "ops_digest")
 
 
 class Stage(NamedTuple):
@@ -192,10 +192,10 @@ def _left(day: Sequence[Stage], content: dict[str, Any]) -> int:
 
 
 def begun(path: Path, environment: dict[str, Any], *, fresh: bool) -> dict[str, Any]:
-    """The content of an earlier call on the same device with the same versions, or a new one.
+    """The content of an earlier call on the same device with the same sources, or a new one.
 
     Raises:
-        SystemExit: the file is of another device or of other versions.
+        SystemExit: the file is of another device, of other versions or of other sources.
     """
     if fresh or not path.exists():
         return {
@@ -247,10 +247,10 @@ def main() -> None:
     options = parser.parse_args()
     if not torch.cuda.is_available():
         parser.exit(2, "gpu_day: torch sees no GPU on this machine, and all of this needs one.\n")
-    from benchmarks.loss import _versions as versions
+    from benchmarks.loss import environment
 
-    environment = describe_environment(torch.device("cuda"), torch.cuda.device_count()) | versions()
-    content, day = begun(KEPT, environment, fresh=options.fresh), stages()
+    here = environment("cuda", torch.cuda.device_count())
+    content, day = begun(KEPT, here, fresh=options.fresh), stages()
     left = go_on(day, content, lambda: store(KEPT, content), options.budget)
     results = [x for found in content["results"].values() for x in found.values()]
     failed = sum(x["ok"] is False for x in results)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from tests.cases import IGNORE, labelled
+from tests.cases import IGNORE, labeled
 from tests.tolerances import FROM_LOGITS, HALF_GRADIENT
 from torch import Tensor, nn
 
@@ -45,7 +46,6 @@ METRICS = (
     "smsp__inst_executed.sum",
     "launch__registers_per_thread",
 )
-KERNELS = "regex:(losses|count|split|finish|reduce|gradient|cells|gather)_"
 
 Result = dict[str, Any]
 
@@ -68,8 +68,8 @@ def smoke(name: str, device: torch.device) -> Result:
     """Whether a configuration compiles, runs and agrees with float64."""
     case = _configurations()[name]
     spatial = case.size if case.low is None else case.low
-    logits, _ = labelled(case.batch, case.classes, *spatial)
-    _, target = labelled(case.batch, case.classes, *case.size, seed=1, ignored=0.2)
+    logits, _ = labeled(case.batch, case.classes, *spatial)
+    _, target = labeled(case.batch, case.classes, *case.size, seed=1, ignored=0.2)
     if case.label == torch.int8:  # which cannot hold 255
         target = target.masked_fill(target == IGNORE, -1)
     ignore = -1 if case.label == torch.int8 else IGNORE
@@ -167,10 +167,11 @@ def benchmark(name: str, device: torch.device) -> Result:
 
 
 def ncu(name: str, device: torch.device) -> Result:
-    """What Nsight Compute counts of our kernels in a case of the benchmark."""
+    """The counters of Nsight Compute for our kernels in a case of the benchmark."""
     if (tool := shutil.which("ncu")) is None:
         return {"ok": None, "skipped": "ncu is not installed"}
-    options = ["--csv", "--clock-control", "none", "--metrics", ",".join(METRICS), "-k", KERNELS]
+    options = ["--csv", "--clock-control", "none", "--metrics", ",".join(METRICS)]
+    options += ["-k", f"regex:^({'|'.join(our_kernels())})$"]
     done = _again([tool, *options], "once", name)
     rows = [line for line in done.stdout.splitlines() if line.startswith('"')]
     counted = [
@@ -178,6 +179,13 @@ def ncu(name: str, device: torch.device) -> Result:
         for row in csv.DictReader(rows)
     ]
     return {"ok": done.returncode == 0 and bool(counted), "counted": counted}
+
+
+def our_kernels() -> list[str]:
+    """The names under which a GPU runs the Triton kernels."""
+    sources = (ROOT / "src" / "lossmaxpool" / "ops" / "backends" / "triton").glob("*.py")
+    defined = re.compile(r"^def (\w+_kernel)\(", re.MULTILINE)
+    return sorted(name for path in sources for name in defined.findall(path.read_text()))
 
 
 def once(name: str, device: torch.device) -> Result:
@@ -259,7 +267,7 @@ def rank(name: str, device: torch.device) -> Result:
     torch.cuda.set_device(own)
     torch.distributed.init_process_group("nccl", device_id=own)
     mine, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    logits, target = (x.to(own) for x in labelled(2 * size, CLASSES, 64, 64, ignored=0.2))
+    logits, target = (x.to(own) for x in labeled(2 * size, CLASSES, 64, 64, ignored=0.2))
     results = []
     for pool, part in (("batch", slice(None)), ("world", slice(2 * mine, 2 * mine + 2))):
         leaf = logits[part].clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""What does a kernel take per pixel: instructions, and bytes of global memory? Without a GPU.
+"""Instructions and bytes of global memory per pixel of a kernel, counted without a GPU.
 
 ``cuobjdump -sass`` lists a kernel's instructions with their addresses and the targets of branches.
 A loop is a branch back to an instruction that comes before it on every path (a back edge of the
@@ -32,13 +32,13 @@ class Loop(NamedTuple):
 
 
 class Code(NamedTuple):
-    """What a thread of a kernel runs, measured in instructions or otherwise."""
+    """The code of a thread of a kernel, measured in instructions or otherwise."""
 
     amount: int  # of all that can be reached, once
     loops: tuple[Loop, ...]  # in the order of their heads
 
     def executed(self, trips: tuple[int, ...]) -> int | None:
-        """What a thread runs whose loops run so often, each per run of the one it is in.
+        """The amount that a thread runs, given how often each loop runs per run of its parent.
 
         Without loops, the compiler has unrolled them. None if these are not the loops of the code.
         """

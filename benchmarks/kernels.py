@@ -201,7 +201,7 @@ class Before:
         return json.loads(self.process.stdout.readline())
 
     def end(self) -> dict[str, Any]:
-        """What the file keeps of it, but for the times."""
+        """The part that the file keeps, without the times."""
         self.process.communicate()
         table = compiled([*self.PROGRAM, "count"], self.environment, needed=False)
         return {"commit": self.commit, **self.known, "kernels": table}

@@ -47,7 +47,7 @@ IMAGES = 4
 STAGES = {"image": "decode the image", "mask": "decode and map the mask", "crop": "crop, scale"}
 
 
-class Shape(NamedTuple):
+class ImageCase(NamedTuple):
     """How a published set stores its pictures, and the crop that is trained on."""
 
     title: str
@@ -56,12 +56,12 @@ class Shape(NamedTuple):
     crop: int
 
 
-SHAPES = (
-    Shape("Pascal VOC", (375, 500), ".jpg", 321),
-    Shape("Cityscapes", (1024, 2048), ".png", 550),
-    Shape("Mapillary Vistas", (2448, 3264), ".jpg", 550),
+CASES = (
+    ImageCase("Pascal VOC", (375, 500), ".jpg", 321),
+    ImageCase("Cityscapes", (1024, 2048), ".png", 550),
+    ImageCase("Mapillary Vistas", (2448, 3264), ".jpg", 550),
 )
-QUICK = (Shape("quick", (96, 128), ".jpg", 64),)
+QUICK = (ImageCase("quick", (96, 128), ".jpg", 64),)
 
 
 class Crops(Dataset[Tensor]):
@@ -77,13 +77,13 @@ class Crops(Dataset[Tensor]):
         return self.transform(self.dataset[index % len(self.dataset)], index)[0]
 
 
-def saved(shape: Shape, folder: Path) -> FileDataset:
-    """Street scenes in the size and format of a shape; large ones are enlarged drawings."""
-    height, width = shape.size
+def saved(case: ImageCase, folder: Path) -> FileDataset:
+    """Street scenes in the size and format of a case; large ones are enlarged drawings."""
+    height, width = case.size
     shrink = -(-height // 1024)
     scenes = StreetScenes("train", IMAGES, (height // shrink, width // shrink))
     pairs = [
-        FilePair(str(i), folder / f"{i}{shape.suffix}", folder / f"{i}.mask.png")
+        FilePair(str(i), folder / f"{i}{case.suffix}", folder / f"{i}.mask.png")
         for i in range(IMAGES)
     ]
     for i, pair in enumerate(pairs):
@@ -92,13 +92,13 @@ def saved(shape: Shape, folder: Path) -> FileDataset:
         image.resize((width, height), Image.Resampling.BICUBIC).save(pair.image, quality=90)
         mask.resize((width, height), Image.Resampling.NEAREST).save(pair.mask)
     ids = {c: c for c in range(LABELS.num_classes)} | {255: 255}
-    return FileDataset(shape.title, LABELS, pairs, ids)
+    return FileDataset(case.title, LABELS, pairs, ids)
 
 
-def measure(shape: Shape, folder: Path, seconds: float) -> dict[str, Any]:
+def measure(case: ImageCase, folder: Path, seconds: float) -> dict[str, Any]:
     """Stages of one worker, images per second by number of workers, and other decoders."""
-    dataset = saved(shape, folder)
-    transform = TrainTransform((shape.crop, shape.crop), (0.5, 1.5))
+    dataset = saved(case, folder)
+    transform = TrainTransform((case.crop, case.crop), (0.5, 1.5))
     path, sample = dataset.pairs[0].image, dataset[0]
     seeds = iter(range(10**9))
     stages: dict[str, Callable[[], object]] = {
@@ -110,13 +110,13 @@ def measure(shape: Shape, folder: Path, seconds: float) -> dict[str, Any]:
         "Pillow, as it is read here": lambda: read_image(path),
         "torchvision": lambda: with_torchvision(path),
     }
-    if shape.suffix == ".jpg":
+    if case.suffix == ".jpg":
         others["Pillow, half size"] = lambda: at_half_size(path)
     return {
-        "title": shape.title,
-        "size": shape.size,
-        "format": shape.suffix[1:],
-        "crop": shape.crop,
+        "title": case.title,
+        "size": case.size,
+        "format": case.suffix[1:],
+        "crop": case.crop,
         "stages": timed(stages, seconds),
         "images_per_second": {w: throughput(dataset, transform, w, seconds) for w in WORKERS},
         "decoders": timed(others, seconds),
@@ -254,7 +254,7 @@ def main() -> None:
     torch.set_num_threads(1)  # as in a worker
     # torchvision's decoders are measured although they will go.
     warnings.filterwarnings("ignore", ".*capabilities of TorchVision are deprecated")
-    shapes, seconds = (QUICK, 0.05) if options.quick else (SHAPES, 3.0)
+    shapes, seconds = (QUICK, 0.05) if options.quick else (CASES, 3.0)
     measured = []
     for shape in shapes:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What does the loss cost? Time and memory against cross-entropy, sorting and bootstrapping.
+"""Time and memory of the loss against cross-entropy, sorting and bootstrapping.
 
     python -m benchmarks.loss                   # on the CPU, under five minutes
     python benchmarks/loss.py --device cuda     # on a GPU
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,9 @@ from benchmarks.speed.bars import bars
 from benchmarks.speed.cases import Kind, cases
 from benchmarks.speed.measure import in_own_process
 from benchmarks.speed.page import render
-from benchmarks.speed.results import Results, results_file
+from benchmarks.speed.results import Results, kernels_on_gpu, results_file
 from benchmarks.speed.tables import bar_table, logits_table, scaling_table, solver_table
-from lossmaxpool.environment import describe_environment
+from lossmaxpool.environment import describe_environment, versions
 
 # Per case, beside compilation; a case that is slow takes its fewest rounds all the same.
 SECONDS: dict[Kind, float] = {"dense": 12.0, "upsampling": 12.0, "solver": 6.0, "scaling": 3.0}
@@ -46,7 +45,7 @@ def measure(device: str, *, quick: bool) -> Results:
         {
             "command": f"python -m benchmarks.loss --device {device}" + " --quick" * quick,
             "device": device,
-            "environment": describe_environment(torch.device(device), 1) | _versions(),
+            "environment": environment(device, 1),
             "cases": measured,
         }
     )
@@ -93,15 +92,12 @@ def main() -> None:
     render()
 
 
-def _versions() -> dict[str, str]:
-    """Versions of what only this benchmark uses."""
-    found = {"cuda": torch.version.cuda} if torch.cuda.is_available() else {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+def environment(device: str, devices: int) -> dict[str, Any]:
+    """That of every result, what only this benchmark uses, and on a GPU the kernels' sources."""
+    found = describe_environment(torch.device(device), devices)
+    if torch.cuda.is_available():
+        found["cuda"] = torch.version.cuda
+    return found | versions(LIBRARIES) | (kernels_on_gpu() if device == "cuda" else {})
 
 
 if __name__ == "__main__":

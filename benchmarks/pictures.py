@@ -239,14 +239,16 @@ def algorithm_1() -> Figure:
     return figure
 
 
-def _with_threshold(axes: Axes, losses: NDArray[np.float64], solution: theorems.Solution) -> None:
+def _with_threshold(
+    axes: Axes, losses: NDArray[np.float64], solution: theorems.PrimalDualSolution
+) -> None:
     colors = [OURS if capped else RIVAL for capped in solution.capped]
     axes.bar(range(1, len(losses) + 1), losses, color=colors, width=0.75)
     axes.axhline(solution.threshold, color="#1f2937", linestyle="--", linewidth=1.1)
     axes.set_title(f"threshold α* = {solution.threshold:.2f}", loc="left", fontsize=9)
 
 
-def _weights(axes: Axes, solution: theorems.Solution, n: int) -> None:
+def _weights(axes: Axes, solution: theorems.PrimalDualSolution, n: int) -> None:
     colors = [OURS if capped else RIVAL for capped in solution.capped]
     axes.bar(range(1, n + 1), solution.weights * n, color=colors, width=0.75)
     axes.axhline(1, color="#1f2937", linestyle=":", linewidth=1.1)

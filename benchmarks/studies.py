@@ -72,7 +72,7 @@ ADAMW: dict[str, Any] = {
     "weight_decay": 0.01,
     "warmup": 20,
 }
-# What the command trains without any data.
+# The command trains on these without any data.
 SCENES = "street-scenes"
 DEMO = trainings.configuration(steps=400)
 # Rivals with the sampler, which the package has for cross-entropy and loss max-pooling alone.
@@ -94,7 +94,7 @@ _SPLITS = {
 
 @dataclass(frozen=True)
 class Variant:
-    """What a part of a study changes.
+    """The changes that a part of a study makes to its runs.
 
     Args:
         methods: Its methods; None takes those of the study.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lossmaxpool.runs import RecordError
 from reproduction import figures
-from reproduction.runs import Found, Window, find_runs
+from reproduction.runs import CheckpointWindow, FoundRuns, find_runs
 from reproduction.tables import paper_tables
 
 TABLES = """Print the tables of Rota Bulò et al. 2017 beside what was run here.
@@ -59,10 +59,10 @@ def main(words: Sequence[str] | None = None) -> int:
         )
     options = parser.parse_args(words)
     try:
-        window = Window(options.window, tuple(options.steps))
+        window = CheckpointWindow(options.window, tuple(options.steps))
         found = None if options.runs is None else find_runs(options.runs)
         if options.command == "tables":
-            sys.stdout.write(f"{paper_tables(found or Found(), window, options.format)}\n")
+            sys.stdout.write(f"{paper_tables(found or FoundRuns(), window, options.format)}\n")
         else:
             for line in figures.draw(options.out, found, window):
                 sys.stdout.write(f"{line}\n")

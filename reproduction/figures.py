@@ -21,7 +21,7 @@ from lossmaxpool.functional import solve
 from lossmaxpool.report.statistics import Gain, paired_gain
 from lossmaxpool.report.wording import count
 from lossmaxpool.runs.record import Picture, RunRecord
-from reproduction.runs import Found, Pair, Scored, Window, columns, find_pair
+from reproduction.runs import CheckpointWindow, FoundRuns, MethodPair, Scored, columns, find_pair
 
 Points = list[tuple[float, float]]
 
@@ -42,7 +42,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def draw(out: Path, found: Found | None, window: Window) -> Iterator[str]:
+def draw(out: Path, found: FoundRuns | None, window: CheckpointWindow) -> Iterator[str]:
     """Draw every figure that can be drawn.
 
     Args:
@@ -246,7 +246,7 @@ class PixelGains:
     classes: tuple[ClassGain, ...]
 
 
-def pixel_gains(pair: Pair) -> PixelGains | str:
+def pixel_gains(pair: MethodPair) -> PixelGains | str:
     """The gain of every class that has pixels and a score; otherwise why there is none."""
     run, task = pair.column.first, pair.column.task
     if task.split != run.data.val_split:
@@ -300,7 +300,7 @@ def _by_seed(runs: Sequence[Scored], c: int) -> dict[int, float]:
 
 
 @dataclass(frozen=True)
-class Strip:
+class EvolutionStrip:
     """One image and the predictions of two methods.
 
     Args:
@@ -316,7 +316,7 @@ class Strip:
     rows: tuple[tuple[str, Mapping[int, Path]], ...]
 
 
-def evolution_strips(pair: Pair) -> tuple[list[Strip], str]:
+def evolution_strips(pair: MethodPair) -> tuple[list[EvolutionStrip], str]:
     """Strips of the first common seed, and a sentence on what is missing from the paper's figure.
 
     Args:
@@ -339,7 +339,7 @@ def evolution_strips(pair: Pair) -> tuple[list[Strip], str]:
     )
 
 
-def evolution_figure(strips: Sequence[Strip]) -> Figure:
+def evolution_figure(strips: Sequence[EvolutionStrip]) -> Figure:
     """Two rows per image: left the image over its truth, then one column per step.
 
     Args:
@@ -369,10 +369,10 @@ def evolution_figure(strips: Sequence[Strip]) -> Figure:
     return figure
 
 
-def _strips(methods: Sequence[tuple[RunRecord, Sequence[Picture]]]) -> list[Strip]:
+def _strips(methods: Sequence[tuple[RunRecord, Sequence[Picture]]]) -> list[EvolutionStrip]:
     common = set.intersection(*({one.name for one in shots} for _, shots in methods))
     return [
-        Strip(
+        EvolutionStrip(
             name,
             methods[0][0].folder / shown.image,
             methods[0][0].folder / shown.truth,

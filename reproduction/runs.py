@@ -28,7 +28,7 @@ CONFIG = "config.yaml"
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRuns:
     """The runs below a folder.
 
     Args:
@@ -42,7 +42,7 @@ class Found:
     damaged: tuple[str, ...] = ()
 
 
-def find_runs(root: Path) -> Found:
+def find_runs(root: Path) -> FoundRuns:
     """Reads every run folder in a folder, at any depth; a run folder itself is one.
 
     Args:
@@ -79,7 +79,7 @@ def find_runs(root: Path) -> Found:
         else:
             reached = f"at step {run.final.step}" if run.final else "before its first evaluation"
             unfinished.append(f"{folder}: {run.status} {reached}; resume it.")
-    return Found(tuple(runs), tuple(unfinished), tuple(damaged))
+    return FoundRuns(tuple(runs), tuple(unfinished), tuple(damaged))
 
 
 # The view of training's own evaluations, and of the paper on Pascal VOC.
@@ -103,7 +103,7 @@ def view_of(inference: Mapping[str, Any]) -> str:
         'optimized tiling, overlap 100, flip'
     """
     # Version 0.1 wrote British spelling.
-    tiling = str(inference.get("tiling", "full")).replace("optimised", "optimized")
+    tiling = str(inference.get("tiling", "full")).replace("optimized", "optimized")
     words = [WHOLE if tiling == "full" else f"{tiling} tiling"]
     if tiling != "full" and inference.get("tiles", _TILES) != _TILES:
         words.append(f"{inference['tiles']} tiles")
@@ -121,7 +121,7 @@ def view_of(inference: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Window:
+class CheckpointWindow:
     """The last checkpoints of a run.
 
     Rota Bulò et al. 2017 average 150k, 160k and 165k of 165k iterations on Cityscapes and 180k,
@@ -157,7 +157,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredScore:
     """A mean with its sample standard deviation, and over what that is.
 
     Args:
@@ -171,7 +171,7 @@ class Measured:
     checkpoints: int
 
 
-def measure(by_run: Sequence[Sequence[float]]) -> Measured:
+def measure(by_run: Sequence[Sequence[float]]) -> MeasuredScore:
     """Mean ± sample standard deviation (ddof = 1) as the paper has it.
 
     One run: over its last checkpoints. Several: each run's mean over them is one value, and the
@@ -189,11 +189,11 @@ def measure(by_run: Sequence[Sequence[float]]) -> Measured:
     """
     single = len(by_run) == 1
     values = by_run[0] if single else [fmean(scores) for scores in by_run]
-    return Measured(score(values), len(by_run), max(map(len, by_run)))
+    return MeasuredScore(score(values), len(by_run), max(map(len, by_run)))
 
 
 FOLDER = "evaluations"
-# Chosen on the validation images: its score is no measurement.
+# Chosen on the validation images, so that its score there is biased upwards.
 _BEST = "best.ckpt"
 
 
@@ -308,7 +308,7 @@ class Column:
         return self.cells.get(setting, ())
 
 
-def columns(runs: Sequence[RunRecord], window: Window) -> tuple[list[Column], list[str]]:
+def columns(runs: Sequence[RunRecord], window: CheckpointWindow) -> tuple[list[Column], list[str]]:
     """Sorts runs into columns.
 
     Args:
@@ -410,7 +410,7 @@ _PAPER = (1.3, 0.25)
 
 
 @dataclass(frozen=True)
-class Pair:
+class MethodPair:
     """A baseline and a method with common seeds."""
 
     column: Column
@@ -423,7 +423,7 @@ class Pair:
         return self.baseline[0].run.label, self.method[0].run.label
 
 
-def find_pair(column: Column) -> Pair | str:
+def find_pair(column: Column) -> MethodPair | str:
     """The first of ``PAIRS`` that was run with a common seed; otherwise what is missing.
 
     Args:
@@ -449,6 +449,6 @@ def find_pair(column: Column) -> Pair | str:
         common = {s.run.seed for s in ours} & {s.run.seed for s in theirs}
         if common:
             kept = [tuple(s for s in each if s.run.seed in common) for each in (theirs, ours)]
-            return Pair(column, *kept)
+            return MethodPair(column, *kept)
         reasons.append(f"{baseline} and {method}: no seed in common")
     return f"{column.name}: {'; '.join(reasons)}."

@@ -24,10 +24,10 @@ from reproduction.published import (
     Task,
 )
 from reproduction.runs import (
+    CheckpointWindow,
     Column,
-    Found,
-    Measured,
-    Window,
+    FoundRuns,
+    MeasuredScore,
     columns,
     differing,
     measure,
@@ -52,7 +52,7 @@ class _Beside:
     remarks: list[str]
 
 
-def paper_tables(found: Found, window: Window, format: Format = "text") -> str:
+def paper_tables(found: FoundRuns, window: CheckpointWindow, format: Format = "text") -> str:
     """Every table of the paper, each cell as printed, and beside it what was run here.
 
     A column stands for one data set, split and view; the first is the table's own, whether
@@ -194,7 +194,7 @@ def _cell(
     return _measured(measure(present)) if present else MISSING
 
 
-def _measured(measured: Measured) -> str:
+def _measured(measured: MeasuredScore) -> str:
     mean, std = 100 * measured.score.mean, 100 * measured.score.std
     if math.isnan(std):
         return f"{mean:.2f}"
@@ -202,7 +202,7 @@ def _measured(measured: Measured) -> str:
     return f"{mean:.2f} ±{std:.2f} ({over})"
 
 
-def _explanation(window: Window) -> str:
+def _explanation(window: CheckpointWindow) -> str:
     counted = (
         f"steps {', '.join(map(str, window.steps))}"
         if window.steps
@@ -235,7 +235,7 @@ def _stacked(rows: list[list[str]]) -> list[str]:
         for cell, width in zip(head, widths, strict=True)
     ]
     depth = max(map(len, parts))
-    # Names stand on the rule, however many lines their neighbours need.
+    # Names stand on the rule, however many lines their neighbors need.
     columns_of_lines = [[""] * (depth - len(part)) + part for part in parts]
     heads = [list(line) for line in zip(*columns_of_lines, strict=True)]
     lines = aligned([*heads, *body])

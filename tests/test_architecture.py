@@ -1,9 +1,13 @@
-"""The layers of docs/architecture.md: imports run downwards; the operator needs only torch."""
+"""docs/architecture.md: imports run downwards; the operator needs only torch. Names and prose."""
 
 from __future__ import annotations
 
 import ast
+import io
+import re
 import sys
+import tokenize
+from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -11,14 +15,23 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "lossmaxpool"
+ROOT = PACKAGE.parents[1]
 FILES = sorted(PACKAGE.rglob("*.py"))
+ALL_FILES = sorted(
+    path
+    for folder in ("src", "benchmarks", "reproduction", "tests", "docs")
+    for path in (ROOT / folder).rglob("*.py")
+)
+# An adapter has the name by which its framework's users would look for the loss.
+SHARED_NAMES = frozenset({"MaxPoolingLoss"})
+RIDDLE = re.compile(r"#?:?\s*(What|Who|Whoever)\b")
 
 # Below every floor: single files that know nothing of losses, images or runs.
 GROUND = frozenset({"_version", "atomic", "checks", "environment", "processes"}) | frozenset(
     {"classes", "crops", "import_paths", "options"}
 )
 # The rooms of the house, floor by floor. A room sees the floors below its own, never its
-# neighbours: what two neighbours share belongs to a floor below them.
+# neighbors: what two neighbors share belongs to a floor below them.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"scenes"}),
     frozenset({"paper", "metrics", "data", "models", "ops"}),
@@ -159,11 +172,55 @@ def test_no_module_is_called_utils() -> None:
     assert not [name for name in MODULES if vague & set(name.strip("_").split("."))]
 
 
+def test_a_class_name_has_one_meaning() -> None:
+    found = defaultdict(list)
+    for path in ALL_FILES:
+        if path.relative_to(ROOT).parts[0] in {"src", "benchmarks", "reproduction"}:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ClassDef) and node.name not in SHARED_NAMES:
+                    found[node.name].append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    twice = {name: places for name, places in found.items() if len(places) > 1}
+    assert not twice, "name the second class by what sets it apart"
+
+
+def prose(source: str) -> Iterator[tuple[int, str]]:
+    """The comments and docstrings of a file, with their lines."""
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, documented) and (doc := ast.get_docstring(node)):
+            yield getattr(node, "lineno", 1), doc
+    before = tokenize.NL
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            if before != tokenize.COMMENT:  # the first line of a comment alone
+                yield token.start[0], token.string
+            before = tokenize.COMMENT
+        elif token.type != tokenize.NL:
+            before = token.type
+
+
+def riddles(source: str) -> list[int]:
+    return [line for line, text in prose(source) if RIDDLE.match(text)]
+
+
+def test_comments_and_docstrings_name_their_subject() -> None:
+    found = {path: riddles(path.read_text(encoding="utf-8")) for path in ALL_FILES}
+    wrong = [f"{path.relative_to(ROOT)}:{line}" for path, lines in found.items() for line in lines]
+    assert not wrong, "name the thing instead of 'What ...'"
+
+
+def test_an_opening_what_is_found() -> None:
+    assert riddles('"""What it does."""\n') == [1]
+    assert riddles("x = 1  # What follows.\n") == [1]
+    assert riddles("# Says\n# What follows.\ndef f():\n    'Whatever.'\n") == []
+
+
 def test_the_rule_itself_refuses_what_it_should() -> None:
     assert may_import("training", "losses")
     assert may_import("report", "metrics")
     assert may_import("data", "checks")
-    assert not may_import("data", "models"), "neighbours"
+    assert not may_import("data", "models"), "neighbors"
     assert may_import("training", "inference")
     assert not may_import("inference", "training"), "upwards"
     assert not may_import("ops", "functional"), "upwards"

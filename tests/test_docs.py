@@ -212,7 +212,7 @@ def test_the_site_builds_without_a_warning_and_has_a_page_of_every_public_name(
             assert f'.{name}" class="doc' in pages[0].read_text(encoding="utf-8")
     operator = (tmp_path / "operator.html").read_text(encoding="utf-8")
     assert operator.count('<svg class="tex"') > 10
-    # What a page needs is beside it: nothing is fetched.
+    # Every page is complete: nothing is fetched from elsewhere.
     for path in tmp_path.rglob("*.html"):
         fetched = re.findall(
             r'<(?:script|img|iframe)[^>]+src="(https?:[^"]+)', path.read_text("utf-8")

@@ -1,1 +1,1 @@
-"""What the loss costs: cases, contenders, measurements, and the page that shows them."""
+"""Time and memory of the loss: cases, contenders, measurements, and the page of them."""

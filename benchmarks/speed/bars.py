@@ -1,4 +1,4 @@
-"""What the loss has to reach, beside what it reached: computed from a result, never typed."""
+"""The goals of the loss beside what was measured, all computed from a results file."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.speed.results import Measured, Results
+from benchmarks.speed.results import MeasuredCase, Results
 
-# Below, the time is in launches and caches; the exponent is fitted from here on.
-LINEAR_FROM = 2**20
+# Below, the time is in launches and caches; the exponent is fitted from here on, to those sizes
+# that take several times as long as the smallest one: the others take what a call does.
+LINEAR_FROM, GROWN = 2**20, 4
 # At the size of an image, a call on a GPU is host time, of which a sort takes less.
 SORTED = 2**24
 
-Figure = Callable[[Measured], float | None]
+Figure = Callable[[MeasuredCase], float | None]
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,20 @@ def bars(results: Results) -> list[Bar]:
     return _on_cuda(results) if results.content["device"] == "cuda" else _on_cpu(results)
 
 
-def exponent(scaling: Sequence[Measured], contender: str = "lmp") -> float | None:
-    """k of time ~ n^k from 2^20 losses on, by least squares; None for fewer than two sizes."""
+def exponent(scaling: Sequence[MeasuredCase], contender: str = "lmp") -> float | None:
+    """k of time ~ n^k from 2^20 losses on, by least squares.
+
+    None where fewer than two sizes take a time that the losses decide, and not the calls.
+    """
+    times = {case.shape[3]: case.get(contender, "median_ms") for case in scaling}
+    known = {size: time for size, time in times.items() if time is not None}
+    call = known[min(known)] if known else 0.0
     points = [
-        (case.shape[3], time)
-        for case in scaling
-        if case.shape[3] >= LINEAR_FROM and (time := case.get(contender, "median_ms")) is not None
+        (size, time) for size, time in known.items() if size >= LINEAR_FROM and time >= GROWN * call
     ]
     if len(points) < 2:
         return None
-    sizes, times = np.log(np.array(points)).T
-    return float(np.polyfit(sizes, times, 1)[0])
+    return float(np.polyfit(*np.log(np.array(points)).T, 1)[0])
 
 
 def _on_cpu(results: Results) -> list[Bar]:
@@ -108,12 +112,14 @@ def _on_cuda(results: Results) -> list[Bar]:
         )
     waits = _worst(
         [case for case in results.cases if case.kind != "scaling"],
-        lambda case: case.get(case.ours, "synchronisations"),
+        lambda case: case.get(case.ours, "synchronizations"),
     )
-    return [*found, *_solver(results), Bar("synchronisations", 0, waits)]
+    return [*found, *_solver(results), Bar("synchronizations", 0, waits)]
 
 
-def _upsampling(classes: int, cases: Iterable[Measured], faster: float, memory: float) -> list[Bar]:
+def _upsampling(
+    classes: int, cases: Iterable[MeasuredCase], faster: float, memory: float
+) -> list[Bar]:
     where = f"×8 upsampling, C = {classes}"
     cases = list(cases)
     return [
@@ -154,7 +160,7 @@ def _over(
     return lambda case: case.ratio(contender or case.ours, rival, measure)
 
 
-def _worst(cases: Iterable[Measured], figure: Figure, *, largest: bool = True) -> float | None:
+def _worst(cases: Iterable[MeasuredCase], figure: Figure, *, largest: bool = True) -> float | None:
     """The worst figure of some cases; None if one of them is missing."""
     figures = [figure(case) for case in cases]
     known = [value for value in figures if value is not None]

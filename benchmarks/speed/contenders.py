@@ -1,4 +1,4 @@
-"""Who takes part in a case, and who cannot and why."""
+"""The implementations measured in a case, and why others cannot run it."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.blocks import filled
 from benchmarks.drawing import write
 from benchmarks.speed.pictures import COST, SCALING, cost_picture, scaling_picture
-from benchmarks.speed.results import RESULTS, Measured, Results, read
+from benchmarks.speed.results import RESULTS, MeasuredCase, Results, ops_digest, read
 from benchmarks.speed.tables import (
     bar_table,
     left_out,
@@ -65,6 +65,10 @@ def _setting(results: Results) -> str:
         f"`{results.content['command']}` on {setting['date'][:10]}: {setting['device']}, "
         f"{setting['threads']} threads, {versions}."
     ]
+    if setting.get("ops_digest", today := ops_digest()) != today:
+        commit = f" (commit {setting['ops_commit']})" if "ops_commit" in setting else ""
+        since = setting.get("ops_changes", "they")
+        lines.append(f"**Measured with earlier kernels{commit}**: {since} have changed since.")
     missing = left_out(results.cases)
     return "\n\n".join([*lines, missing] if missing else lines)
 
@@ -95,7 +99,7 @@ def _logits(results: Results, kind: str) -> str:
     return "\n\n".join(parts)
 
 
-def _at_clone(cases: Sequence[Measured]) -> str:
+def _at_clone(cases: Sequence[MeasuredCase]) -> str:
     """How long the floor takes at the clone's bandwidth, allocator by allocator."""
     times = [
         f"{number(case.floor_ms)} ms" + f" ({case.content['malloc']})" * (len(cases) > 1)
@@ -151,7 +155,7 @@ def _host(content: Any) -> str:
 
 
 def _kernels(content: Any) -> str:
-    """What the kernels use and take, from benchmarks.kernels; no row that comes again."""
+    """Resources and times of the kernels, from benchmarks.kernels, without repeated rows."""
 
     def shown(figure: float | None) -> str:
         return "" if figure is None else f"{figure:g}"

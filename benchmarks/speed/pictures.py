@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.drawing import OURS, RIVAL, drawing
 from benchmarks.speed.contenders import BASELINE
-from benchmarks.speed.results import Measured, Results
+from benchmarks.speed.results import MeasuredCase, Results
 from benchmarks.speed.tables import LABELS, megabytes, number
 
 COST = "speed-{}-cost.svg"
@@ -74,7 +74,7 @@ def scaling_picture(results: Results) -> Figure:
 _COLORS = (OURS, "#0068a8", "#6b7280", "#7c3aed", "#0f766e")
 
 
-def _bars(axes: Axes, case: Measured, measure: str) -> None:
+def _bars(axes: Axes, case: MeasuredCase, measure: str) -> None:
     names = _losses(case)
     ratios = [case.ratio(name, measure=measure) for name in names]
     for place, (name, ratio) in enumerate(zip(names, ratios, strict=True)):
@@ -91,11 +91,11 @@ def _bars(axes: Axes, case: Measured, measure: str) -> None:
     axes.grid(axis="x")
 
 
-def _losses(case: Measured) -> list[str]:
+def _losses(case: MeasuredCase) -> list[str]:
     return [name for name in LABELS if name in case.contenders and name not in (BASELINE, "clone")]
 
 
-def _title(case: Measured) -> str:
+def _title(case: MeasuredCase) -> str:
     what = "Upsampling ×8" if case.kind == "upsampling" else "Dense logits"
     shape = "×".join(map(str, case.shape))
     baseline = case.get(BASELINE, "median_ms")

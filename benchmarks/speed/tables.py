@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from benchmarks.speed.bars import bars, exponent
-from benchmarks.speed.results import Measured, Results
+from benchmarks.speed.results import MeasuredCase, Results
 
 NOT_MEASURED = "–"
 TIME = "ms (20–80 %)"
@@ -40,7 +40,7 @@ def bar_table(results: Results) -> str:
     return table(("what", "bar", "measured", "holds"), rows, left=1)
 
 
-def logits_table(cases: Sequence[Measured]) -> str:
+def logits_table(cases: Sequence[MeasuredCase]) -> str:
     """Contenders of one shape; several cases of it (allocators) stand side by side.
 
     Time and its ratio to cross-entropy for each; memory and bandwidth are those of the first.
@@ -50,7 +50,7 @@ def logits_table(cases: Sequence[Measured]) -> str:
     for case in cases:
         header += [f"{case.content['malloc']}: {TIME}" if len(cases) > 1 else TIME, "× CE"]
     header += ["extra MB", "× CE"]
-    waits = any("synchronisations" in figures for figures in first.contenders.values())
+    waits = any("synchronizations" in figures for figures in first.contenders.values())
     dense = first.kind == "dense"
     header += ["of `clone`"] if dense else []
     header += ["waits"] if waits else []
@@ -65,12 +65,12 @@ def logits_table(cases: Sequence[Measured]) -> str:
             share = first.of_clone(contender) if contender.startswith("lmp") else None
             cells.append(number(share))
         if waits:
-            cells.append(number(first.get(contender, "synchronisations")))
+            cells.append(number(first.get(contender, "synchronizations")))
         rows.append(cells)
     return table(header, rows, left=1)
 
 
-def solver_table(case: Measured) -> str:
+def solver_table(case: MeasuredCase) -> str:
     """The contenders on the losses of one image."""
     rows = [
         (LABELS[name], _time(case, name), number(case.ratio(name, "lmp")))
@@ -79,7 +79,7 @@ def solver_table(case: Measured) -> str:
     return table(("of the losses of one image", TIME, "× ours"), rows, left=1)
 
 
-def scaling_table(scaling: Sequence[Measured]) -> str:
+def scaling_table(scaling: Sequence[MeasuredCase]) -> str:
     """Nanoseconds per pixel, one row per number of losses, and k of time ~ n^k."""
     names = list(scaling[0].contenders)
     rows: list[Sequence[str]] = []
@@ -92,7 +92,7 @@ def scaling_table(scaling: Sequence[Measured]) -> str:
     return table(("losses", *(LABELS[name] for name in names)), rows, left=1)
 
 
-def left_out(cases: Iterable[Measured]) -> str:
+def left_out(cases: Iterable[MeasuredCase]) -> str:
     """One line per contender that did not take part, with the reason."""
     reasons = {name: reason for case in cases for name, reason in case.content["left_out"].items()}
     return "\n".join(f"- {LABELS[name]} did not take part: {why}." for name, why in reasons.items())
@@ -118,12 +118,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int) ->
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
 
 
-def _in_order(case: Measured) -> list[str]:
+def _in_order(case: MeasuredCase) -> list[str]:
     """Cross-entropy, rivals, ours, the ceiling."""
     return [name for name in LABELS if name in case.contenders]
 
 
-def _time(case: Measured, contender: str) -> str:
+def _time(case: MeasuredCase, contender: str) -> str:
     """Median and quantiles of milliseconds."""
     figures = (case.get(contender, quantile) for quantile in ("median_ms", "q20_ms", "q80_ms"))
     median, low, high = (number(figure) for figure in figures)

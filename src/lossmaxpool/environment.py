@@ -30,7 +30,7 @@ def describe_environment(device: torch.device, world_size: int) -> dict[str, Any
         "device": torch.cuda.get_device_name(device) if on_cuda else _processor(),
         "devices": world_size,
         "threads": torch.get_num_threads(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "lossmaxpool": __version__,
         **versions(_LIBRARIES),

@@ -28,7 +28,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 # The architecture of a network that was an object, given from Python.
 GIVEN = "python"
 _CONTAINERS = ("decoder_options", "module_args")
-# What changes nothing for networks of the other kind.
+# Options that have no effect on networks of the other kind.
 _OF_ARCHITECTURE = (
     "encoder", "weights", "encoder_output_stride", "decoder_options", "frozen_batch_norm",
     "pretrained_head",
@@ -190,7 +190,7 @@ class InferenceConfig:
             et al. 2017, Sect. 4.1).
         tiles: number of tiles. The paper uses five for "efficient" and does not state the number
             for "optimized": five is an assumption.
-        overlap: columns that neighbours share in "optimized".
+        overlap: columns that neighbors share in "optimized".
         flip: also predict the mirrored image; doubles the time.
         scales: scales at which to predict the image; the time grows with the sum of their squares.
             The class probabilities of several views are averaged.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -19,7 +22,9 @@ from torch import nn
 from benchmarks import gpu_day
 
 ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = {"device": "a chip", "torch": "2", "triton": "3", "lossmaxpool": "1"}
+ENVIRONMENT = {
+    "device": "a chip", "torch": "2", "triton": "3", "lossmaxpool": "1", "ops_digest": "ab"
+}  # fmt: skip
 WORKER = """
 import json, os, sys, time
 for name in sys.argv[2:]:
@@ -93,6 +98,8 @@ def test_results_of_another_device_are_not_mixed(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="begun with device a chip, this is another"):
         begun(path, ENVIRONMENT | {"device": "another"}, fresh=False)
     assert begun(path, ENVIRONMENT | {"device": "another"}, fresh=True)["results"] == {}
+    with pytest.raises(SystemExit, match="begun with ops_digest ab, this is cd"):
+        begun(path, ENVIRONMENT | {"ops_digest": "cd"}, fresh=False)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -139,6 +146,34 @@ def test_every_stage_has_cases_that_fit_a_call() -> None:
         assert stage.kind in gpu_work.KINDS
         assert stage.expected < stage.limit < 600  # a call has ten minutes
     assert all((ROOT / path).exists() for path in gpu_work.TESTS)
+
+
+@needs_triton
+def test_the_profiler_is_given_every_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    from triton.runtime.interpreter import InterpretedFunction
+    from triton.runtime.jit import JITFunction
+
+    gpu_work = pytest.importorskip("benchmarks.gpu_work")
+    package = importlib.import_module("lossmaxpool.ops.backends.triton")
+    jitted = set()
+    for found in pkgutil.iter_modules(package.__path__):
+        for value in vars(importlib.import_module(f"{package.__name__}.{found.name}")).values():
+            if isinstance(value, JITFunction | InterpretedFunction):
+                jitted.add(value.__name__)
+    launched = {name for name in jitted if name.endswith("_kernel")}
+    assert launched > {"sift_kernel", "terms_kernel", "weigh_kernel"}
+    given: list[str] = []
+
+    def again(tool: list[str], *_: str) -> subprocess.CompletedProcess[str]:
+        given.extend(tool)
+        return subprocess.CompletedProcess(tool, 0, stdout="")
+
+    monkeypatch.setattr(gpu_work.shutil, "which", lambda name: name)
+    monkeypatch.setattr(gpu_work, "_again", again)
+    assert not gpu_work.ncu("a case", torch.device("cpu"))["ok"]  # it counted nothing
+    pattern = re.compile(given[given.index("-k") + 1].removeprefix("regex:"))
+    assert {name for name in jitted if pattern.search(name)} == launched
+    assert not pattern.search("vectorized_elementwise_kernel")
 
 
 @pytest.mark.parametrize("kind", ["compile", "kernels"])

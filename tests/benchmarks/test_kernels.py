@@ -1,4 +1,4 @@
-"""What the host does is counted in turns, and the committed file says that no GPU ran."""
+"""The work of the host is counted in turns; the committed file says that no GPU ran."""
 
 from __future__ import annotations
 

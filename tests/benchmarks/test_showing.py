@@ -14,7 +14,7 @@ from benchmarks.speed import page
 from benchmarks.speed.bars import Bar, bars, exponent
 from benchmarks.speed.cases import Case, cases
 from benchmarks.speed.pictures import LONGEST, cost_picture, scaling_picture
-from benchmarks.speed.results import Results
+from benchmarks.speed.results import Results, kernels_on_gpu, ops_digest
 from benchmarks.speed.tables import bar_table, megabytes, number, scaling_table, table
 
 from tests.tolerances import PRINTED
@@ -41,7 +41,7 @@ def case_result(case: Case, device: str, ours: str | None, ms: float) -> dict[st
         times = LOGITS | ({ours: ms} if ours else {})
     else:
         times = {name: time * case.shape[3] / 302_500 for name, time in SOLVER.items()}
-    waits = {"synchronisations": 0} if device == "cuda" else {}
+    waits = {"synchronizations": 0} if device == "cuda" else {}
     return {
         **asdict(case),
         "low": case.low,
@@ -97,7 +97,7 @@ def test_the_bars_of_a_gpu_are_computed() -> None:
         pytest.approx(0.75 * (3 * 76 + 32) / (3 * 76)),
         True,
     )
-    assert found["synchronisations"][1] is True
+    assert found["synchronizations"][1] is True
     assert len(found) == 16
 
 
@@ -113,6 +113,16 @@ def test_the_exponent_tells_a_square_from_a_line() -> None:
         case.contenders["top_k"]["median_ms"] = float(case.shape[3]) ** 2
     assert exponent(scaling, "top_k") == pytest.approx(2.0)
     assert exponent(scaling[:3], "top_k") is None
+
+
+def test_times_that_are_those_of_the_calls_have_no_exponent() -> None:
+    results = made_up("cuda", "lmp_triton")
+    sizes = [case.shape[3] for case in results.of("scaling")]
+    for case in results.of("scaling"):
+        case.contenders["lmp"]["median_ms"] = 1 + case.shape[3] / sizes[-2]
+    assert exponent(results.of("scaling")) is None  # the last size alone takes four times the first
+    assert verdicts(results)["solver: k of time ~ n^k, from 2^20 losses on"] == (None, None)
+    assert scaling_table(results.of("scaling")).splitlines()[-1].startswith("| k | – |")
 
 
 def test_the_ceiling_is_the_clone_of_the_same_run() -> None:
@@ -174,6 +184,35 @@ def test_a_page_is_filled_between_its_marks(monkeypatch: pytest.MonkeyPatch) -> 
     assert page.UNKNOWN in filled
     assert filled.startswith("before\n")
     assert page.rendered(filled) == filled
+
+
+def test_a_page_says_that_the_kernels_were_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = made_up("cuda", "lmp_triton")
+    monkeypatch.setattr(page, "read", lambda _: results)
+    block = "<!-- speed: setting-cuda -->\n<!-- end -->"
+    results.content["environment"] |= {"ops_digest": ops_digest(), "ops_commit": "abc1234"}
+    assert "earlier kernels" not in page.rendered(block)
+    results.content["environment"]["ops_digest"] = "of others"
+    assert "**Measured with earlier kernels (commit abc1234)**: they have" in page.rendered(block)
+    results.content["environment"]["ops_changes"] = "the solver"
+    assert "the solver have changed since" in page.rendered(block)
+
+
+def test_a_digest_is_that_of_what_is_computed(tmp_path: Path) -> None:
+    (tmp_path / "backends" / "native").mkdir(parents=True)
+    source, native = tmp_path / "a.py", tmp_path / "backends" / "native" / "b.py"
+    digests = []
+    for text in (
+        '"""One."""\n\ndef f(x):\n    return x + 1\n',
+        '"""Another."""\n\n\ndef f(x):  # why\n    "It says more."\n    return (x + 1)\n',
+        "def f(x):\n    return x + 2\n",
+    ):
+        source.write_text(text)
+        digests.append(kernels_on_gpu(tmp_path)["ops_digest"])
+        native.write_text(text)
+    assert digests[0] == digests[1] != digests[2]
+    source.rename(tmp_path / "c.py")
+    assert ops_digest(tmp_path) != digests[2]
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

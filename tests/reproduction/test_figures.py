@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from reproduction.figures import MOMENTS, evolution_figure, evolution_strips, pixel_gains
-from reproduction.runs import Column, Pair, Window, columns, find_pair, find_runs
+from reproduction.runs import CheckpointWindow, Column, MethodPair, columns, find_pair, find_runs
 
 from lossmaxpool.paper import theorems
 from lossmaxpool.paper.weighting_set import contains, norm_bound, support
@@ -34,12 +34,12 @@ def configured(record: dict[str, Any]) -> None:
 
 
 def column(folders: list[Path]) -> Column:
-    return columns(find_runs(folders[0].parent).runs, Window(0))[0][0]
+    return columns(find_runs(folders[0].parent).runs, CheckpointWindow(0))[0][0]
 
 
-def pair(folders: list[Path]) -> Pair:
+def pair(folders: list[Path]) -> MethodPair:
     found = find_pair(column(folders))
-    assert isinstance(found, Pair)
+    assert isinstance(found, MethodPair)
     return found
 
 

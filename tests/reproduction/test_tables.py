@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from reproduction.published import TABLE_1, TABLE_3A, TABLE_3B, ClassTable, Row, Table, value
-from reproduction.runs import Found, Window, columns, find_runs, measure, view_of
+from reproduction.runs import CheckpointWindow, FoundRuns, columns, find_runs, measure, view_of
 from reproduction.tables import TABLES, paper_tables
 
 from lossmaxpool.report.comparison import MethodSetting, method_setting
@@ -39,8 +39,8 @@ def on(data: str = "cityscapes", p: float | str = 1.3, **more: Any) -> Edit:
     return edit
 
 
-def beside(root: Path, window: Window | None = None, format: Any = "text") -> str:
-    return paper_tables(find_runs(root), window or Window(0), format)
+def beside(root: Path, window: CheckpointWindow | None = None, format: Any = "text") -> str:
+    return paper_tables(find_runs(root), window or CheckpointWindow(0), format)
 
 
 def line(text: str, start: str, after: str = "") -> str:
@@ -81,19 +81,19 @@ def test_several_seeds_spread_over_the_means_of_their_checkpoints() -> None:
 def test_the_last_tenth_is_what_the_paper_averages(
     steps: tuple[int, ...], counted: tuple[int, ...]
 ) -> None:
-    assert tuple(e.step for e in Window().of(evaluations(*steps))) == counted
+    assert tuple(e.step for e in CheckpointWindow().of(evaluations(*steps))) == counted
 
 
 def test_chosen_steps_count_instead_and_all_of_them_must_be_there() -> None:
     every = evaluations(150, 155, 160, 165)
-    assert [e.step for e in Window(steps=(150, 165)).of(every)] == [150, 165]
-    assert Window(steps=(150, 200)).of(every) == ()
+    assert [e.step for e in CheckpointWindow(steps=(150, 165)).of(every)] == [150, 165]
+    assert CheckpointWindow(steps=(150, 200)).of(every) == ()
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, math.nan])
 def test_a_window_is_a_share(share: float) -> None:
     with pytest.raises(ValueError, match="share of the training"):
-        Window(share)
+        CheckpointWindow(share)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
@@ -112,7 +112,7 @@ def test_every_row_has_every_cell(table: Table | ClassTable) -> None:
 
 @pytest.mark.parametrize("format", ["text", "markdown"])
 def test_without_runs_every_printed_cell_is_there_and_ours_are_empty(format: Any) -> None:
-    text = paper_tables(Found(), Window(), format)
+    text = paper_tables(FoundRuns(), CheckpointWindow(), format)
     for table in TABLES:
         assert f"{table.name}. {table.title}" in text
     assert "74,35" in text
@@ -126,7 +126,7 @@ def test_without_runs_every_printed_cell_is_there_and_ours_are_empty(format: Any
 
 def test_another_format_is_refused() -> None:
     with pytest.raises(ValueError, match="'text' or 'markdown'"):
-        paper_tables(Found(), Window(), "html")  # type: ignore[arg-type]
+        paper_tables(FoundRuns(), CheckpointWindow(), "html")  # type: ignore[arg-type]
 
 
 def test_runs_meet_the_rows_of_their_method(make_runs: MakeRuns) -> None:
@@ -140,8 +140,8 @@ def test_runs_meet_the_rows_of_their_method(make_runs: MakeRuns) -> None:
 
 def test_one_seed_spreads_over_its_last_checkpoints(make_runs: MakeRuns) -> None:
     folders = make_runs("base", seeds=(0,), edit=on())
-    assert "(5 c)" in line(beside(folders[0].parent, Window(1)), "BASE Augm.", "Table 2")
-    assert "c)" not in line(beside(folders[0].parent, Window(0)), "BASE Augm.", "Table 2")
+    assert "(5 c)" in line(beside(folders[0].parent, CheckpointWindow(1)), "BASE Augm.", "Table 2")
+    assert "c)" not in line(beside(folders[0].parent, CheckpointWindow(0)), "BASE Augm.", "Table 2")
 
 
 def test_another_p_has_a_row_of_its_own_and_infinity_is_a_p(make_runs: MakeRuns) -> None:
@@ -168,10 +168,10 @@ def test_runs_that_differ_in_more_than_the_row_never_share_a_cell(make_runs: Mak
         on(optimization={"lr": 0.01 * (1 + record["seed"])})(record)
 
     found = find_runs(make_runs("base", edit=edit)[0].parent)
-    here, notes = columns(found.runs, Window(0))
+    here, notes = columns(found.runs, CheckpointWindow(0))
     assert [column.letter for column in here] == ["A", "B"]
     assert not notes
-    text = " ".join(paper_tables(found, Window(0)).split())
+    text = " ".join(paper_tables(found, CheckpointWindow(0)).split())
     assert "optimization.lr is 0.01 [A], 0.02 [B]" in text
     assert "(2 s)" not in text
 
@@ -187,7 +187,7 @@ def test_the_precision_decides_a_result_and_the_device_does_not(
         on(hardware={option: f"choice {record['seed']}"})(record)
 
     found = find_runs(make_runs("base", edit=edit)[0].parent)
-    here, _ = columns(found.runs, Window(0))
+    here, _ = columns(found.runs, CheckpointWindow(0))
     assert len(here) == columns_here
 
 
@@ -221,7 +221,7 @@ def test_class_tables_take_runs_whose_classes_are_spelled_otherwise(
         evaluations=(replace(run.results, iou=(math.nan, *iou[1:])),),
         val_pixels=(1,) * len(names),
     )
-    text = paper_tables(Found((stretched,)), Window(0))
+    text = paper_tables(FoundRuns((stretched,)), CheckpointWindow(0))
     after = f"{table.name}."
     assert line(text, table.classes[7], after).endswith("7.00")
     assert line(text, table.classes[0], after).endswith("–")  # left out by its evaluation
@@ -275,7 +275,7 @@ def test_tiled_scores_of_the_last_checkpoints_are_averaged(make_runs: MakeRuns) 
         path = folder / "evaluations" / f"{name}.json"
         path.write_text(json.dumps(evaluated(folder, name, step, iou)))
     # The deviation of 50 and 60 over two checkpoints of one run.
-    text = beside(folder.parent, Window())
+    text = beside(folder.parent, CheckpointWindow())
     assert "55.00 ±7.07 (2 c)" in line(text, "BASE Augm.", "Table 2")
 
 
@@ -286,7 +286,7 @@ def test_tiled_scores_of_the_last_checkpoints_are_averaged(make_runs: MakeRuns) 
         ({"tiling": "efficient", "tiles": 5, "overlap": 200}, "efficient tiling"),
         ({"tiling": "efficient", "tiles": 3}, "efficient tiling, 3 tiles"),
         ({"tiling": "optimized", "overlap": 200, "flip": True}, "optimized tiling, flip"),
-        ({"tiling": "optimised"}, "optimized tiling"),  # as version 0.1 spelled it
+        ({"tiling": "optimized"}, "optimized tiling"),  # as version 0.1 spelled it
         ({"scales": [0.5, 1.0]}, "whole images, scales 0.5, 1"),
     ],
 )
@@ -316,12 +316,12 @@ def test_half_written_runs_are_told_and_leave_the_others_usable(make_runs: MakeR
     assert [run.seed for run in found.runs] == [0]
     assert len(found.damaged) == 1
     assert len(found.unfinished) == 2
-    text = " ".join(paper_tables(found, Window(0)).split())
+    text = " ".join(paper_tables(found, CheckpointWindow(0)).split())
     for words in ("not valid JSON", "interrupted at step 200", "it has not begun"):
         assert words in text
 
 
 def test_steps_that_were_not_evaluated_are_told(make_runs: MakeRuns) -> None:
     root = make_runs("base", seeds=(0,), edit=on())[0].parent
-    text = " ".join(beside(root, Window(steps=(200, 999))).split())
+    text = " ".join(beside(root, CheckpointWindow(steps=(200, 999))).split())
     assert "not at all of 200, 999" in text

@@ -1,4 +1,4 @@
-"""What is shown while runs train: their place, the evaluation, the time left over all of them."""
+"""The display while runs train: their place, the evaluation, the time left over all of them."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_each_method_trains_at_the_rate_that_served_it_best(
         assert (record.data.train_images, record.data.val_images) == (5, 1)
         assert record.evaluations[-1].step == 1
     assert tuning_table(out).count("*") == 1 + len(methods)
-    # What is there is not searched again, and gives the same rates.
+    # A finished search is not repeated, and gives the same rates.
     before = (out / TUNING).stat().st_mtime_ns
     assert compare(config, methods, [3], out, tune_lr=True, resume=True) == folders
     assert (out / TUNING).stat().st_mtime_ns == before

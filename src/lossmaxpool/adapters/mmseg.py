@@ -29,7 +29,7 @@ from lossmaxpool.ops.inputs import NO_LABEL, exists, may_look, refuse_unknown_la
 
 Reduced = Literal["mean", "sum"]
 
-# What MMSegmentation adds to an avg_factor, which may be 0.
+# MMSegmentation adds this to an avg_factor, which may be 0.
 _EPS = torch.finfo(torch.float32).eps
 
 

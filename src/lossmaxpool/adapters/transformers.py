@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# What the Trainer itself does not count as an item of the labels.
+# The Trainer does not count labels of this value as items.
 _UNCOUNTED = -100
 
 

@@ -33,7 +33,7 @@ COMMANDS = {
     "export": "a trained network as ONNX, torch.export or safetensors",
 }
 _TRAIN = frozenset({"demo", "train", "compare", "sweep"})
-# The paper's tables and figures are beside the package: they are no part of an installation.
+# The paper's tables and figures are beside the package and are not installed with it.
 MOVED = {name: f"python -m reproduction {name}" for name in ("tables", "figures")}
 INTERRUPTED = 130
 # The status of a program in a shell that writes to a pipe whose reader has left.
@@ -77,7 +77,7 @@ def _main(words: list[str]) -> int:
     if name not in COMMANDS:
         if name in MOVED:
             sys.stderr.write(
-                f"error: {name!r} is no command since version 0.2: run `{MOVED[name]}` in a "
+                f"error: {name!r} was removed in version 0.2: run `{MOVED[name]}` in a "
                 "checkout of the source\n"
             )
             return 2

@@ -28,7 +28,7 @@ from lossmaxpool.cli.values import (
 _RECIPE = "--recipe"
 _LOSSES = "--losses"
 _FILES = (_RECIPE, "--config")
-# What people type for it.
+# Common short names of options.
 _SHORT = {"crop": "crop_size"}
 # The messages of jsonargparse for an unknown option: a flag, a key of a file, a key of a group.
 _UNKNOWN = (
@@ -104,7 +104,7 @@ class CommandParser(ArgumentParser):
         """Take the defaults of some groups from what another option names.
 
         Args:
-            defaults: From the parsed options to the values of groups; keys that are no options
+            defaults: From the parsed options to the values of groups; keys that are not options
                 here are left out.
         """
         self._more_defaults = defaults

@@ -151,7 +151,7 @@ def _several(key: str, hint: Any, value: Any) -> Any:
         text = value.strip().removeprefix("[").removesuffix("]")
         separators = r"[,\s]+|(?<=\d)[x×](?=\d)" if pair else r"[,\s]+"
         words = [word.strip("\"'") for word in re.split(separators, text) if word]
-        # A pair names its own shape where a part of it is no number.
+        # If a part of a pair is not a number, the error below names the pair.
         items = [_as_number(word) if pair else word for word in words]
     else:
         items = list(value) if isinstance(value, list | tuple) else [value]

@@ -98,10 +98,10 @@ class FileDataset(SegmentationDataset):
 def explain_binary(subject: str) -> str:
     """Error message for black and white masks; ``subject`` is e.g. "The mask ... holds"."""
     return (
-        f"{subject} only 0 and 255: a binary mask saved as black and white. 255 is no class here; "
-        "read as unlabelled, the foreground would vanish from training. Add "
+        f"{subject} only 0 and 255: a binary mask saved as black and white. 255 is not a class "
+        "here; read as unlabeled, the foreground would vanish from training. Add "
         '"values": [0, 255] to classes.json, as in {"names": ["background", "foreground"], '
-        '"values": [0, 255]}, or save the masks with the ids 0 and 1. If 255 does mean unlabelled, '
+        '"values": [0, 255]}, or save the masks with the ids 0 and 1. If 255 does mean unlabeled, '
         'add "ignore": 255.'
     )
 
@@ -185,7 +185,7 @@ def find_root(
             return candidate
     if not root.is_dir():
         raise DataError(
-            f"The {what} folder {root} does not exist or is no folder. Expected {expected}."
+            f"The {what} folder {root} does not exist or is not a folder. Expected {expected}."
         )
     absent = next(name for name in needed if not (root / name).is_dir())
     there = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))

@@ -12,7 +12,7 @@ these folders, except for the extension.
 
     {"names": ["background", "crack"],        required
      "colors": [[0, 0, 0], [220, 60, 40]],    for pictures; chosen where absent
-     "ignore": 255,                           the id of unlabelled pixels
+     "ignore": 255,                           the id of unlabeled pixels
      "values": [0, 255]}                      the ids in the files, where not 0, 1, 2, ...
 """
 
@@ -110,7 +110,7 @@ def _build(content: dict[str, Any]) -> ClassesFile:
         )
     if not _are_ids([ignore]) or ("ignore" in content and ignore in values):
         raise DataError(
-            f'"ignore" must be one id of 0..{_LARGEST_ID} that is no class, got {ignore}.'
+            f'"ignore" must be one id of 0..{_LARGEST_ID} that is not a class, got {ignore}.'
         )
     # A class with the default id of unlabeled pixels takes precedence.
     ids = {ignore: IGNORE_INDEX} | {value: i for i, value in enumerate(values)}
@@ -132,7 +132,7 @@ def _rgb(colors: Any) -> tuple[tuple[int, int, int], ...]:
 
 
 def default_colors(num_classes: int) -> tuple[tuple[int, int, int], ...]:
-    """Distinct colours: dark grey for class 0, then hues a golden angle apart."""
+    """Distinct colors: dark gray for class 0, then hues a golden angle apart."""
     colors = [(70, 70, 70)]
     for i in range(num_classes - 1):
         hue = (0.02 + i * 0.381966) % 1.0
@@ -182,7 +182,7 @@ class Folders(FileDataset):
             )
         root = Path(root)
         if not root.is_dir():
-            raise DataError(f"The data folder {root} does not exist or is no folder. {_LAYOUTS}")
+            raise DataError(f"The data folder {root} does not exist or is not a folder. {_LAYOUTS}")
         pairs = _find_pairs(root, split)
         content = read_classes_file(classes or find_classes_file(root))
         name = f"{root.resolve().name}/{split}"

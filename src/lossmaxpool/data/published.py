@@ -277,7 +277,7 @@ def _vistas_classes(path: Path) -> tuple[LabelSet, dict[int, int]]:
         ) from error
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"{path} is no list of Mapillary Vistas' labels ({error!r}): it must hold "
+            f"{path} is not a list of Mapillary Vistas' labels ({error!r}): it must hold "
             '{"labels": [{"readable": ..., "evaluate": ..., "color": [r, g, b]}, ...]}.'
         ) from error
     ids = dict.fromkeys(range(len(entries)), IGNORE_INDEX)

@@ -29,7 +29,7 @@ class Items(Protocol):
     def __getitem__(self, index: int, /) -> Any: ...
 
 
-Part = str | int | Callable[[Any], object]
+Locator = str | int | Callable[[Any], object]
 """Where an item holds something: a key, a position, or a function of the item."""
 
 
@@ -65,8 +65,8 @@ class WrappedDataset(SegmentationDataset):
         source: Items,
         labels: LabelSet,
         *,
-        image: Part = 0,
-        mask: Part = 1,
+        image: Locator = 0,
+        mask: Locator = 1,
         ids: Mapping[int, int] | None = None,
         name: str = "wrapped",
     ) -> None:

@@ -63,7 +63,7 @@ class Suspect(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """What is known of the cells of an image, from one visit or from all; each (rows, cols)."""
+    """Statistics of the cells of an image, of one visit or of all; each (rows, cols)."""
 
     seen: Tensor  # visits of valid pixels
     capped: Tensor  # of these, with the cap

@@ -24,7 +24,7 @@ class TrainedModel:
 
     Args:
         model: (B, 3, H, W) -> (B, C, h, w), in evaluation mode.
-        description: architecture, classes, colours and normalisation.
+        description: architecture, classes, colors and normalization.
         step: number of training steps.
         file: the checkpoint file.
         temperature: by which the model divides its logits, from :func:`calibrated`.
@@ -66,7 +66,7 @@ def load_checkpoint(
     content = load_plain(path)
     if not isinstance(content, Mapping) or ModelDescription.KEY not in content:
         raise ValueError(
-            f"{path} is no checkpoint of lossmaxpool (it has no {ModelDescription.KEY!r}); give "
+            f"{path} is not a checkpoint of lossmaxpool (it has no {ModelDescription.KEY!r}); give "
             "a run folder or its checkpoints/last.ckpt"
         )
     try:

@@ -80,7 +80,7 @@ def export_network(
         The JSON file, ``out`` with ".json" behind its name.
 
     Raises:
-        ValueError: the suffix is another format's, a file exists, the size is no multiple of the
+        ValueError: the suffix is another format's, a file exists, the size is not a multiple of the
             stride, a temperature cannot be kept, a package is missing, the network cannot be
             exported, or the exported network computes something else.
 
@@ -249,7 +249,7 @@ def _quiet() -> Iterator[None]:
 def _description(
     trained: TrainedModel, out: Path, format: Format, stride: int, size: tuple[int, int] | None
 ) -> dict[str, Any]:
-    """What another program has to know: preprocessing, meaning of the output, origin."""
+    """For the program that runs the network: preprocessing, meaning of the output, origin."""
     description = trained.description
     rule = f"a multiple of {stride}, at least {_LEAST * stride}"
     free = {"height": rule, "width": rule}

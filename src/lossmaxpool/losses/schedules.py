@@ -33,7 +33,7 @@ class Schedule:
             "constant".
 
     Raises:
-        ValueError: an unknown kind, numbers that are no numbers, an end that a kind does not take.
+        ValueError: an unknown kind, numbers that are NaN, an end that a kind does not take.
 
     Example:
         >>> shrink = Schedule("linear", 1.0, 0.25, steps=1000)

@@ -60,7 +60,7 @@ def build_outside(config: ModelConfig, num_classes: int) -> OutsideNetwork:
         num_classes: C, for the argument that is called like it.
 
     Raises:
-        ValueError: It cannot be imported, is no class of modules, or refuses its arguments.
+        ValueError: It cannot be imported, is not a class of modules, or refuses its arguments.
     """
     found, arguments = find_outside(config, num_classes)
     path = str(config.module)
@@ -75,7 +75,7 @@ def find_outside(config: ModelConfig, num_classes: int = 2) -> tuple[Any, dict[s
     """Return the class that ``config.module`` names and its arguments, without building it.
 
     Raises:
-        ValueError: It cannot be imported, is no class of modules, or has no such argument or
+        ValueError: It cannot be imported, is not a class of modules, or has no such argument or
             lacks one.
     """
     path = str(config.module)

@@ -113,7 +113,7 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
         try:
             content = load_file(path)
         except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path} is no readable safetensors file: {error}") from error
+            raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
     else:
         content = load_plain(path)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
@@ -242,9 +242,9 @@ def load_caffe_weights(model: nn.Module, path: Path | str, *, head: bool = False
         return
     if not is_caffe_naming(tensors):
         raise ValueError(
-            f"{path} is no converted Caffe DeepLab: no 'layer5.conv2d_list', no 'layer2.block1', "
-            f"no 'aspp' among its names ({', '.join(list(tensors)[:3])} ...). For weights of "
-            f"torchvision or timm take the encoder 'tu-{model.encoder.name}'"
+            f"{path} is not a converted Caffe DeepLab: no 'layer5.conv2d_list', no "
+            f"'layer2.block1', no 'aspp' among its names ({', '.join(list(tensors)[:3])} "
+            f"...). For weights of torchvision or timm take the encoder 'tu-{model.encoder.name}'"
         )
     found = sort_caffe_tensors(tensors)
     trunk = model.encoder.model

@@ -107,7 +107,7 @@ NO_GRAPH_IN_PLACE = (
 
 
 class Direct(NamedTuple):
-    """What a call without operators does with tensors of one form."""
+    """The prepared computation of a call without operators, for tensors of one form."""
 
     run: Prepared
     ignore_index: int

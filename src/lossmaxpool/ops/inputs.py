@@ -165,7 +165,7 @@ def check_logits(logits: Tensor, weight: Tensor | None, *, by_image: bool) -> No
     classes = logits.shape[1]
     if classes == 0:
         raise ValueError(
-            f"logits have shape {tuple(logits.shape)}, which is no class at all: "
+            f"logits have shape {tuple(logits.shape)}, which has no class: "
             "expected (B, C, *spatial) with C >= 2."
         )
     if classes == 1:
@@ -233,7 +233,7 @@ def _integers(target: Tensor, logits: Tensor, ignore_index: int) -> Tensor:
         wrong = target[~integral]
         raise ValueError(
             f"target has dtype {target.dtype} and shape {tuple(target.shape)}, which means class "
-            f"ids, but {wrong.numel()} of {target.numel()} are no integers, e.g. "
+            f"ids, but {wrong.numel()} of {target.numel()} are not integers, e.g. "
             f"{wrong[0].item()!r}: expected integer class ids (B, *spatial), or probabilities "
             f"(B, {logits.shape[1]}, *spatial)."
         )
@@ -276,7 +276,7 @@ def refuse_unknown_labels(target: Tensor, classes: int, ignore_index: int) -> No
             f"target holds {int(outside.sum())} labels outside [0, {classes}): "
             f"{found[:8]}{'...' if len(found) > 8 else ''}. Expected class ids below {classes} "
             f"or ignore_index ({ignored}). Pass ignore_index={found[-1]} if that marks "
-            "unlabelled pixels, or check the number of classes."
+            "unlabeled pixels, or check the number of classes."
         )
 
 

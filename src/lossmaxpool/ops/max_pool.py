@@ -78,8 +78,8 @@ def max_pool(
     return value
 
 
-class Direct(NamedTuple):
-    """What a call without operators does with tensors of one form."""
+class PoolCall(NamedTuple):
+    """A call without operators, prepared for tensors of one form."""
 
     run: PreparedPool
     rows: tuple[int, int]  # R pools of N losses
@@ -97,7 +97,7 @@ def prepare(
     world: bool,
     backend: str,
     reduction: str,
-) -> Direct:
+) -> PoolCall:
     """:func:`max_pool` for losses and masks of this form, of any shape, if ``runs_directly``.
 
     ``pools`` is R: as many consecutive parts of the losses, each of N.
@@ -111,17 +111,17 @@ def prepare(
     if not world and pools <= FEW:
         prepared = run.prepare_pool(losses, valid, weighting, pools, reduction)
     if prepared is None:
-        prepared = _Stages(run, weighting, rows, world, reduction)
-    return Direct(prepared, rows, world, reduction, (list(weighting), backend))
+        prepared = _PoolStages(run, weighting, rows, world, reduction)
+    return PoolCall(prepared, rows, world, reduction, (list(weighting), backend))
 
 
-def directly(call: Direct, losses: Tensor, valid: Tensor | None) -> Tensor:
+def directly(call: PoolCall, losses: Tensor, valid: Tensor | None) -> Tensor:
     """The differentiable value, for tensors of the form that the call was prepared for."""
     value: Tensor = _DirectPool.apply(losses, valid, call)
     return value
 
 
-class _Stages(NamedTuple):
+class _PoolStages(NamedTuple):
     """The stages of any backend one after the other; see ``ops.backends.PreparedPool``."""
 
     run: Kernels
@@ -202,7 +202,7 @@ _modes_active: Callable[[], bool] = getattr(torch._C, "_len_torch_dispatch_stack
 
 
 def _refuse_negative(
-    value: Tensor, call: _Stages | Direct, losses: Tensor, valid: Tensor | None
+    value: Tensor, call: _PoolStages | PoolCall, losses: Tensor, valid: Tensor | None
 ) -> None:
     # A negative loss makes its pool NaN, so search for it only then. On a GPU this would
     # synchronize; with pool="world", raising would leave the other ranks waiting.
@@ -221,7 +221,7 @@ def _pool(
     """(R, N) losses -> their reduced value in their dtype, (6, R) thresholds."""
     run = kernels(choose_solver(losses, backend))
     rows = (losses.shape[0], losses.shape[1])
-    stages = _Stages(run, WeightingSet(*weighting), rows, world, reduction)
+    stages = _PoolStages(run, WeightingSet(*weighting), rows, world, reduction)
     value, packed = stages.forward(losses, valid)
     _refuse_negative(value, stages, losses, valid)
     return value, packed
@@ -347,7 +347,7 @@ class _DirectPool(torch.autograd.Function):
     """:class:`_Pool` without the operators, used if :func:`runs_directly`."""
 
     @staticmethod
-    def forward(ctx: Any, losses: Tensor, valid: Tensor | None, call: Direct) -> Tensor:
+    def forward(ctx: Any, losses: Tensor, valid: Tensor | None, call: PoolCall) -> Tensor:
         value, packed = call.run.forward(losses, valid)
         _refuse_negative(value, call, losses, valid)
         ctx.save_for_backward(losses, valid, packed)

@@ -12,7 +12,7 @@ from lossmaxpool.ops.backends.threshold import NUM_VALID
 # Up to this many pools, Python adds up their numbers faster than torch does.
 FEW = 64
 
-# What a sum over pools is divided by: the number of pools with a valid pixel for a mean, 1 for a
+# The divisor of a sum over pools: the number of pools with a valid pixel for a mean, 1 for a
 # sum; None if the result is not reduced.
 Divisor = Tensor | int | None
 

@@ -21,15 +21,15 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Solution:
+class PrimalDualSolution:
     """The solution of the theorems for one image of N pixels.
 
     Attributes:
         value: L_W.
-        weights: (N,) w*, a maximiser of the primal.
+        weights: (N,) w*, a maximizer of the primal.
         threshold: alpha*.
         capped: (N,) bool, J* = {l > alpha*}, the pixels whose weight is tau.
-        dual: (N,) lambda*, a minimiser of the dual.
+        dual: (N,) lambda*, a minimizer of the dual.
     """
 
     value: float
@@ -39,7 +39,7 @@ class Solution:
     dual: Array
 
 
-def solve(losses: ArrayLike, p: float, m: float) -> Solution:
+def solve(losses: ArrayLike, p: float, m: float) -> PrimalDualSolution:
     """Loss max-pooling ``L_W = max {w·l : w in W}`` in closed form, for any p.
 
     Args:
@@ -64,7 +64,7 @@ def solve(losses: ArrayLike, p: float, m: float) -> Solution:
     return theorem_2(losses, m) if check_exponent(p) == 1 else theorem_1(losses, p, m)
 
 
-def theorem_1(losses: ArrayLike, p: float, m: float) -> Solution:
+def theorem_1(losses: ArrayLike, p: float, m: float) -> PrimalDualSolution:
     """The solution for p > 1: ``w* = tau`` on J*, ``tau (l / alpha*)^(q-1)`` outside.
 
     Args:
@@ -92,12 +92,12 @@ def theorem_1(losses: ArrayLike, p: float, m: float) -> Solution:
         weights[~in_J] = 0.0
         if alpha > 0:
             weights[~in_J] = tau * _fractions(losses[~in_J], p, m - int(in_J.sum()))
-    return Solution(
+    return PrimalDualSolution(
         _value(losses, in_J, alpha, tau, m), weights, alpha, in_J, lambda_star(losses, alpha)
     )
 
 
-def theorem_2(losses: ArrayLike, m: float) -> Solution:
+def theorem_2(losses: ArrayLike, m: float) -> PrimalDualSolution:
     """The solution for p = 1: the largest losses at ``tau = 1/m``, the rest spread over the ties.
 
     The paper's J* holds floor(m) pixels, chosen arbitrarily among ties at alpha*, and distributes
@@ -125,7 +125,7 @@ def theorem_2(losses: ArrayLike, m: float) -> Solution:
     weights = np.where(above, tau, 0.0)
     if alpha > 0:
         weights[ties] = tau * (m - int(above.sum())) / int(ties.sum())
-    return Solution(
+    return PrimalDualSolution(
         _value(losses, above, alpha, tau, m), weights, alpha, above, lambda_star(losses, alpha)
     )
 

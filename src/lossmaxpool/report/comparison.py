@@ -14,7 +14,7 @@ BASELINE = "base"
 
 
 @dataclass(frozen=True)
-class Method:
+class MethodRuns:
     """The finished runs of one method, ordered by seed."""
 
     id: str
@@ -27,7 +27,7 @@ class Comparison:
     """Runs on the same data: `methods` holds the finished ones, `runs` also the others."""
 
     runs: tuple[RunRecord, ...]
-    methods: tuple[Method, ...]
+    methods: tuple[MethodRuns, ...]
 
     @property
     def data(self) -> DataSummary:
@@ -50,7 +50,7 @@ class Comparison:
         return self.runs[0].val_pixels
 
     @property
-    def baseline(self) -> Method | None:
+    def baseline(self) -> MethodRuns | None:
         return next((method for method in self.methods if method.id == BASELINE), None)
 
 
@@ -87,7 +87,7 @@ def read_runs(folders: Sequence[Path]) -> Comparison:
     for id_ in order:
         of_method = tuple(run for run in finished if run.method == id_)
         if of_method:
-            methods.append(Method(id_, of_method[0].label, of_method))
+            methods.append(MethodRuns(id_, of_method[0].label, of_method))
     return Comparison(tuple(runs), tuple(methods))
 
 

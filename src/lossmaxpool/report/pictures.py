@@ -22,7 +22,7 @@ Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedImage:
     """One picture of the page.
 
     Args:
@@ -51,7 +51,7 @@ class Strip:
     """
 
     name: str
-    pictures: tuple[Picture, ...]
+    pictures: tuple[EmbeddedImage, ...]
     legend: tuple[tuple[str, Color], ...]
 
 
@@ -73,7 +73,7 @@ class Suspected:
 
     run: RunRecord
     link: str
-    shown: tuple[tuple[SuspectLabel, Picture], ...]
+    shown: tuple[tuple[SuspectLabel, EmbeddedImage], ...]
 
 
 def suspected(summary: Summary, out: Path) -> list[Suspected]:
@@ -124,22 +124,22 @@ def _strip(summary: Summary, runs: list[RunRecord], name: str) -> Strip:
     return Strip(name, tuple(pictures), tuple(entry for entry in legend if entry[1] in seen))
 
 
-def _picture(path: Path | None, caption: str, alt: str, *, labels: bool = False) -> Picture:
+def _picture(path: Path | None, caption: str, alt: str, *, labels: bool = False) -> EmbeddedImage:
     """The picture as a part of the page, or the reason why there is none."""
     if path is None:
-        return Picture(caption, alt, None, "not recorded")
+        return EmbeddedImage(caption, alt, None, "not recorded")
     try:
         content = path.read_bytes()
     except OSError:
-        return Picture(caption, alt, None, f"{path.name} is missing")
+        return EmbeddedImage(caption, alt, None, f"{path.name} is missing")
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as opened:
             pixels = np.asarray(opened.convert("RGB")).astype(np.int64)
     except (OSError, SyntaxError, ValueError):
-        return Picture(caption, alt, None, f"{path.name} is not a PNG")
+        return EmbeddedImage(caption, alt, None, f"{path.name} is not a PNG")
     colors: frozenset[Color] = frozenset()
     if labels:
         codes = np.unique(pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]).tolist()
         colors = frozenset((code >> 16, code >> 8 & 255, code & 255) for code in codes)
     source = f"data:image/png;base64,{b64encode(content).decode()}"
-    return Picture(caption, alt, source, labels=labels, colors=colors)
+    return EmbeddedImage(caption, alt, source, labels=labels, colors=colors)

@@ -13,7 +13,7 @@ from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from lossmaxpool.classes import rare_classes
 from lossmaxpool.metrics import ConfusionMatrix
-from lossmaxpool.report.comparison import Comparison, Method
+from lossmaxpool.report.comparison import Comparison, MethodRuns
 from lossmaxpool.runs.record import CalibrationBins, RunRecord, WeightPoint
 
 CONFIDENCE = 0.95
@@ -89,7 +89,7 @@ class MethodSummary:
     `weights` says where those of its loss sat in the last third of the looks, if it pools.
     """
 
-    method: Method
+    method: MethodRuns
     measures: Mapping[str, Score]
     classes: Mapping[str, tuple[Score, ...]]
     gains: Gains | None
@@ -291,7 +291,7 @@ def pooled_bins(runs: Sequence[CalibrationBins]) -> dict[int, tuple[float, float
     return found
 
 
-def gains_over(baseline: Method, method: Method, names: Sequence[str]) -> Gains:
+def gains_over(baseline: MethodRuns, method: MethodRuns, names: Sequence[str]) -> Gains:
     """The paired gains of one method over another."""
     base, own = ({run.seed: run.results.iou for run in m.runs} for m in (baseline, method))
     return Gains(
@@ -354,7 +354,7 @@ def t_quantile(degrees: int) -> float:
     return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))
 
 
-def _by_seed(method: Method, name: str) -> dict[int, float]:
+def _by_seed(method: MethodRuns, name: str) -> dict[int, float]:
     return {run.seed: measures(run).get(name, math.nan) for run in method.runs}
 
 

@@ -35,7 +35,7 @@ from lossmaxpool.training.progress import ALONE, Place
 # A configuration, and the folder for its run.
 Planned = tuple[TrainConfig, Path]
 # Trains one run.
-Task = Callable[[TrainConfig, Path, Given, Place], None]
+TrainOne = Callable[[TrainConfig, Path, Given, Place], None]
 NOTHING = Given()
 # Processes that a run on Ray may lose; one that kills each of them must come to an end.
 _LOSSES = 10
@@ -84,7 +84,7 @@ class PlannedRuns:
     runs: Sequence[Planned]
     jobs: int | None = None
     given: Given = NOTHING
-    task: Task = train_unless_finished
+    task: TrainOne = train_unless_finished
     kind: str = "run"
 
     def placed(self, jobs: int) -> list[tuple[Planned, Place]]:
@@ -214,7 +214,7 @@ class _UnfitNodeError(TrainingError):
 class _Handed:
     """The runs that a Ray cluster holds; as a context, none stays there."""
 
-    def __init__(self, ray: Any, hardware: HardwareConfig, task: Task) -> None:
+    def __init__(self, ray: Any, hardware: HardwareConfig, task: TrainOne) -> None:
         accelerators = {"auto", "cpu", "gpu", "cuda"}
         if hardware.accelerator not in accelerators:
             raise TrainingError(
@@ -330,7 +330,7 @@ class _Handed:
 
 
 def _train_on_node(
-    task: Task,
+    task: TrainOne,
     config: TrainConfig,
     folder: Path,
     given: Given,

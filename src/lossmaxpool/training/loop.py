@@ -237,7 +237,7 @@ def _train(
                     state.sampler.update()
                 if part + 1 == parts:
                     if optimization.clip_norm is not None:
-                        # Scaled losses may overflow: their steps are skipped, and are no error.
+                        # Scaled losses may overflow: such a step is skipped without an error.
                         fabric.clip_gradients(
                             network,
                             optimizer,

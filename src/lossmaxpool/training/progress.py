@@ -41,7 +41,7 @@ ALONE = Place()
 
 @dataclass(frozen=True)
 class Work:
-    """What a run has to do.
+    """The work of a run.
 
     Args:
         eval_every: Steps between evaluations; 0 evaluates at the end alone.

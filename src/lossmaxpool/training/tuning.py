@@ -1,8 +1,8 @@
 """A learning rate for each method, found by all of them on the same small budget.
 
 Methods whose losses differ in scale need different rates, and a comparison at the rate of one of
-them is no comparison. Each is trained for a few steps at a few rates on a part of the training
-split and scored on the rest of it; the validation split is not touched.
+them is unfair to the others. Each is trained for a few steps at a few rates on a part of the
+training split and scored on the rest of it; the validation split is not touched.
 """
 
 from __future__ import annotations

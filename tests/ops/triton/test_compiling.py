@@ -1,6 +1,6 @@
 """Every kernel compiles for a GPU as a launch would compile it, and keeps to its registers.
 
-Runs with whatever Triton is installed; docs/support.md names the oldest and the newest.
+Runs with whatever Triton is installed; `make test-triton` takes the oldest that is supported.
 """
 
 from __future__ import annotations

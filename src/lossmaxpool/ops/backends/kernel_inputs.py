@@ -32,7 +32,7 @@ def forms(tensors: tuple[Tensor | None, ...]) -> tuple[Form, ...]:
 
 
 class Passes:
-    """What forward and backward pass of a prepared loss share: what the one makes and saves.
+    """The tensors that the forward pass of a prepared loss saves for its backward pass.
 
     Args:
         given: what both read, the logits or losses first.
@@ -174,7 +174,7 @@ class Planes(NamedTuple):
 
 
 def merged_planes(*tensors: Tensor) -> Planes | None:
-    """Merge neighbouring spatial dimensions as far as the strides of all tensors allow.
+    """Merge neighboring spatial dimensions as far as the strides of all tensors allow.
 
     Returns:
         The planes, or None if more than two dimensions remain.

@@ -149,7 +149,7 @@ def prepare(
     weighting: WeightingSet,
     pools: int,
     reduction: str,
-) -> _Loss | None:
+) -> _NativeLoss | None:
     prepared = _prepared(logits, target, weight, ignore_index, label_smoothing)
     _check_weighting(weighting)
     if prepared.nothing or not pools or len(logits) % pools:
@@ -159,14 +159,14 @@ def prepare(
     call.p, call.fraction, call.least = weighting
     call.exponent = weighting.exponent
     passes = Passes(logits, target, weight, pools=pools, reduction=reduction, spatial=target.shape)
-    return _Loss(prepared._replace(call=call), passes, target, weight)
+    return _NativeLoss(prepared._replace(call=call), passes, target, weight)
 
 
 def prepare_pool(*_: object) -> None:
     """Nothing: :func:`solve` and :func:`weigh` are a call of the library each."""
 
 
-class _Loss:
+class _NativeLoss:
     """One call of the library forward, and one backward: see ``ops.backends.Prepared``."""
 
     def __init__(

@@ -28,7 +28,7 @@ from lossmaxpool.ops.backends.triton.launch import Launch, on_device_of
 from lossmaxpool.ops.backends.triton.solver import tally
 
 
-class Tile(NamedTuple):
+class KernelTile(NamedTuple):
     """A block of classes by pixels, and the number of warps that process it."""
 
     classes: int  # a power of two
@@ -67,7 +67,7 @@ def is_apart(strides: Strides) -> bool:
     return strides.channel == 1 and strides.column % 16 not in (0, 1)
 
 
-def tile_of(classes: int, dtype: torch.dtype, unit: int) -> Tile:
+def tile_of(classes: int, dtype: torch.dtype, unit: int) -> KernelTile:
     """The tile of the kernels that stream dense logits, a function of (C, dtype, unit) alone.
 
     A thread reads up to 16 bytes along the pixels and holds all classes of a block for them, so
@@ -85,7 +85,7 @@ def tile_of(classes: int, dtype: torch.dtype, unit: int) -> Tile:
     block = min(16, 64 // vector, triton.next_power_of_2(classes))
     full = classes // block * block
     tail = triton.next_power_of_2(classes - full) if classes > full else 0
-    return Tile(block, full, tail, 32 * vector * warps, warps)
+    return KernelTile(block, full, tail, 32 * vector * warps, warps)
 
 
 @triton.jit

@@ -26,7 +26,7 @@ from lossmaxpool.ops.backends.triton.cross_entropy import (
     slopes,
 )
 from lossmaxpool.ops.backends.triton.dense import (
-    Tile,
+    KernelTile,
     class_sums,
     is_apart,
     load_block,
@@ -51,7 +51,7 @@ def pixel_terms(
     HARD: tl.constexpr, SMOOTH: tl.constexpr, WEIGHTED: tl.constexpr,
     BLOCK_C: tl.constexpr, FULL: tl.constexpr, TAIL: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """What the classes of a pixel share.
+    """The terms of the gradient that the classes of a pixel share.
 
     The label, whether the pixel exists, its own logit, lse - own logit, the factor of the
     derivative, and the two factors in it.
@@ -282,7 +282,7 @@ def is_interleaved(view: Planes, batch: int, classes: int) -> bool:
     return view.flat and steps == {(1, classes)} and images == {view.width * classes}
 
 
-def interleaved_tile(classes: int, dtype: torch.dtype, unit: int) -> tuple[Tile, int]:
+def interleaved_tile(classes: int, dtype: torch.dtype, unit: int) -> tuple[KernelTile, int]:
     """The pixels of a program, and the neighboring logits that a thread reads at once."""
     run = min(16 // dtype.itemsize, unit, 1 << (classes.bit_length() - 1))
     pixels = max(512, triton.next_power_of_2(1024 // classes))

@@ -81,11 +81,11 @@ def prepare(
     weighting: WeightingSet,
     pools: int,
     reduction: str,
-) -> _Loss | None:
+) -> _TritonLoss | None:
     if not target.numel() or not logits.numel() or not pools:
         return None
     numbers = (ignore_index, label_smoothing, weighting, pools, reduction)
-    return _Loss(logits, target, weight, *numbers)
+    return _TritonLoss(logits, target, weight, *numbers)
 
 
 def prepare_pool(
@@ -97,7 +97,7 @@ def prepare_pool(
     return pool.PooledLosses(losses, valid, weighting, pools, reduction)
 
 
-class _Loss:
+class _TritonLoss:
     """All launches of a loss: see ``ops.backends.Prepared``.
 
     The first pass compiles the kernels. Where nothing is copied, all later ones launch them by
