@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.optimize import brentq  # type: ignore[import-untyped]
 from scipy.stats import nct  # type: ignore[import-untyped]
 
 from benchmarks.drawing import drawing
@@ -40,7 +41,15 @@ def f1(evaluation: Mapping[str, Any], classes: Sequence[str]) -> float:
 
 
 def half_width(differences: Sequence[float], folds: int) -> float:
-    """Return half the 95 % interval of a mean of paired differences.
+    """Return half the 95 % interval of a mean of paired differences, NaN for a single one."""
+    n = len(differences)
+    if n < 2:
+        return math.nan
+    return t_quantile(n - 1) * _error_of_mean(stdev(differences), n, folds)
+
+
+def _error_of_mean(spread: float, n: int, folds: int) -> float:
+    """Return the standard error of the mean of n differences of this standard deviation.
 
     Folds share most of their training images, so that their differences are not independent: the
     variance of the mean is then taken as (1 / n + 1 / (folds - 1)) of that of a difference.
@@ -48,11 +57,7 @@ def half_width(differences: Sequence[float], folds: int) -> float:
     References:
         Nadeau and Bengio 2003, "Inference for the generalization error", Eq. 12.
     """
-    n = len(differences)
-    if n < 2:
-        return math.nan
-    shared = 1 / (folds - 1) if folds else 0.0
-    return t_quantile(n - 1) * stdev(differences) * math.sqrt(1 / n + shared)
+    return spread * math.sqrt(1 / n + (1 / (folds - 1) if folds else 0.0))
 
 
 def groups(records: Sequence[Record]) -> dict[Condition, dict[int, Record]]:
@@ -131,6 +136,20 @@ def seeds_needed(spread: float, gain: float = 2.0, power: float = 0.8) -> int:
         if beyond >= power:
             return n
     raise ValueError(f"a spread of {spread} needs more than 1000 runs to settle {gain}")
+
+
+def settled_gain(spread: float, n: int, folds: int, power: float = 0.8) -> float:
+    """Return the smallest true gain that n paired differences settle with this probability.
+
+    The test is that of ``seeds_needed``, with the wider error of folds.
+
+    Example:
+        >>> round(settled_gain(1.0, 5, folds=0), 1), round(settled_gain(1.0, 5, folds=5), 1)
+        (1.7, 2.5)
+    """
+    beyond = t_quantile(n - 1)
+    shift = brentq(lambda by: nct.sf(beyond, n - 1, by) - power, 0, 100)
+    return float(shift) * _error_of_mean(spread, n, folds)
 
 
 def picture(content: Mapping[str, Any]) -> Figure:

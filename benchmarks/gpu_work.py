@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from tests.cases import IGNORE, labelled
+from tests.cases import IGNORE, labeled
 from tests.tolerances import FROM_LOGITS, HALF_GRADIENT
 from torch import Tensor, nn
 
@@ -68,8 +68,8 @@ def smoke(name: str, device: torch.device) -> Result:
     """Whether a configuration compiles, runs and agrees with float64."""
     case = _configurations()[name]
     spatial = case.size if case.low is None else case.low
-    logits, _ = labelled(case.batch, case.classes, *spatial)
-    _, target = labelled(case.batch, case.classes, *case.size, seed=1, ignored=0.2)
+    logits, _ = labeled(case.batch, case.classes, *spatial)
+    _, target = labeled(case.batch, case.classes, *case.size, seed=1, ignored=0.2)
     if case.label == torch.int8:  # which cannot hold 255
         target = target.masked_fill(target == IGNORE, -1)
     ignore = -1 if case.label == torch.int8 else IGNORE
@@ -267,7 +267,7 @@ def rank(name: str, device: torch.device) -> Result:
     torch.cuda.set_device(own)
     torch.distributed.init_process_group("nccl", device_id=own)
     mine, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    logits, target = (x.to(own) for x in labelled(2 * size, CLASSES, 64, 64, ignored=0.2))
+    logits, target = (x.to(own) for x in labeled(2 * size, CLASSES, 64, 64, ignored=0.2))
     results = []
     for pool, part in (("batch", slice(None)), ("world", slice(2 * mine, 2 * mine + 2))):
         leaf = logits[part].clone().requires_grad_()

@@ -235,7 +235,7 @@ def _stacked(rows: list[list[str]]) -> list[str]:
         for cell, width in zip(head, widths, strict=True)
     ]
     depth = max(map(len, parts))
-    # Names stand on the rule, however many lines their neighbours need.
+    # Names stand on the rule, however many lines their neighbors need.
     columns_of_lines = [[""] * (depth - len(part)) + part for part in parts]
     heads = [list(line) for line in zip(*columns_of_lines, strict=True)]
     lines = aligned([*heads, *body])

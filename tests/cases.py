@@ -82,7 +82,7 @@ LOSS_FAMILIES: dict[str, Callable[[Generator, int], Losses]] = {
 IGNORE = 255
 
 
-def labelled(
+def labeled(
     *shape: int, seed: int = 0, ignored: float = 0.0, margin: float = 3.0
 ) -> tuple[Tensor, Tensor]:
     """Logits (B, C, *spatial) float32 whose true class leads by about ``margin``, and class ids.

@@ -31,7 +31,7 @@ GROUND = frozenset({"_version", "atomic", "checks", "environment", "processes"})
     {"classes", "crops", "import_paths", "options"}
 )
 # The rooms of the house, floor by floor. A room sees the floors below its own, never its
-# neighbours: what two neighbours share belongs to a floor below them.
+# neighbors: what two neighbors share belongs to a floor below them.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"scenes"}),
     frozenset({"paper", "metrics", "data", "models", "ops"}),
@@ -220,7 +220,7 @@ def test_the_rule_itself_refuses_what_it_should() -> None:
     assert may_import("training", "losses")
     assert may_import("report", "metrics")
     assert may_import("data", "checks")
-    assert not may_import("data", "models"), "neighbours"
+    assert not may_import("data", "models"), "neighbors"
     assert may_import("training", "inference")
     assert not may_import("inference", "training"), "upwards"
     assert not may_import("ops", "functional"), "upwards"

@@ -65,8 +65,8 @@ def test_a_small_image_lies_anywhere_in_the_crop() -> None:
 
 
 def test_centring_the_crop_on_the_pixel_would_be_noticed() -> None:
-    centred = [5] * 3000
-    assert plausibility(count(centred, 10), [1] * 10) < REJECTED
+    centered = [5] * 3000
+    assert plausibility(count(centered, 10), [1] * 10) < REJECTED
 
 
 def test_scale_decides_how_much_of_the_source_is_shown() -> None:

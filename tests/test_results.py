@@ -33,13 +33,27 @@ COMPARISONS = [name for name in PLAIN if evidence.compares(studies.STUDIES[name]
 SPEED = sorted(path.stem.removeprefix("loss-") for path in RESULTS.glob("loss-*.json"))
 
 
-def rows(table: str) -> list[dict[str, str]]:
-    """The body of a Markdown table, by the head of each column."""
+def body(table: str) -> list[dict[str, str]]:
+    """The rows of a Markdown table, each by the head of its columns."""
     cells = [
         [cell.strip() for cell in line.strip().strip("|").split("|")]
-        for line in (RESULTS / f"{table}.md").read_text().splitlines()
+        for line in table.splitlines()
+        if line.startswith("|")
     ]
     return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
+
+
+def rows(table: str) -> list[dict[str, str]]:
+    return body((RESULTS / f"{table}.md").read_text())
+
+
+def block(name: str) -> str:
+    """A block of a page, as the results have it."""
+    return evidence.rendered(f"<!-- study: {name} -->\n<!-- end -->\n")
+
+
+def gain_and_bounds(cell: str) -> list[float]:
+    return [float(number.replace("−", "-")) for number in re.findall(r"[+−]?\d+\.\d", cell)]
 
 
 def records(study: str) -> list[dict[str, Any]]:
@@ -173,6 +187,63 @@ def test_folds_that_share_their_training_images_widen_the_interval() -> None:
     expected = t.ppf(0.975, 4) * stdev(differences)
     assert alone == pytest.approx(expected / math.sqrt(5))
     assert shared == pytest.approx(expected * math.sqrt(1 / 5 + 1 / 4))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in FOUND if {"lmp", "ohem"} <= {r["method"] for r in records(name)}]
+)
+def test_the_methods_over_each_rival_are_paired_differences(name: str) -> None:
+    content = evidence.read(name)
+    first = int(content["records"][0]["classes"][0] == "background")
+    scores: dict[str, dict[int, float]] = {}
+    for record in content["records"]:
+        variant = f" ({record['variant']})" if record["variant"] else ""
+        of_method = scores.setdefault(record["label"] + variant, {})
+        of_method[record["seed"]] = 100 * fmean(record["evaluations"][-1]["iou"][first:])
+    shared = 1 / (content["folds"] - 1) if content["folds"] else 0
+    seen = set()
+    for row in body(block(f"pairs-{name}")):
+        other = row.pop("IoU over" if first else "mIoU over")
+        for own, cell in row.items():
+            if cell == "–":
+                continue
+            seen.add((own, other))
+            gains = [scores[own][seed] - scores[other][seed] for seed in scores[own]]
+            middle, n = fmean(gains), len(gains)
+            half = t.ppf(0.975, n - 1) * stdev(gains) * math.sqrt(1 / n + shared)
+            expected = [middle, middle - half, middle + half]
+            assert gain_and_bounds(cell) == pytest.approx(expected, abs=ONE_DECIMAL)
+            assert (r"\*" in cell) == (abs(middle) > half)
+    assert {("LMP", "OHEM"), ("LMP", "BASE+"), ("LMP (loss only)", "OHEM")} <= seen
+    assert not {(other, own) for own, other in seen} & seen
+
+
+@pytest.mark.parametrize("name", [name for name in FOUND if "tuning" in evidence.read(name)])
+def test_every_run_of_a_study_has_the_best_of_the_rates_that_were_tried(name: str) -> None:
+    content = evidence.read(name)
+    for record in content["records"]:
+        tried = dict(content["tuning"][record["variant"]]["tried"][record["method"]])
+        assert record["config"]["optimization"]["lr"] == max(tried, key=lambda lr: tried[lr] or 0)
+    assert f"tuning-{name}" in block_names((ROOT / "docs" / "evidence.md").read_text(), "study")
+
+
+def test_the_page_says_which_version_and_which_command_made_a_record() -> None:
+    for name in FOUND:
+        shown, content = block(f"setting-{name}"), evidence.read(name)
+        for record in content["records"]:
+            assert f"lossmaxpool {record['environment']['lossmaxpool']}," in shown
+        assert f"`{content['command']}`" in shown
+        assert ("older command" in shown) == (content["command"] != evidence.command(name))
+
+
+def test_folds_cannot_be_repeated_until_two_points_are_settled() -> None:
+    for name, methods in evidence.power_analysis().items():
+        for method, one in methods.items():
+            of_folds = bool(evidence.read(name).get("folds"))
+            assert ("runs for 2 points" in one) != of_folds
+            assert not of_folds or one["settles"] > 2, method
+            if not of_folds and one["pairs"] >= one["runs for 2 points"]:
+                assert one["settles"] <= 2, method
 
 
 def test_the_power_that_is_told_is_that_of_the_paired_test() -> None:

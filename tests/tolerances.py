@@ -14,7 +14,7 @@ SOLVER = {torch.float64: 1e-9, torch.float32: 2e-6}
 # powers are computed in logarithms, whose rounding q = 10^4 multiplies. In float32, for q <= 100.
 JAX = {"float64": 1e-8, "float32": 2e-5}
 
-# float32 on another SIMD lane: a vectorised power differs from its scalar tail in its last places.
+# float32 on another SIMD lane: a vectorized power differs from its scalar tail in its last places.
 LAST_PLACES = 1e-6
 
 # Feasibility of the weights, relative to gamma and tau: rounding of the weights alone.
@@ -27,7 +27,7 @@ GAP = {torch.float64: 1e-9, torch.float32: 2e-6}
 # of 1e-8, SLSQP as near, HiGHS at a reduced cost of 1e-7 (relative to the largest loss).
 CONVEX_PROGRAM = 1e-6
 
-# The same, weights relative to tau: an error e of the value moves the maximiser by about sqrt(e).
+# The same, weights relative to tau: an error e of the value moves the maximizer by about sqrt(e).
 CONVEX_PROGRAM_WEIGHTS = 1e-3
 
 # The oracle against its own formulas: alpha*, value, gap relative, weights relative to tau. The sum

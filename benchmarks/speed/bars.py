@@ -157,9 +157,9 @@ def _on_cuda(results: Results) -> list[Bar]:
         )
     waits = _worst(
         [case for case in results.cases if case.kind != "scaling"],
-        lambda case: case.get(case.ours, "synchronisations"),
+        lambda case: case.get(case.ours, "synchronizations"),
     )
-    return [*found, *_solver(results), Bar("synchronisations", 0, waits)]
+    return [*found, *_solver(results), Bar("synchronizations", 0, waits)]
 
 
 def _upsampling(

@@ -18,7 +18,7 @@ import torch
 from benchmarks.speed.cases import Case, logits_and_target, pixel_losses
 from benchmarks.speed.clock import quantiles, take_turns
 from benchmarks.speed.contenders import of_logits, of_losses
-from benchmarks.speed.memory import extra_peak, synchronisations
+from benchmarks.speed.memory import extra_peak, synchronizations
 
 ROOT = Path(__file__).resolve().parents[2]
 # glibc hands every large block back when it is freed, and the next one costs a page fault per
@@ -40,7 +40,7 @@ def in_own_process(case: Case, device: str, seconds: float) -> dict[str, Any]:
 
 
 def measured(case: Case, device: torch.device, seconds: float) -> dict[str, Any]:
-    """Time, extra memory and synchronisations of every contender of a case."""
+    """Time, extra memory and synchronizations of every contender of a case."""
     if case.kind in ("dense", "upsampling"):
         leaf, target = logits_and_target(case, device)
         field = of_logits(leaf, target)
@@ -58,7 +58,7 @@ def measured(case: Case, device: torch.device, seconds: float) -> dict[str, Any]
         if case.kind != "scaling":
             figures[name]["extra_bytes"] = extra_peak(call, drop_gradient, device)
         if device.type == "cuda":
-            figures[name]["synchronisations"] = synchronisations(call, drop_gradient)
+            figures[name]["synchronizations"] = synchronizations(call, drop_gradient)
     return {
         **asdict(case),
         "low": case.low,

@@ -48,7 +48,7 @@ def can_tell(device: torch.device) -> bool:
     return device.type == "cuda" or os.access(_PROCESS / "clear_refs", os.W_OK)
 
 
-def synchronisations(call: Call, prepare: Call) -> int:
+def synchronizations(call: Call, prepare: Call) -> int:
     """How often a call on a GPU makes the host wait for it."""
     prepare()
     with warnings.catch_warnings(record=True) as caught:

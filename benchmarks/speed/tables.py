@@ -55,7 +55,7 @@ def logits_table(cases: Sequence[MeasuredCase]) -> str:
     for case in cases:
         header += [f"{case.content['malloc']}: {TIME}" if len(cases) > 1 else TIME, "× CE"]
     header += ["extra MB", "× CE"]
-    waits = any("synchronisations" in figures for figures in first.contenders.values())
+    waits = any("synchronizations" in figures for figures in first.contenders.values())
     dense = first.kind == "dense"
     header += ["of `clone`"] if dense else []
     header += ["waits"] if waits else []
@@ -70,7 +70,7 @@ def logits_table(cases: Sequence[MeasuredCase]) -> str:
             share = first.of_clone(contender) if contender.startswith("lmp") else None
             cells.append(number(share))
         if waits:
-            cells.append(number(first.get(contender, "synchronisations")))
+            cells.append(number(first.get(contender, "synchronizations")))
         rows.append(cells)
     return table(header, rows, left=1)
 

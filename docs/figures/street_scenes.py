@@ -46,9 +46,9 @@ def main() -> None:
 
 
 def _legend(sheet: Image.Image, labels: LabelSet) -> None:
-    """Colours and names below the scenes, in two rows."""
+    """Colors and names below the scenes, in two rows."""
     ink, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
-    entries = [*zip(labels.names, labels.colors, strict=True), ("unlabelled", (0, 0, 0))]
+    entries = [*zip(labels.names, labels.colors, strict=True), ("unlabeled", (0, 0, 0))]
     per_row = -(-len(entries) // 2)
     step = (sheet.width - 2 * GAP) // per_row
     for k, (name, color) in enumerate(entries):

@@ -39,7 +39,7 @@ _POOLS, _REDUCTIONS = get_args(Pool), get_args(Reduction)
 
 @dataclass(frozen=True)
 class Solution:
-    """The maximiser of ``w . l`` over the weighting set, with its certificate.
+    """The maximizer of ``w . l`` over the weighting set, with its certificate.
 
     B is the number of images; ``...`` are the remaining dimensions of the losses. All fields are
     zero for an image without a valid pixel.
@@ -52,7 +52,7 @@ class Solution:
         num_valid: (B,) int64, n.
         weight_cap: (B,) tau, the bound of every weight (Eq. 5).
         norm_bound: (B,) gamma, the bound of the weights' p-norm (Eq. 5).
-        dual: (B, ...) lambda* = max(l - alpha*, 0), the minimiser of the dual (Eq. 6).
+        dual: (B, ...) lambda* = max(l - alpha*, 0), the minimizer of the dual (Eq. 6).
         duality_gap: (B,) dual minus primal objective at (lambda*, w*): 0 up to rounding if the
             solution is exact, otherwise an upper bound of its error.
     """
@@ -79,7 +79,7 @@ def loss_max_pool(
     reduction: Reduction = "mean",
     backend: Backend = "auto",
 ) -> Tensor:
-    r"""Maximise ``w . losses`` over ``||w||_p <= gamma``, ``||w||_inf <= tau``; no averaging.
+    r"""Maximize ``w . losses`` over ``||w||_p <= gamma``, ``||w||_inf <= tau``; no averaging.
 
     .. math:: L_W = \max_{w \in W} \sum_u w(u) l(u), \quad
         \gamma = n^{-1/q}, \; \tau = \gamma m^{-1/p}, \; q = p / (p - 1)
@@ -312,7 +312,7 @@ def check_cross_entropy(ignore_index: object, label_smoothing: float) -> None:
     if ignore_index is not None and not whole:
         raise ValueError(
             f"ignore_index must be an integer label, got {ignore_index!r}: 255 is the usual one; "
-            "None, where every pixel is labelled."
+            "None, where every pixel is labeled."
         )
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be in [0, 1], got {label_smoothing!r}.")

@@ -190,7 +190,7 @@ class InferenceConfig:
             et al. 2017, Sect. 4.1).
         tiles: number of tiles. The paper uses five for "efficient" and does not state the number
             for "optimized": five is an assumption.
-        overlap: columns that neighbours share in "optimized".
+        overlap: columns that neighbors share in "optimized".
         flip: also predict the mirrored image; doubles the time.
         scales: scales at which to predict the image; the time grows with the sum of their squares.
             The class probabilities of several views are averaged.

@@ -16,7 +16,7 @@ from lossmaxpool import (
     max_pooling_cross_entropy,
 )
 from tests.adapters.test_page import SNIPPET, sections
-from tests.cases import IGNORE, labelled
+from tests.cases import IGNORE, labeled
 from tests.reference import assert_agree, assert_near, pooled
 from tests.tolerances import FLOAT32, FROM_LOGITS
 
@@ -49,7 +49,7 @@ def mmseg() -> Any:
 
 def batch(channels: int = 5) -> tuple[Tensor, Tensor]:
     """Images with unlike numbers of ignored pixels, the last without any valid one."""
-    logits, label = labelled(4, channels, 12, 16, ignored=0.2)
+    logits, label = labeled(4, channels, 12, 16, ignored=0.2)
     label[0, 6:] = IGNORE
     label[3] = IGNORE
     return logits, label
@@ -86,7 +86,7 @@ def test_sums_and_divisors_count_pixels_as_in_mmsegmentation(mmseg: Any, sigmoid
 
 @pytest.mark.parametrize(("sigmoid", "channels"), [(False, 5), (True, 5), (True, 1)])
 def test_none_is_one_loss_per_pixel(mmseg: Any, sigmoid: bool, channels: int) -> None:
-    logits, label = labelled(4, max(channels, 2), 12, 16, ignored=0.2)
+    logits, label = labeled(4, max(channels, 2), 12, 16, ignored=0.2)
     logits = logits[:, :channels]
     ours = mmseg.loss(use_sigmoid=sigmoid, reduction="sum", loss_weight=2.0)
     theirs = mmseg.build({"type": "CrossEntropyLoss", "use_sigmoid": sigmoid, "loss_weight": 2.0})
@@ -100,7 +100,7 @@ def test_none_is_one_loss_per_pixel(mmseg: Any, sigmoid: bool, channels: int) ->
 
 
 def test_binary_heads(mmseg: Any) -> None:
-    logits, label = labelled(3, 2, 12, 16, ignored=0.2)
+    logits, label = labeled(3, 2, 12, 16, ignored=0.2)
     truth = MaxPoolingBCEWithLogitsLoss(ignore_index=IGNORE)
     assert_agree(mmseg.loss(use_sigmoid=True), truth, (logits[:, 1:], label), FLOAT32)
     weighted = MaxPoolingBCEWithLogitsLoss(ignore_index=IGNORE, pos_weight=[3.0])
@@ -143,7 +143,7 @@ def test_half_precision_is_computed_in_float32(mmseg: Any, sigmoid: bool, weight
 
 @pytest.mark.parametrize("sigmoid", [False, True])
 def test_without_an_ignored_id(mmseg: Any, sigmoid: bool) -> None:
-    logits, label = labelled(2, 5, 12, 16)
+    logits, label = labeled(2, 5, 12, 16)
     ours = mmseg.loss(use_sigmoid=sigmoid)
     assert_near(ours(logits, label, ignore_index=None), ours(logits, label), FLOAT32)
     with pytest.raises(ValueError, match=r"labels outside \[0, 5\): \[255\]"):

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from tests.adapters.test_page import SNIPPET, sections
-from tests.cases import labelled
+from tests.cases import labeled
 from tests.reference import assert_agree, assert_near, value_and_gradient
 from tests.tolerances import FLOAT32, FROM_LOGITS
 
@@ -159,7 +159,7 @@ def test_training(nnunet: Any, number: int, name: str) -> None:
 
 def outputs(*spatial: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Logits (4, 3, 16, 16) and labels (4, 1, 16, 16), floats as nnU-Net passes them."""
-    logits, target = labelled(4, 3, *(spatial or (16, 16)), seed=seed)
+    logits, target = labeled(4, 3, *(spatial or (16, 16)), seed=seed)
     target[:, :5] = IGNORED
     target[0, :11] = IGNORED
     return logits, target.unsqueeze(1).float()

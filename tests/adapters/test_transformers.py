@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss
 from lossmaxpool.adapters.transformers import TrainerLoss
-from tests.cases import IGNORE, labelled
+from tests.cases import IGNORE, labeled
 from tests.reference import assert_near
 from tests.tolerances import FLOAT32, FROM_LOGITS
 
@@ -28,7 +28,7 @@ def output(logits: Tensor) -> SimpleNamespace:
 
 
 def batch(ignore: int) -> tuple[Tensor, Tensor]:
-    logits, labels = labelled(8, 5, 8, 8)[0], labelled(8, 5, 16, 16, ignored=0.2)[1]
+    logits, labels = labeled(8, 5, 8, 8)[0], labeled(8, 5, 16, 16, ignored=0.2)[1]
     labels[labels == IGNORE] = ignore
     labels[0, 4:] = ignore  # images with unlike numbers of labels
     return logits, labels

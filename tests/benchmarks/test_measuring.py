@@ -126,8 +126,8 @@ def test_a_case_is_measured_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_case_on_a_gpu_counts_synchronisations() -> None:
+def test_a_case_on_a_gpu_counts_synchronizations() -> None:
     result = measured(Case("dense", (2, 19, 64, 64)), torch.device("cuda"), seconds=0.0)
     figures = result["contenders"]
-    assert figures[result["auto"]]["synchronisations"] == 0
+    assert figures[result["auto"]]["synchronizations"] == 0
     assert figures["clone"]["extra_bytes"] == result["logits_bytes"]

@@ -42,7 +42,7 @@ def case_result(case: Case, device: str, ours: str | None, ms: float) -> dict[st
         times = LOGITS | ({ours: ms} if ours else {})
     else:
         times = {name: time * case.shape[3] / 302_500 for name, time in SOLVER.items()}
-    waits = {"synchronisations": 0} if device == "cuda" else {}
+    waits = {"synchronizations": 0} if device == "cuda" else {}
     return {
         **asdict(case),
         "low": case.low,
@@ -98,7 +98,7 @@ def test_the_bars_of_a_gpu_are_computed() -> None:
         pytest.approx(0.75 * (3 * 76 + 32) / (3 * 76)),
         True,
     )
-    assert found["synchronisations"][1] is True
+    assert found["synchronizations"][1] is True
     assert len(found) == 16
 
 

@@ -14,6 +14,7 @@ from benchmarks.drawing import svg_texts, texts
 from benchmarks import comparing, evidence, studies
 from lossmaxpool.cli.trainings import configuration
 from lossmaxpool.runs.config import decisive
+from lossmaxpool.training import tuning
 from tests.tolerances import RECOMPUTED
 
 SCENES = [name for name, study in studies.STUDIES.items() if study.data == studies.SCENES]
@@ -127,6 +128,37 @@ def test_every_kind_of_study_has_a_table_and_a_picture(
     assert svg_texts((tmp_path / "study-some.svg").read_text(encoding="utf-8"))
 
 
+def test_a_method_with_several_settings_is_compared_under_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "RESULTS", tmp_path)
+    ends = {("base", ""): 0.4, ("lmp", ""): 0.5, ("bootstrap", "quarter"): 0.45,
+            ("bootstrap", "sixteenth"): 0.3}  # fmt: skip
+    records = [
+        record(method, seed, iou + seed * iou / 10, variant=variant)
+        for (method, variant), iou in ends.items()
+        for seed in (0, 1, 2)
+    ]
+    tried = {"steps": 2, "held_out": 0.2, "seconds": 1.0}
+    tuning = {
+        variant: {
+            **tried,
+            "tried": {m: [[0.1, 0.3], [0.3, None]] for m, v in ends if v == variant},
+        }
+        for variant in {variant for _, variant in ends}
+    }
+    content = {"question": "?", "folds": 0, "over": "", "tuning": tuning, "records": records}
+    (tmp_path / "some.json").write_text(json.dumps(content))
+    pairs, rates = (
+        evidence.rendered(f"<!-- study: {kind}-some -->\n<!-- end -->\n")
+        for kind in ("pairs", "tuning")
+    )
+    assert "| BOOTSTRAP (quarter) | +2.8\\* (+" in pairs
+    assert "| BOOTSTRAP (sixteenth) | +11.0\\* (+" in pairs
+    assert "| LMP | **30.0** | – |" in rates
+    assert "at the edge of those tried: BASE (0.1), LMP (0.1), BOOTSTRAP (quarter) (0.1)" in rates
+
+
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_picture_is_of_the_committed_results(name: str) -> None:
     drawn = svg_texts((evidence.IMAGES / f"study-{name}.svg").read_text(encoding="utf-8"))
@@ -153,6 +185,7 @@ def test_a_study_trains_collects_and_goes_on_where_it_was(
     monkeypatch.setattr(evidence, "IMAGES", tmp_path)
     few = replace(studies.DEMO.data, train_scenes=4, val_scenes=2, scene_size=(64, 96))
     monkeypatch.setattr(studies, "DEMO", replace(studies.DEMO, data=few))
+    monkeypatch.setattr(tuning, "FACTORS", (1.0, 3.0))
     studies._scenes.cache_clear()
     whole = studies.STUDIES["scenes-noise"]
     descent = {**whole.descent, "warmup": 0}
@@ -160,14 +193,20 @@ def test_a_study_trains_collects_and_goes_on_where_it_was(
                     grid=replace(whole.grid, min_support=(0.1, 0.5), seeds=(0,)),
                     variants={"wrong-20": studies.WRONG["wrong-20"]})  # fmt: skip
     runs = studies.folders(study, Path(), tmp_path)
-    studies.train_study(study, Path(), tmp_path)
+    studies.train_study(study, Path(), tmp_path, jobs=1)
     written = [(folder / "record.json").stat().st_mtime_ns for _, folder in runs]
-    studies.train_study(study, Path(), tmp_path)
+    studies.train_study(study, Path(), tmp_path, jobs=1)
     assert [(folder / "record.json").stat().st_mtime_ns for _, folder in runs] == written
     evidence.collect("scenes-noise", study, runs)
     content = evidence.read("scenes-noise")
     assert content["finished"] == content["planned"] == 3
     assert {record["wrong"] for record in content["records"]} == {0.2}
+    search = content["tuning"]["wrong-20"]
+    assert search["tried"].keys() == {"base", "loss-only"}
+    assert {len(tried) for tried in search["tried"].values()} == {2}
+    assert search["seconds"] > 0
+    tuned = evidence.rendered("<!-- study: tuning-scenes-noise -->\n<!-- end -->\n")
+    assert tuned.count("**") == 2 * content["finished"]
     table = (tmp_path / "scenes-noise.md").read_text()
     assert "m / n 0.1" in table
     assert "m / n 0.5" in table

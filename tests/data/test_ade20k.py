@@ -12,7 +12,7 @@ from tests.data.trees import ade20k, ids
 pytestmark = pytest.mark.filterwarnings("ignore:.* images here, but was published:UserWarning")
 
 
-def test_zero_becomes_unlabelled_and_the_rest_moves_down(tmp_path: Path) -> None:
+def test_zero_becomes_unlabeled_and_the_rest_moves_down(tmp_path: Path) -> None:
     dataset = ADE20K(ade20k(tmp_path, {"training": 1}), "train")
     truth = torch.from_numpy(ids(1, range(151))).int()
     assert torch.equal(dataset.mask(0).int(), torch.where(truth == 0, 255, truth - 1))
@@ -24,7 +24,7 @@ def test_the_archive_may_lie_in_the_root(tmp_path: Path) -> None:
 
 
 def test_the_classes_are_those_of_the_benchmark() -> None:
-    """Places in the benchmark's list, and its colours there."""
+    """Places in the benchmark's list, and its colors there."""
     assert ADE20K.LABELS.num_classes == 150
     for place, name, color in (
         (1, "wall", (120, 120, 120)),

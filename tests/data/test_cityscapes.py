@@ -21,7 +21,7 @@ def test_the_published_order_of_the_label_ids() -> None:
     assert Cityscapes.LABELS.names == tuple(CITYSCAPES_LABEL_IDS)
 
 
-def test_the_other_label_ids_are_unlabelled(tmp_path: Path) -> None:
+def test_the_other_label_ids_are_unlabeled(tmp_path: Path) -> None:
     dataset = Cityscapes(cityscapes(tmp_path, FRAMES), "train")
     truth = torch.from_numpy(ids(0, range(34)))
     expected = torch.full_like(truth, IGNORE_INDEX)
@@ -58,7 +58,7 @@ def test_images_without_any_masks(tmp_path: Path) -> None:
         Cityscapes(root, "train")
 
 
-def test_test_is_unlabelled(tmp_path: Path) -> None:
+def test_test_is_unlabeled(tmp_path: Path) -> None:
     root = cityscapes(tmp_path, {"test": ["berlin/berlin_0"]})
     save(root / "gtFine/test/berlin/berlin_0_gtFine_labelIds.png", ids(0, (1, 3)))
     assert Cityscapes(root, "test").mask(0).unique().tolist() == [IGNORE_INDEX]

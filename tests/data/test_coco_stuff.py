@@ -28,7 +28,7 @@ def test_ids_reach_the_class_of_their_name(tmp_path: Path, file_id: int, name: s
     assert dataset.mask(0).unique().tolist() == [COCOStuff.LABELS.names.index(name), 255]
 
 
-def test_there_are_171_classes_of_distinct_colours() -> None:
+def test_there_are_171_classes_of_distinct_colors() -> None:
     assert COCOStuff.LABELS.num_classes == len(set(COCOStuff.LABELS.colors)) == 171
     assert not {"street sign", "hair brush", "door"} & set(COCOStuff.LABELS.names)
 

@@ -25,14 +25,14 @@ def test_an_image_is_read_as_rgb_planes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), pixels)
 
 
-def test_a_grey_image_has_three_equal_channels(tmp_path: Path) -> None:
-    grey = picture(1)[..., 0]
-    image = read_image(save(tmp_path / "a.png", grey))
+def test_a_gray_image_has_three_equal_channels(tmp_path: Path) -> None:
+    gray = picture(1)[..., 0]
+    image = read_image(save(tmp_path / "a.png", gray))
     for channel in image:
-        np.testing.assert_array_equal(channel.numpy(), grey)
+        np.testing.assert_array_equal(channel.numpy(), gray)
 
 
-def test_a_16_bit_grey_image_is_scaled_not_clipped(tmp_path: Path) -> None:
+def test_a_16_bit_gray_image_is_scaled_not_clipped(tmp_path: Path) -> None:
     save(tmp_path / "a.png", np.array([[0, 256, 32768, 65535]], dtype=np.uint16))
     assert read_image(tmp_path / "a.png")[0].tolist() == [[0, 1, 128, 255]]
 
@@ -96,7 +96,7 @@ def test_a_16_bit_mask_keeps_its_ids(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_a_grey_mask_of_few_bits_keeps_its_ids(bits: int, tmp_path: Path) -> None:
+def test_a_gray_mask_of_few_bits_keeps_its_ids(bits: int, tmp_path: Path) -> None:
     ids = list(range(2**bits))
     packed = sum(value << (bits * (len(ids) - 1 - x)) for x, value in enumerate(ids))
     row = (packed << (-bits * len(ids) % 8)).to_bytes((bits * len(ids) + 7) // 8, "big")
@@ -137,9 +137,9 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
         read_image(tmp_path / "page.png")
 
 
-def test_a_colour_mask_is_refused(tmp_path: Path) -> None:
-    path = save(tmp_path / "colours.png", picture(5))
-    with pytest.raises(DataError, match=r"colours\.png holds colours \(mode RGB\).*class id"):
+def test_a_color_mask_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "colors.png", picture(5))
+    with pytest.raises(DataError, match=r"colors\.png holds colors \(mode RGB\).*class id"):
         read_ids(path)
 
 
@@ -195,7 +195,7 @@ def test_every_byte() -> None:
     assert torch.equal(mapped.long(), expected)
 
 
-def test_colours_are_distinct() -> None:
+def test_colors_are_distinct() -> None:
     assert len({palette_color(i) for i in range(256)}) == 256
 
 

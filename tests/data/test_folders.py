@@ -77,7 +77,7 @@ def test_another_ignore_id(tmp_path: Path) -> None:
 # Masks of 0 and 255.
 
 
-def test_binary_masks_are_recognised_and_explained(tmp_path: Path) -> None:
+def test_binary_masks_are_recognized_and_explained(tmp_path: Path) -> None:
     split_folders(tmp_path, {"train": 3}, values=(0, 255))
     with pytest.raises(DataError, match=r'only 0 and 255: a binary mask.*"values": \[0, 255\]'):
         Folders(tmp_path, "train")
@@ -103,7 +103,7 @@ def test_binary_masks_are_explained_where_255_is_no_class(tmp_path: Path) -> Non
         Folders(tmp_path, "train")[0]
 
 
-def test_one_mask_with_a_foreground_settles_that_255_is_unlabelled(tmp_path: Path) -> None:
+def test_one_mask_with_a_foreground_settles_that_255_is_unlabeled(tmp_path: Path) -> None:
     split_folders(tmp_path, {"train": 3}, values=(0, 255))
     save(tmp_path / "train" / "masks" / "p2.png", ids(2, (0, 1, 255)))
     assert Folders(tmp_path, "train").mask(0).unique().tolist() == [0, 255]
@@ -241,10 +241,10 @@ def test_values_outside_the_classes(tmp_path: Path) -> None:
         Folders(tmp_path, "train")[0]
 
 
-def test_a_colour_mask(tmp_path: Path) -> None:
+def test_a_color_mask(tmp_path: Path) -> None:
     split_folders(tmp_path, {"train": 1})
     save(tmp_path / "train" / "masks" / "p0.png", picture(3))
-    with pytest.raises(DataError, match=r"p0\.png holds colours"):
+    with pytest.raises(DataError, match=r"p0\.png holds colors"):
         Folders(tmp_path, "train")[0]
 
 
@@ -303,7 +303,7 @@ def test_a_class_may_have_the_id_255(tmp_path: Path) -> None:
     assert read_classes_file(write(tmp_path, text)).ids == {0: 0, 255: 1}
 
 
-def test_default_colours_are_distinct() -> None:
+def test_default_colors_are_distinct() -> None:
     assert len(set(default_colors(40))) == 40
 
 
@@ -317,11 +317,11 @@ def test_default_colours_are_distinct() -> None:
         ('{"nmes": ["a", "b"]}', "Did you mean 'names'"),
         ('["a"]', "2 to 254 classes"),
         ('["a", "a"]', "repeated: a"),
-        ('{"names": ["a", "b"], "colors": [[1, 2, 3]]}', "need 2 colours, got 1"),
+        ('{"names": ["a", "b"], "colors": [[1, 2, 3]]}', "need 2 colors, got 1"),
         ('{"names": ["a", "b"], "colors": "red"}', r'"colors" must be a list'),
         ('{"names": ["a", "b"], "colors": [[1, 2, 3], [1, 2]]}', r'"colors" must be a list'),
         ('{"names": ["a", "b"], "colors": [[1, 2, 3], [1, 2, 300]]}', "'b' must be three values"),
-        ('{"names": ["a", "b"], "ignore": 1}', '"ignore" must be one id .* no class, got 1'),
+        ('{"names": ["a", "b"], "ignore": 1}', '"ignore" must be one id .* not a class, got 1'),
         ('{"names": ["a", "b"], "ignore": -1}', '"ignore" must be one id'),
         ('{"names": ["a", "b"], "values": [3]}', '"values" must be 2 distinct ids'),
         ('{"names": ["a", "b"], "values": [3, 3]}', '"values" must be 2 distinct ids'),

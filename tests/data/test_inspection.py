@@ -92,7 +92,7 @@ def test_all_problems_of_a_split_are_found_at_once(tmp_path: Path) -> None:
     found = messages(Folders(tmp_path, "train"))
     assert len(found) == 4
     assert all(message.startswith("error") for message in found)
-    for expected in ("p1.png is not a picture", "p2.png holds the values 77", "is 5x5", "colours"):
+    for expected in ("p1.png is not a picture", "p2.png holds the values 77", "is 5x5", "colors"):
         assert any(expected in message for message in found)
 
 
@@ -107,12 +107,11 @@ def test_statistics_cover_the_samples_that_could_be_read(tmp_path: Path) -> None
         class_statistics(Folders(tmp_path, "train"))
 
 
-def test_masks_without_a_labelled_pixel(tmp_path: Path) -> None:
+def test_masks_without_a_labeled_pixel(tmp_path: Path) -> None:
     split_folders(tmp_path, {"train": 3})
     save(tmp_path / "train" / "masks" / "p2.png", np.full((12, 16), 255, dtype=np.uint8))
     assert messages(Folders(tmp_path, "train")) == [
-        f"warning: 1 of 3 masks of {tmp_path.name}/train have no labelled pixel: "
-        "they teach nothing."
+        f"warning: 1 of 3 masks of {tmp_path.name}/train have no labeled pixel: they teach nothing."
     ]
 
 
@@ -156,7 +155,7 @@ def test_an_empty_or_broken_split_still_has_a_report(tmp_path: Path) -> None:
         mask.write_bytes(b"")
     report = format_report(inspect_data(Folders(tmp_path, "train")))
     assert report.count("error: ") == 7
-    assert "0 images, 0 labelled pixels" in report
+    assert "0 images, 0 labeled pixels" in report
 
 
 def test_the_table_has_a_column_per_split_and_the_most_frequent_class_first(
@@ -204,7 +203,7 @@ def test_masks_of_0_and_255_among_masks_of_0_and_1_are_named(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("way_out", ["ignore", "beside another class"])
-def test_255_beside_a_class_or_by_the_classes_file_is_unlabelled(
+def test_255_beside_a_class_or_by_the_classes_file_is_unlabeled(
     tmp_path: Path, way_out: str
 ) -> None:
     black_and_white_among_others(tmp_path)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.* images here, but was publishe
 NAMES = {"training": ["aB-1", "_zz"]}
 
 
-def test_labels_that_are_not_evaluated_are_unlabelled(tmp_path: Path) -> None:
+def test_labels_that_are_not_evaluated_are_unlabeled(tmp_path: Path) -> None:
     dataset = MapillaryVistas(mapillary(tmp_path, NAMES, ["v1.2"]), "train")
     assert dataset.labels.names == ("Bird", "Road")
     assert dataset.labels.colors == ((165, 42, 42), (128, 64, 128))

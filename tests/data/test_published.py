@@ -110,7 +110,7 @@ def test_the_splits_are_apart(kind: Published, tree: Path) -> None:
     assert kind.reader(tree, "train").name != val.name
 
 
-def test_every_class_is_reached_and_something_is_unlabelled(kind: Published, tree: Path) -> None:
+def test_every_class_is_reached_and_something_is_unlabeled(kind: Published, tree: Path) -> None:
     """The trees' masks hold every id that the files may hold."""
     dataset = kind.reader(tree, "train")
     expected = [*range(dataset.labels.num_classes), IGNORE_INDEX]

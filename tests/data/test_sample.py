@@ -21,7 +21,7 @@ def test_a_label_set_counts_its_classes() -> None:
         (tuple(map(str, range(255))), ((0, 0, 0),) * 255, "got 255"),
         (("a", "a"), ((0, 0, 0),) * 2, "repeated: a"),
         (("a", ""), ((0, 0, 0),) * 2, "an empty name"),
-        (("a", "b"), ((0, 0, 0),), "2 colours, got 1"),
+        (("a", "b"), ((0, 0, 0),), "2 colors, got 1"),
         (("a", "b"), ((0, 0, 0), (0, 0, 256)), r"'b' must be three values of 0\.\.255"),
         (("a", "b"), ((0, 0, 0), (0, 0)), "'b' must be three values"),
     ],

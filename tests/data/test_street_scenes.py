@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lossmaxpool.data import IGNORE_INDEX, DataError, StreetScenes, class_statistics
 
-# Smallest and largest share of the labelled pixels in per cent: some in bulk, and a long tail.
+# Smallest and largest share of the labeled pixels in per cent: some in bulk, and a long tail.
 SHARES = {
     "road": (22, 42),
     "sidewalk": (2, 10),
@@ -85,7 +85,7 @@ def test_the_long_tail() -> None:
     assert statistics.ignored.sum() > 0
 
 
-def test_classes_have_colours_that_differ() -> None:
+def test_classes_have_colors_that_differ() -> None:
     labels = StreetScenes().labels
     assert len(set(labels.colors)) == labels.num_classes == 12
 

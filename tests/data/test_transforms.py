@@ -54,7 +54,7 @@ def test_shapes_types_and_ids(seed: int, height: int, width: int, crop: tuple[in
     assert set(mask.unique().tolist()) <= {*sample.mask.unique().tolist(), IGNORE_INDEX}
     assert (mask != IGNORE_INDEX).any()
     assert image.isfinite().all()
-    # Where the mask is padded, the image is of the mean colour, which is 0.
+    # Where the mask is padded, the image is of the mean color, which is 0.
     assert (image[:, mask == IGNORE_INDEX] == 0).all()
 
 
@@ -69,7 +69,7 @@ def test_image_and_mask_stay_together_without_scaling(seed: int) -> None:
 @given(seed=st.integers(0, 2**63 - 1))
 @settings(max_examples=40)
 def test_image_and_mask_stay_together_under_scaling(seed: int) -> None:
-    """Interpolation blends at the borders of blocks: compare where the neighbourhood is one id."""
+    """Interpolation blends at the borders of blocks: compare where the neighborhood is one id."""
     image, mask = TrainTransform((48, 64), (0.7, 2.0), **PLAIN)(coded(80, 96, block=16), seed)
     same = torch.ones_like(mask, dtype=torch.bool)
     for shift in ((0, 3), (0, -3), (1, 3), (1, -3)):
@@ -121,13 +121,13 @@ def test_a_pure_function_that_leaves_the_global_state_alone(seed: int) -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
-def test_neighbouring_seeds_differ() -> None:
+def test_neighboring_seeds_differ() -> None:
     transform = TrainTransform((32, 32))
     images = [transform(coded(90, 90), seed)[0] for seed in range(10)]
     assert all(not torch.equal(a, b) for a, b in pairwise(images))
 
 
-def test_colour_jitter_changes_the_image_alone() -> None:
+def test_color_jitter_changes_the_image_alone() -> None:
     sample = coded(40, 40)
     plain = TrainTransform((32, 32))(sample, 5)
     jittered = TrainTransform((32, 32), color_jitter=0.4)(sample, 5)
@@ -153,7 +153,7 @@ def test_hue_jitter_alone_keeps_gray_and_turns_colors() -> None:
     )
 
 
-def test_evaluation_keeps_size_and_normalises() -> None:
+def test_evaluation_keeps_size_and_normalizes() -> None:
     sample = coded(30, 50)
     transform = EvalTransform(mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.2))
     image, mask = transform(sample)

@@ -45,7 +45,7 @@ def names(dataset: PascalVOC) -> list[str]:
     return [dataset.sample_name(i) for i in range(len(dataset))]
 
 
-def test_masks_are_palette_indices_and_contours_unlabelled(root: Path) -> None:
+def test_masks_are_palette_indices_and_contours_unlabeled(root: Path) -> None:
     truth = torch.from_numpy(trees.ids(0, (*range(21), 255)))
     assert torch.equal(PascalVOC(root, "train").mask(0), truth)
 
@@ -56,7 +56,7 @@ def test_the_root_may_be_any_of_three_folders(root: Path, above: int) -> None:
     assert names(PascalVOC(given, "val")) == VOC["val"]
 
 
-def test_the_colours_are_those_of_the_development_kit() -> None:
+def test_the_colors_are_those_of_the_development_kit() -> None:
     colors = dict(zip(PascalVOC.LABELS.names, PascalVOC.LABELS.colors, strict=True))
     assert colors["background"] == (0, 0, 0)
     assert colors["aeroplane"] == (128, 0, 0)

@@ -52,7 +52,7 @@ def test_every_form_gives_the_same_sample(form: str) -> None:
     assert inspect_data(dataset).ok
 
 
-def test_a_grey_image_has_three_equal_channels() -> None:
+def test_a_gray_image_has_three_equal_channels() -> None:
     image = WrappedDataset([(PIXELS[..., 0], IDS)], LABELS)[0].image
     assert all(np.array_equal(channel.numpy(), PIXELS[..., 0]) for channel in image)
 
@@ -120,7 +120,7 @@ def test_real_pictures_of_another_owner(shared_data: Callable[[str], Path]) -> N
         ),
         ((PIXELS, IDS / 255), r"mask of item 0 of wrapped is float64 .* expected integers"),
         ((PIXELS, PIXELS), r"mask of item 0 of wrapped is uint8 of shape \(12, 16, 3\)"),
-        ((PIXELS, Image.fromarray(PIXELS)), "mask of item 0 of wrapped holds colours"),
+        ((PIXELS, Image.fromarray(PIXELS)), "mask of item 0 of wrapped holds colors"),
         ((PIXELS, IDS % 100), r"mask of item 0 of wrapped holds the values 55, but there are 3"),
         ((PIXELS, IDS.astype(int) - 1), r"holds the values -1, 254, but there are 3 classes"),
         (("a.jpg", IDS), "image of item 0 of wrapped is a str; expected a picture of Pillow"),

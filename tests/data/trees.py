@@ -17,7 +17,7 @@ SIZE = (12, 16)
 
 
 def picture(seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """Random colours, (H, W, 3) uint8."""
+    """Random colors, (H, W, 3) uint8."""
     return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
 
 
@@ -70,7 +70,7 @@ def listed(root: Path, splits: Mapping[str, Sequence[str]], masks: str = "labels
 
 
 def save_palette(path: Path, indices: np.ndarray) -> Path:
-    """Writes ids as a palette PNG in Pascal VOC's colours."""
+    """Writes ids as a palette PNG in Pascal VOC's colors."""
     path.parent.mkdir(parents=True, exist_ok=True)
     mask = Image.frombytes("P", indices.shape[::-1], indices.tobytes())
     mask.putpalette([channel for i in range(256) for channel in palette_color(i)])
@@ -143,7 +143,7 @@ def ade20k(root: Path, counts: Mapping[str, int]) -> Path:
 
 
 VISTAS_LABELS = (
-    # readable, evaluate, colour
+    # readable, evaluate, color
     ("Bird", True, (165, 42, 42)),
     ("Ambiguous Barrier", False, (250, 170, 31)),
     ("Road", True, (128, 64, 128)),

@@ -18,14 +18,14 @@ from lossmaxpool import (
     solve,
 )
 from lossmaxpool.diagnostics import diagnose, diagnose_losses
-from tests.cases import IGNORE, P_VALUES, binary, labelled
+from tests.cases import IGNORE, P_VALUES, binary, labeled
 from tests.reference import assert_near, value_and_gradient
 from tests.tolerances import FLOAT32, FROM_LOGITS
 
 
 @pytest.mark.parametrize("p", P_VALUES)
 def test_what_solve_says(p: float) -> None:
-    logits, target = labelled(3, 5, 9, 11, ignored=0.2)
+    logits, target = labeled(3, 5, 9, 11, ignored=0.2)
     losses = F.cross_entropy(logits, target, reduction="none", ignore_index=IGNORE)
     valid = target != IGNORE
     truth = solve(losses, p=p, valid=valid)
@@ -69,8 +69,8 @@ CRITERIA: dict[str, Any] = {
 @pytest.mark.parametrize("name", CRITERIA)
 @pytest.mark.parametrize("low", [(9, 11), (4, 5)])
 def test_the_weights_are_those_of_the_loss(name: str, low: tuple[int, int]) -> None:
-    logits = labelled(2, 5, *low)[0]
-    target = labelled(2, 5, 9, 11, ignored=0.2)[1]
+    logits = labeled(2, 5, *low)[0]
+    target = labeled(2, 5, 9, 11, ignored=0.2)[1]
     criterion = CRITERIA[name]
     found = diagnose(criterion, logits, target)
     assert float(found.value.mean()) == pytest.approx(float(criterion(logits, target)), rel=1e-5)
@@ -103,7 +103,7 @@ def test_losses_of_anything() -> None:
 
 
 def test_a_class_with_higher_losses_gains() -> None:
-    logits, target = labelled(2, 5, 16, 16, margin=6.0)
+    logits, target = labeled(2, 5, 16, 16, margin=6.0)
     of_rare = (target == 4).unsqueeze(1) & (torch.arange(5).view(5, 1, 1) == 4)
     logits = logits - 5.0 * of_rare
     gain = diagnose(MaxPoolingCrossEntropyLoss(), logits, target).class_gain()
@@ -112,7 +112,7 @@ def test_a_class_with_higher_losses_gains() -> None:
 
 
 def test_an_image_without_a_valid_pixel_is_zero_and_no_part_of_the_scalars() -> None:
-    logits, target = labelled(2, 5, 9, 11)
+    logits, target = labeled(2, 5, 9, 11)
     alone = diagnose(MaxPoolingCrossEntropyLoss(), logits[:1], target[:1]).scalars()
     target[1] = -100
     found = diagnose(MaxPoolingCrossEntropyLoss(), logits, target)
@@ -124,7 +124,7 @@ def test_an_image_without_a_valid_pixel_is_zero_and_no_part_of_the_scalars() -> 
 
 
 def test_diagnosing_leaves_the_gradient_alone() -> None:
-    inputs = labelled(2, 5, 9, 11)
+    inputs = labeled(2, 5, 9, 11)
     criterion = MaxPoolingCrossEntropyLoss()
     before = value_and_gradient(criterion, *inputs)
 
@@ -139,7 +139,7 @@ def test_diagnosing_leaves_the_gradient_alone() -> None:
 
 def test_a_loss_that_pools_nothing() -> None:
     with pytest.raises(TypeError, match="CrossEntropyLoss pools no pixel losses: pass a loss of"):
-        diagnose(nn.CrossEntropyLoss(), *labelled(1, 3, 4, 4))  # type: ignore[arg-type]
+        diagnose(nn.CrossEntropyLoss(), *labeled(1, 3, 4, 4))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss
 from lossmaxpool.diagnostics import Box, Suspect, SuspectedLabels, diagnose, diagnose_losses
-from tests.cases import labelled
+from tests.cases import labeled
 
 SIZE, OBJECT, IMAGES, WRONG = 48, 8, 24, 12
 INK = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.2, 0.0], [0.0, 0.3, 1.0]])
@@ -228,7 +228,7 @@ def test_batches_that_do_not_fit() -> None:
 
 
 def test_a_batch_pool_works_as_well() -> None:
-    logits, target = labelled(2, 3, 16, 16)
+    logits, target = labeled(2, 3, 16, 16)
     suspects = SuspectedLabels(resolution=16)
     suspects.update([0, 1], diagnose(MaxPoolingCrossEntropyLoss(pool="batch"), logits, target))
     assert len(suspects) == 2

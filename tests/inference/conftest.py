@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from lossmaxpool.data import LabelSet, Sample, SegmentationDataset
 from lossmaxpool.models import ModelConfig, ModelDescription, build_model
 
-LABELS = LabelSet(("dark", "grey", "bright"), ((10, 20, 30), (40, 90, 160), (250, 240, 200)))
+LABELS = LabelSet(("dark", "gray", "bright"), ((10, 20, 30), (40, 90, 160), (250, 240, 200)))
 
 
 class Brightness(nn.Module):
@@ -15,10 +15,10 @@ class Brightness(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.centres = nn.Parameter(torch.tensor([0.0, 0.5, 1.0]))
+        self.centers = nn.Parameter(torch.tensor([0.0, 0.5, 1.0]))
 
     def forward(self, images: Tensor) -> Tensor:
-        return -(images[:, :1] - self.centres.view(1, -1, 1, 1)).abs()
+        return -(images[:, :1] - self.centers.view(1, -1, 1, 1)).abs()
 
 
 class Bands(SegmentationDataset):

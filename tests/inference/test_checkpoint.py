@@ -38,7 +38,7 @@ def test_rebuilds_the_network(
 ) -> None:
     path = save(checkpoint, tmp_path)
     # Its weights setting is "imagenet", but all tensors are in the file: no download is allowed.
-    trained = load_checkpoint(tmp_path if run_folder else path, ["dark", "grey", "bright"])
+    trained = load_checkpoint(tmp_path if run_folder else path, ["dark", "gray", "bright"])
     assert not trained.model.training
     image = torch.rand(1, 3, 32, 32)
     assert torch.equal(trained.model(image), small_model.eval()(image))
@@ -49,8 +49,8 @@ def test_rebuilds_the_network(
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        (["dark", "bright"], r"trained on 3 classes \(dark, grey, bright\).* has 2 \(dark, bright"),
-        (["dark", "bright", "grey"], r"class 1 is 'grey' in .* and 'bright' in the data set"),
+        (["dark", "bright"], r"trained on 3 classes \(dark, gray, bright\).* has 2 \(dark, bright"),
+        (["dark", "bright", "gray"], r"class 1 is 'gray' in .* and 'bright' in the data set"),
     ],
 )
 def test_other_classes_are_refused(

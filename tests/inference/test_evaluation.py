@@ -122,7 +122,7 @@ def test_a_mask_of_other_classes_is_refused(brightness: nn.Module) -> None:
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (torch.zeros(3, 8, 8), r"expected normalised floats \(B, 3, H, W\)"),
+        (torch.zeros(3, 8, 8), r"expected normalized floats \(B, 3, H, W\)"),
         (torch.zeros(1, 1, 8, 8), r"images is \(1, 1, 8, 8\)"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "torch.uint8"),
     ],

@@ -241,10 +241,10 @@ class Columns(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.centres = nn.Parameter(torch.arange(19) / 255)
+        self.centers = nn.Parameter(torch.arange(19) / 255)
 
     def forward(self, images: Tensor) -> Tensor:
-        return -(images[:, :1] - self.centres.view(1, -1, 1, 1)).abs() * 255
+        return -(images[:, :1] - self.centers.view(1, -1, 1, 1)).abs() * 255
 
 
 def test_a_folder_becomes_a_submission(tmp_path: Path, description: ModelDescription) -> None:
@@ -263,7 +263,7 @@ def test_a_folder_becomes_a_submission(tmp_path: Path, description: ModelDescrip
         config=InferenceConfig("optimized", tiles=2, overlap=5),
     )
     assert np.asarray(Image.open(written.ids)).tolist() == [LABEL_IDS] * 4
-    # The picture keeps the colours of the classes.
+    # The picture keeps the colors of the classes.
     assert np.asarray(Image.open(written.overlay))[0].tolist() == [list(c) for c in colors]
     assert written.ids.name == "berlin_000000_000019_leftImg8bit.png"
 

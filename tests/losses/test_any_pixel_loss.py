@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss, MaxPoolingLoss, loss_max_pool
-from tests.cases import IGNORE, binary, labelled
+from tests.cases import IGNORE, binary, labeled
 from tests.reference import assert_agree, pooled
 from tests.tolerances import FROM_LOGITS, SOLVER
 
@@ -53,7 +53,7 @@ def test_cross_entropy_is_one_of_them() -> None:
         nn.CrossEntropyLoss(reduction="none", ignore_index=IGNORE), ignore_index=IGNORE
     )
     special = MaxPoolingCrossEntropyLoss(ignore_index=IGNORE)
-    assert_agree(general, special, labelled(2, 5, 9, 11, ignored=0.3), FROM_LOGITS)
+    assert_agree(general, special, labeled(2, 5, 9, 11, ignored=0.3), FROM_LOGITS)
 
 
 @pytest.mark.parametrize("missing", [-1, 0])

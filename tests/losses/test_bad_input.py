@@ -16,7 +16,7 @@ from lossmaxpool import (
     MaxPoolingCrossEntropyLoss,
     MaxPoolingLoss,
 )
-from tests.cases import IGNORE, binary, labelled
+from tests.cases import IGNORE, binary, labeled
 
 Build = Callable[..., nn.Module]
 
@@ -118,7 +118,7 @@ def test_a_weight_of_positives_names_itself() -> None:
 def test_class_weights_of_another_length(build: Build, weight: Any) -> None:
     message = r"weight has shape .* but the logits have 5 classes: one weight per class"
     with pytest.raises(ValueError, match=message):
-        build(weight=weight)(*labelled(2, 5, 6, 7))
+        build(weight=weight)(*labeled(2, 5, 6, 7))
 
 
 @pytest.mark.parametrize("build", MULTICLASS)
@@ -186,18 +186,18 @@ def test_logits_that_are_labels(build: Build) -> None:
 @pytest.mark.parametrize("build", MULTICLASS)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
 def test_labels_outside_the_classes(build: Build, dtype: torch.dtype) -> None:
-    logits, target = labelled(2, 5, 6, 7)
+    logits, target = labeled(2, 5, 6, 7)
     target[0, 0, :2], target[1, 5, 0] = 7, IGNORE
     message = (
         r"target holds 3 labels outside \[0, 5\): \[7, 255\]. Expected class ids below 5 or "
-        r"ignore_index \(-100\). Pass ignore_index=255 if that marks unlabelled"
+        r"ignore_index \(-100\). Pass ignore_index=255 if that marks unlabeled"
     )
     with pytest.raises(ValueError, match=message):
         build()(logits, target.to(dtype))
 
 
 def test_negative_labels() -> None:
-    logits, target = labelled(2, 5, 6, 7)
+    logits, target = labeled(2, 5, 6, 7)
     target[0, 0, 0] = -1
     with pytest.raises(ValueError, match=r"1 labels outside \[0, 5\): \[-1\]"):
         MaxPoolingCrossEntropyLoss(ignore_index=IGNORE)(logits, target)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossmaxpool import BootstrappedCrossEntropyLoss, MaxPoolingCrossEntropyLoss
-from tests.cases import IGNORE, labelled
+from tests.cases import IGNORE, labeled
 from tests.reference import assert_agree, assert_near, pooled, value_and_gradient
 from tests.tolerances import SOLVER
 
@@ -25,7 +25,7 @@ def test_the_mean_of_the_k_highest_losses(k: int) -> None:
         losses = pixel_losses(logits, target).flatten(1)
         return losses.topk(min(k, losses.shape[1]), 1).values.mean(1).mean()
 
-    assert_agree(BootstrappedCrossEntropyLoss(k), top_k, labelled(2, 5, 9, 11), LOSS)
+    assert_agree(BootstrappedCrossEntropyLoss(k), top_k, labeled(2, 5, 9, 11), LOSS)
 
 
 @pytest.mark.parametrize("k", [1, 50, 512])
@@ -35,11 +35,11 @@ def test_it_is_max_pooling_at_p_1(k: int) -> None:
         return pooled(losses, exists, p=1.0, min_support=0.0, least=k).mean()
 
     criterion = BootstrappedCrossEntropyLoss(k, ignore_index=IGNORE)
-    assert_agree(criterion, truth, labelled(2, 5, 9, 11, ignored=0.3), LOSS)
+    assert_agree(criterion, truth, labeled(2, 5, 9, 11, ignored=0.3), LOSS)
 
 
 def test_an_image_with_fewer_valid_pixels_uses_all_of_them() -> None:
-    logits, target = labelled(2, 5, 9, 11)
+    logits, target = labeled(2, 5, 9, 11)
     target[0, 1:] = IGNORE
     criterion = BootstrappedCrossEntropyLoss(40, ignore_index=IGNORE, reduction="none")
     few = F.cross_entropy(logits[:1], target[:1], ignore_index=IGNORE)
@@ -61,12 +61,12 @@ def test_over_the_batch_k_is_for_all_images() -> None:
         return pixel_losses(logits, target).flatten().topk(30).values.mean()
 
     ours = BootstrappedCrossEntropyLoss(30, pool="batch")
-    assert_agree(ours, top_k, labelled(2, 5, 9, 11), LOSS)
+    assert_agree(ours, top_k, labeled(2, 5, 9, 11), LOSS)
 
 
 def test_it_reads_what_cross_entropy_reads() -> None:
     """Weights, smoothing, low resolution: the pixel losses are the same ones."""
-    logits, target = labelled(2, 5, 3, 4)[0], labelled(2, 5, 8, 8, ignored=0.2)[1]
+    logits, target = labeled(2, 5, 3, 4)[0], labeled(2, 5, 8, 8, ignored=0.2)[1]
     options = {"weight": [1, 2, 3, 4, 5], "label_smoothing": 0.1, "ignore_index": IGNORE}
     target[:, 0] = IGNORE
     ours = BootstrappedCrossEntropyLoss(1, **options)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from lossmaxpool import (
     inverse_sqrt_frequency_weights,
     median_frequency_weights,
 )
-from tests.cases import labelled
+from tests.cases import labeled
 from tests.tolerances import FLOAT32, FLOAT64
 
 Weights = Callable[[Tensor], Tensor]
@@ -86,7 +86,7 @@ def test_rarer_classes_weigh_more_and_absent_ones_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_usable_with_cross_entropy_max_pooling_and_mining(name: str) -> None:
-    logits, target = labelled(2, 5, 9, 11)
+    logits, target = labeled(2, 5, 9, 11)
     counts = torch.stack([image.flatten().bincount(minlength=5) for image in target])
     weights = EVERY[name](counts)
     losses = F.cross_entropy(logits, target, weight=weights.float(), reduction="none")

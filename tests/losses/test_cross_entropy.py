@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss
-from tests.cases import IGNORE, P_VALUES, labelled
+from tests.cases import IGNORE, P_VALUES, labeled
 from tests.reference import (
     Criterion,
     assert_agree,
@@ -27,7 +27,7 @@ pixel_losses = nn.CrossEntropyLoss(reduction="none", ignore_index=IGNORE)
 
 
 def test_camvid_sized_logits_equal_the_oracle() -> None:
-    logits, target = labelled(2, 11, 360, 480, ignored=0.1)
+    logits, target = labeled(2, 11, 360, 480, ignored=0.1)
     value, gradient = value_and_gradient(
         MaxPoolingCrossEntropyLoss(ignore_index=IGNORE), logits, target
     )
@@ -42,7 +42,7 @@ def test_camvid_sized_logits_equal_the_oracle() -> None:
 @pytest.mark.parametrize("min_support", [1e-6, 0.25, 1.0])
 @pytest.mark.parametrize("p", P_VALUES)
 def test_value_and_gradient_equal_the_oracle(p: float, min_support: float) -> None:
-    logits, target = labelled(3, 5, 12, 17, ignored=0.2)
+    logits, target = labeled(3, 5, 12, 17, ignored=0.2)
 
     def truth(logits: Tensor, target: Tensor) -> Tensor:
         losses = pixel_losses(logits, target)
@@ -79,13 +79,13 @@ def test_class_weights_and_label_smoothing_are_those_of_torch(
         return pooled(losses, target != IGNORE, p=p).mean()
 
     ours = MaxPoolingCrossEntropyLoss(p=p, ignore_index=IGNORE, **options)
-    assert_agree(ours, truth, labelled(2, 5, 9, 11, ignored=0.2), LOSS)
+    assert_agree(ours, truth, labeled(2, 5, 9, 11, ignored=0.2), LOSS)
 
 
 @pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.2}, {"weight": WEIGHT}], ids=str)
 def test_soft_targets_are_those_of_torch(options: dict[str, Any]) -> None:
-    logits, _ = labelled(2, 5, 9, 11)
-    probabilities = labelled(2, 5, 9, 11, seed=1)[0].softmax(1)
+    logits, _ = labeled(2, 5, 9, 11)
+    probabilities = labeled(2, 5, 9, 11, seed=1)[0].softmax(1)
 
     def truth(logits: Tensor, target: Tensor) -> Tensor:
         weight = torch.tensor(options["weight"]) if "weight" in options else None
@@ -99,7 +99,7 @@ def test_soft_targets_are_those_of_torch(options: dict[str, Any]) -> None:
 
 
 def test_certain_probabilities_are_class_ids() -> None:
-    logits, target = labelled(2, 5, 9, 11)
+    logits, target = labeled(2, 5, 9, 11)
     certain = F.one_hot(target, 5).movedim(-1, 1).to(torch.float64)
     criterion = MaxPoolingCrossEntropyLoss()
     assert_agree(criterion, lambda x, _: criterion(x, certain), (logits, target), LOSS)
@@ -109,7 +109,7 @@ def test_certain_probabilities_are_class_ids() -> None:
     "dtype", [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.int64]
 )
 def test_any_integer_dtype_of_the_target(dtype: torch.dtype) -> None:
-    logits, target = labelled(2, 5, 8, 8)
+    logits, target = labeled(2, 5, 8, 8)
     target[0, :3] = 100  # an ignored id that every dtype holds
     criterion = MaxPoolingCrossEntropyLoss(ignore_index=100)
     assert criterion(logits, target.to(dtype)) == criterion(logits, target)
@@ -122,7 +122,7 @@ def test_an_ignore_index_beyond_the_dtype_marks_nothing(
     dtype: torch.dtype, wrapped: int, ignore_index: int
 ) -> None:
     # -100 is 156 in eight bits, 255 is -1: those labels are wrong, and not ignored.
-    logits, target = labelled(1, 5, 4, 4)
+    logits, target = labeled(1, 5, 4, 4)
     target[0, 0] = wrapped
     with pytest.raises(ValueError, match=r"4 labels outside \[0, 5\)"):
         MaxPoolingCrossEntropyLoss(ignore_index=ignore_index)(logits, target.to(dtype))
@@ -134,11 +134,11 @@ def test_tokens_images_and_volumes(shape: tuple[int, ...]) -> None:
         return pooled(pixel_losses(logits, target), target != IGNORE).mean()
 
     ours = MaxPoolingCrossEntropyLoss(ignore_index=IGNORE)
-    assert_agree(ours, truth, labelled(*shape, ignored=0.1), LOSS)
+    assert_agree(ours, truth, labeled(*shape, ignored=0.1), LOSS)
 
 
 def test_a_channel_of_one_in_the_target_is_dropped() -> None:
-    logits, target = labelled(2, 5, 6, 7)
+    logits, target = labeled(2, 5, 6, 7)
     criterion = MaxPoolingCrossEntropyLoss()
     assert criterion(logits, target.unsqueeze(1)) == criterion(logits, target)
 
@@ -151,8 +151,8 @@ def test_a_channel_of_one_in_the_target_is_dropped() -> None:
 def test_low_resolution_logits_are_upsampled_first(
     low: tuple[int, ...], high: tuple[int, ...], mode: str, soft: bool
 ) -> None:
-    logits, _ = labelled(2, 5, *low)
-    scores, target = labelled(2, 5, *high, seed=1)
+    logits, _ = labeled(2, 5, *low)
+    scores, target = labeled(2, 5, *high, seed=1)
     criterion: Criterion = MaxPoolingCrossEntropyLoss()
 
     def upsampled(logits: Tensor, target: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ def test_low_resolution_logits_are_upsampled_first(
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
-    logits, target = labelled(2, 5, 4, 4)
+    logits, target = labeled(2, 5, 4, 4)
     target = target.repeat_interleave(3, 1).repeat_interleave(3, 2)  # upsampled in float32, too
     half = logits.to(dtype)
     criterion = MaxPoolingCrossEntropyLoss(weight=torch.tensor(WEIGHT, dtype=dtype))
@@ -176,7 +176,7 @@ def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
 
 
 def test_autocast_changes_nothing_behind_the_logits() -> None:
-    images, target = labelled(2, 3, 8, 8)[0], labelled(2, 5, 8, 8)[1]
+    images, target = labeled(2, 3, 8, 8)[0], labeled(2, 5, 8, 8)[1]
     network = nn.Conv2d(3, 5, 3, padding=1)
     criterion = MaxPoolingCrossEntropyLoss()
     with torch.autocast("cpu", torch.bfloat16):
@@ -195,7 +195,7 @@ def test_without_a_norm_and_over_the_batch_it_is_torchs_cross_entropy(
     label_smoothing: float,
 ) -> None:
     options: dict[str, Any] = {"ignore_index": IGNORE, "label_smoothing": label_smoothing}
-    logits, target = labelled(3, 5, 8, 9, ignored=0.3)
+    logits, target = labeled(3, 5, 8, 9, ignored=0.3)
     target[1] = IGNORE  # unequal numbers of valid pixels: a mean of means would differ
     ours = MaxPoolingCrossEntropyLoss(p=float("inf"), pool="batch", **options)
     assert_agree(ours, nn.CrossEntropyLoss(**options), (logits, target), LOSS)
@@ -203,7 +203,7 @@ def test_without_a_norm_and_over_the_batch_it_is_torchs_cross_entropy(
 
 @pytest.mark.parametrize("p", [1.0, 1.3, float("inf")])
 def test_a_batch_pool_is_one_large_image(p: float) -> None:
-    logits, target = labelled(3, 5, 8, 9, ignored=0.3)
+    logits, target = labeled(3, 5, 8, 9, ignored=0.3)
     batch = MaxPoolingCrossEntropyLoss(p=p, ignore_index=IGNORE, pool="batch")
     image: Criterion = MaxPoolingCrossEntropyLoss(p=p, ignore_index=IGNORE)
 
@@ -214,14 +214,14 @@ def test_a_batch_pool_is_one_large_image(p: float) -> None:
 
 
 def test_the_world_of_one_process_is_its_batch() -> None:
-    logits, target = labelled(3, 5, 8, 9)
+    logits, target = labeled(3, 5, 8, 9)
     world, batch = (MaxPoolingCrossEntropyLoss(pool=pool) for pool in ("world", "batch"))
     assert_agree(world, batch, (logits, target), 0.0)
 
 
 @pytest.mark.parametrize("pool", ["image", "batch"])
 def test_reductions_are_of_one_value_per_pool(pool: Any) -> None:
-    logits, target = labelled(4, 5, 8, 9)
+    logits, target = labeled(4, 5, 8, 9)
     target[2] = IGNORE
     none, total, mean = (
         MaxPoolingCrossEntropyLoss(ignore_index=IGNORE, pool=pool, reduction=reduction)(
@@ -235,14 +235,14 @@ def test_reductions_are_of_one_value_per_pool(pool: Any) -> None:
 
 
 def test_unreduced_values_are_those_of_the_images_alone() -> None:
-    logits, target = labelled(3, 5, 8, 9, ignored=0.3)
+    logits, target = labeled(3, 5, 8, 9, ignored=0.3)
     criterion = MaxPoolingCrossEntropyLoss(ignore_index=IGNORE, reduction="none")
     alone = [criterion(logits[i : i + 1], target[i : i + 1]) for i in range(3)]
     assert_near(criterion(logits, target), torch.cat(alone), LOSS)
 
 
 def test_an_upstream_gradient_scales_the_gradient() -> None:
-    logits, target = labelled(3, 5, 8, 9)
+    logits, target = labeled(3, 5, 8, 9)
     criterion = MaxPoolingCrossEntropyLoss(reduction="none")
     factors = torch.tensor([0.0, -2.0, 5.0])
     _, plain = value_and_gradient(criterion, logits, target)
@@ -251,13 +251,13 @@ def test_an_upstream_gradient_scales_the_gradient() -> None:
 
 
 def test_the_same_input_gives_the_same_bits() -> None:
-    logits, target = labelled(2, 5, 40, 40, ignored=0.3)
+    logits, target = labeled(2, 5, 40, 40, ignored=0.3)
     criterion = MaxPoolingCrossEntropyLoss(ignore_index=IGNORE)
     assert_agree(criterion, criterion, (logits, target), 0.0)
 
 
 def test_memory_layout_changes_nothing() -> None:
-    logits, target = labelled(2, 5, 12, 13)
+    logits, target = labeled(2, 5, 12, 13)
     criterion = MaxPoolingCrossEntropyLoss()
     strided = logits.to(memory_format=torch.channels_last)
     torch.testing.assert_close(
@@ -272,7 +272,7 @@ def test_memory_layout_changes_nothing() -> None:
 @pytest.mark.parametrize("options", [{}, {"weight": WEIGHT, "label_smoothing": 0.1}], ids=str)
 def test_the_gradient_is_that_of_the_value(options: dict[str, Any], p: float) -> None:
     """Finite differences, away from ties."""
-    logits, target = labelled(2, 5, 3, 3, ignored=0.3)
+    logits, target = labeled(2, 5, 3, 3, ignored=0.3)
     criterion = MaxPoolingCrossEntropyLoss(p=p, ignore_index=IGNORE, reduction="none", **options)
     leaf = logits.double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: criterion(x, target), (leaf,), fast_mode=True)

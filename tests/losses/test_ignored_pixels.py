@@ -16,7 +16,7 @@ from lossmaxpool import (
     MaxPoolingLoss,
     OHEMCrossEntropyLoss,
 )
-from tests.cases import IGNORE, binary, labelled, padded
+from tests.cases import IGNORE, binary, labeled, padded
 from tests.reference import Criterion, assert_near, value_and_gradient
 from tests.tolerances import PADDING
 
@@ -44,7 +44,7 @@ BINARY: dict[str, Criterion] = {
     "depth": MaxPoolingLoss(depth_loss, ignore_index=IGNORE),
 }
 CASES = [
-    *(pytest.param(criterion, labelled(2, 5, 16, 18), id=n) for n, criterion in MULTICLASS.items()),
+    *(pytest.param(criterion, labeled(2, 5, 16, 18), id=n) for n, criterion in MULTICLASS.items()),
     *(pytest.param(criterion, binary(2, 16, 18), id=n) for n, criterion in BINARY.items()),
 ]
 
@@ -100,7 +100,7 @@ def test_an_image_that_is_all_ignored_does_not_count_in_the_mean(
 
 
 def test_its_own_value_is_zero() -> None:
-    logits, target = labelled(3, 5, 6, 7)
+    logits, target = labeled(3, 5, 6, 7)
     target[1] = IGNORE
     values = MaxPoolingCrossEntropyLoss(ignore_index=IGNORE, reduction="none")(logits, target)
     assert (values == 0).tolist() == [False, True, False]
@@ -119,7 +119,7 @@ def test_nothing_at_all_is_zero(shape: tuple[int, ...], reduction: Any) -> None:
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
 def test_a_logit_that_is_no_number_gives_no_plausible_value(wrong: float) -> None:
-    logits, target = labelled(2, 5, 6, 7)
+    logits, target = labeled(2, 5, 6, 7)
     logits[0, 2, 3, 3] = wrong
     assert MaxPoolingCrossEntropyLoss()(logits, target).isnan()
     assert BootstrappedCrossEntropyLoss()(logits, target).isnan()

@@ -17,7 +17,7 @@ from lossmaxpool import (
     MaxPoolingCrossEntropyLoss,
     MaxPoolingLoss,
 )
-from tests.cases import IGNORE, binary, labelled
+from tests.cases import IGNORE, binary, labeled
 from tests.reference import assert_agree, assert_near, pooled
 from tests.tolerances import FROM_LOGITS, SOLVER
 
@@ -56,7 +56,7 @@ def inputs(name: str) -> tuple[Tensor, Tensor]:
     if name in BINARY:
         scores, labels = binary(2, 6, 8)
         return scores, labels.float()
-    return labelled(2, 5, 6, 8)
+    return labeled(2, 5, 6, 8)
 
 
 def test_copies_and_pickles_are_the_same_loss(
@@ -105,7 +105,7 @@ def test_a_pixel_loss_keeps_its_parameters() -> None:
 
 
 def test_a_schedule_may_change_the_weighting_set() -> None:
-    logits, target = labelled(2, 5, 9, 11)
+    logits, target = labeled(2, 5, 9, 11)
     criterion = MaxPoolingCrossEntropyLoss()
     for p, min_support in ((1.0, 0.5), (2.0, 0.01), (float("inf"), 1.0), (1.3, 0.25)):
         criterion.p, criterion.min_support = p, min_support
@@ -121,10 +121,10 @@ def test_a_schedule_that_leaves_the_range_is_refused() -> None:
     criterion = MaxPoolingCrossEntropyLoss()
     criterion.p = 0.9
     with pytest.raises(ValueError, match=r"p must be a norm exponent in \[1, inf\], got 0.9"):
-        criterion(*labelled(2, 5, 9, 11))
+        criterion(*labeled(2, 5, 9, 11))
     criterion.p, criterion.min_support = 2.0, 25
     with pytest.raises(ValueError, match=r"min_support must be a share .* got 25"):
-        criterion(*labelled(2, 5, 9, 11))
+        criterion(*labeled(2, 5, 9, 11))
 
 
 def test_the_repr_says_what_was_chosen() -> None:
@@ -134,7 +134,7 @@ def test_the_repr_says_what_was_chosen() -> None:
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch() -> None:
-    images, target = torch.randn(4, 3, 8, 8), labelled(4, 5, 8, 8, ignored=0.4)[1]
+    images, target = torch.randn(4, 3, 8, 8), labeled(4, 5, 8, 8, ignored=0.4)[1]
     network = nn.Conv2d(3, 5, 3, padding=1)
     criterion = MaxPoolingCrossEntropyLoss(ignore_index=IGNORE)
     whole = torch.autograd.grad(criterion(network(images), target), network.weight)[0]
@@ -174,15 +174,15 @@ def test_it_compiles_where_nothing_needs_a_gradient(
 @pytest.mark.usefixtures("fresh_compiler")
 @pytest.mark.skipif(shutil.which("c++") is None, reason="inductor needs a C++ compiler on the CPU")
 def test_inductor_compiles_upsampling_and_ignored_pixels() -> None:
-    logits = labelled(2, 5, 4, 4)[0]
-    target = labelled(2, 5, 8, 8, ignored=0.3)[1].to(torch.uint8)
+    logits = labeled(2, 5, 4, 4)[0]
+    target = labeled(2, 5, 8, 8, ignored=0.3)[1].to(torch.uint8)
     criterion = MaxPoolingCrossEntropyLoss(ignore_index=IGNORE)
     assert_agree(torch.compile(criterion, fullgraph=True), criterion, (logits, target), LOSS)
 
 
 @pytest.mark.usefixtures("fresh_compiler")
 def test_a_compiled_loss_follows_its_schedule() -> None:
-    inputs = labelled(2, 5, 6, 8)
+    inputs = labeled(2, 5, 6, 8)
     criterion = MaxPoolingCrossEntropyLoss()
     compiled = torch.compile(criterion, fullgraph=True, backend="aot_eager")
     for criterion.p in (1.3, 1.7, 2.0):
@@ -194,13 +194,13 @@ def test_a_compiled_loss_follows_the_shape_of_the_batch() -> None:
     criterion = MaxPoolingCrossEntropyLoss(ignore_index=IGNORE)
     compiled = torch.compile(criterion, fullgraph=True, backend="aot_eager", dynamic=True)
     for batch, size in ((2, 6), (3, 9), (1, 4)):
-        logits, _ = labelled(batch, 5, size, size)
-        _, target = labelled(batch, 5, 2 * size, 2 * size, ignored=0.3)
+        logits, _ = labeled(batch, 5, size, size)
+        _, target = labeled(batch, 5, 2 * size, 2 * size, ignored=0.3)
         assert_agree(compiled, criterion, (logits, target), LOSS)
 
 
 def test_training_lowers_what_the_oracle_measures() -> None:
-    images, target = labelled(2, 5, 8, 8, margin=1.0)
+    images, target = labeled(2, 5, 8, 8, margin=1.0)
     network = nn.Conv2d(5, 5, 1)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.5)
     criterion = MaxPoolingCrossEntropyLoss()

@@ -12,7 +12,7 @@ from torch import Tensor
 from lossmaxpool import MaxPoolingCrossEntropyLoss
 from lossmaxpool.functional import max_pooling_cross_entropy
 from lossmaxpool.ops.dispatch import absence
-from tests.cases import IGNORE, labelled
+from tests.cases import IGNORE, labeled
 
 BACKENDS = [name for name in ("torch", "native") if absence(name) is None]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -39,7 +39,7 @@ def computed(logits: Tensor) -> tuple[Tensor, Tensor]:
 def test_the_same_gradient_in_the_memory_of_the_logits(
     options: dict[str, Any], layout: torch.memory_format, backend: str
 ) -> None:
-    logits, target = labelled(3, 5, 9, 14, ignored=0.2)
+    logits, target = labeled(3, 5, 9, 14, ignored=0.2)
     for scores in (logits, logits.bfloat16()):
         ours = scores.contiguous(memory_format=layout)
         grads = []
@@ -56,7 +56,7 @@ def test_the_same_gradient_in_the_memory_of_the_logits(
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_targets_that_are_converted_and_rows_of_logits(backend: str) -> None:
-    logits, target = labelled(2, 5, 9, 14, ignored=0.2)
+    logits, target = labeled(2, 5, 9, 14, ignored=0.2)
     rows = logits.movedim(1, -1).reshape(-1, 5)
     cases = [(logits, target.float(), "image"), (rows, target.flatten(), "batch")]
     for scores, labels, pool in cases:
@@ -70,7 +70,7 @@ def test_targets_that_are_converted_and_rows_of_logits(backend: str) -> None:
 
 
 def test_a_network_gets_the_same_gradients() -> None:
-    logits, target = labelled(2, 5, 9, 14, ignored=0.2)
+    logits, target = labeled(2, 5, 9, 14, ignored=0.2)
     networks = [torch.nn.Conv2d(5, 5, 1, bias=True)]
     networks.append(copy.deepcopy(networks[0]))
     for network, inplace in zip(networks, (False, True), strict=True):
@@ -82,7 +82,7 @@ def test_a_network_gets_the_same_gradients() -> None:
 
 
 def test_another_use_of_the_values_is_an_error() -> None:
-    logits, target = labelled(2, 5, 9, 14)
+    logits, target = labeled(2, 5, 9, 14)
     loss = criterion(inplace_backward=True)
     _, x = computed(logits)
     value = x.square().sum() + loss(x, target)  # runs backward after the loss
@@ -98,7 +98,7 @@ def test_another_use_of_the_values_is_an_error() -> None:
 
 
 def test_a_second_backward_pass_is_an_error() -> None:
-    logits, target = labelled(2, 5, 9, 14)
+    logits, target = labeled(2, 5, 9, 14)
     loss = criterion(inplace_backward=True)
     _, x = computed(logits)
     value = loss(x, target)
@@ -118,7 +118,7 @@ def test_a_second_backward_pass_is_an_error() -> None:
 
 
 def test_a_copy_that_hooks_saved_is_left_alone() -> None:
-    logits, target = labelled(2, 5, 9, 14)
+    logits, target = labeled(2, 5, 9, 14)
     truth = computed(logits)
     criterion()(truth[1], target).backward()
     kept: list[Tensor] = []
@@ -138,7 +138,7 @@ def test_a_copy_that_hooks_saved_is_left_alone() -> None:
 
 
 def test_what_cannot_be_overwritten_is_refused() -> None:
-    logits, target = labelled(2, 6, 8, 14)
+    logits, target = labeled(2, 6, 8, 14)
     loss = criterion(inplace_backward=True)
     leaf, x = computed(logits)
     for scores in (leaf, leaf.view(2, 6, 8, 14), leaf.to(memory_format=torch.preserve_format)):
@@ -159,7 +159,7 @@ def test_what_cannot_be_overwritten_is_refused() -> None:
 
 
 def test_only_eager_calls_overwrite() -> None:
-    logits, target = labelled(2, 5, 9, 14)
+    logits, target = labeled(2, 5, 9, 14)
 
     def value(x: Tensor) -> Tensor:
         return max_pooling_cross_entropy(x * 1, target, inplace_backward=True)
@@ -171,7 +171,7 @@ def test_only_eager_calls_overwrite() -> None:
 
 
 def test_without_a_gradient_nothing_is_refused() -> None:
-    logits, target = labelled(2, 5, 9, 14)
+    logits, target = labeled(2, 5, 9, 14)
     before, loss = logits.clone(), criterion(inplace_backward=True)
     value = loss(logits, target)
     with torch.no_grad():

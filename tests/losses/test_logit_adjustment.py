@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossmaxpool import LogitAdjustedLoss, MaxPoolingCrossEntropyLoss
-from tests.cases import IGNORE, labelled
+from tests.cases import IGNORE, labeled
 from tests.reference import assert_agree, assert_near
 from tests.tolerances import FLOAT32, FROM_LOGITS
 
@@ -33,7 +33,7 @@ def test_the_formula_before_each_loss(name: str, tau: float) -> None:
         return result
 
     ours = LogitAdjustedLoss(CRITERIA[name], COUNTS, tau=tau)
-    assert_agree(ours, formula, labelled(2, 5, 9, 11, ignored=0.2), FROM_LOGITS)
+    assert_agree(ours, formula, labeled(2, 5, 9, 11, ignored=0.2), FROM_LOGITS)
 
 
 def test_it_asks_for_the_margins_of_the_paper() -> None:
@@ -46,7 +46,7 @@ def test_it_asks_for_the_margins_of_the_paper() -> None:
 
 
 def test_it_commutes_with_the_upsampling_inside_the_loss() -> None:
-    logits, target = labelled(2, 5, 4, 5)[0], labelled(2, 5, 16, 20, ignored=0.2)[1]
+    logits, target = labeled(2, 5, 4, 5)[0], labeled(2, 5, 16, 20, ignored=0.2)[1]
     ours = LogitAdjustedLoss(CRITERIA["max-pooling"], COUNTS)
     large = F.interpolate(logits, (16, 20), mode="bilinear", align_corners=False)
     assert_near(ours(logits, target), ours(large, target), FROM_LOGITS)
@@ -76,7 +76,7 @@ def test_a_class_without_a_pixel_counts_as_one_pixel() -> None:
 
 
 def test_half_precision_logits_are_adjusted_in_float32() -> None:
-    logits, target = labelled(2, 5, 9, 11)
+    logits, target = labeled(2, 5, 9, 11)
     criterion = LogitAdjustedLoss(MaxPoolingCrossEntropyLoss(), COUNTS)
     half = logits.bfloat16()
     assert float(criterion(half, target)) == float(criterion(half.float(), target))
@@ -96,13 +96,13 @@ def test_a_strength_that_is_none(tau: object) -> None:
     criterion = LogitAdjustedLoss(nn.CrossEntropyLoss(), COUNTS)
     criterion.tau = tau  # type: ignore[assignment]
     with pytest.raises(ValueError, match="tau must be a finite number >= 0, got"):
-        criterion(*labelled(1, 5, 2, 2))
+        criterion(*labeled(1, 5, 2, 2))
 
 
 def test_another_number_of_classes() -> None:
     criterion = LogitAdjustedLoss(nn.CrossEntropyLoss(), COUNTS)
     with pytest.raises(ValueError, match=r"\(1, 3, 4, 4\), but class_pixels counted 5 classes"):
-        criterion(*labelled(1, 3, 4, 4))
+        criterion(*labeled(1, 3, 4, 4))
 
 
 @pytest.mark.parametrize("criterion", ["cross_entropy", None, 1.3])

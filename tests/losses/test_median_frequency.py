@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss, median_frequency_weights
-from tests.cases import labelled
+from tests.cases import labeled
 from tests.tolerances import FLOAT32, FLOAT64
 
 
@@ -70,7 +70,7 @@ def test_counts_beyond_32_bits() -> None:
 
 
 def test_the_weights_are_class_weights_of_a_loss() -> None:
-    logits, target = labelled(2, 5, 9, 11)
+    logits, target = labeled(2, 5, 9, 11)
     counts = torch.stack([image.flatten().bincount(minlength=5) for image in target])
     weights = median_frequency_weights(counts)
     losses = F.cross_entropy(logits, target, weight=weights.float(), reduction="none")

@@ -23,7 +23,7 @@ from lossmaxpool import (
     loss_max_pool,
 )
 from lossmaxpool.paper import weighting_set
-from tests.cases import IGNORE, LOSS_FAMILIES, P_VALUES, labelled, padded
+from tests.cases import IGNORE, LOSS_FAMILIES, P_VALUES, labeled, padded
 from tests.reference import Criterion, assert_agree, assert_near, pooled, value_and_gradient
 from tests.tolerances import FEASIBLE, FROM_LOGITS, PADDING, SOLVER
 
@@ -91,7 +91,7 @@ def test_the_weights_are_feasible(family: str, p: float) -> None:
 @pytest.mark.parametrize("min_support", [1e-9, 0.25])
 def test_a_handful_of_pixels(n: int, p: float, min_support: float) -> None:
     """mpl.pytorch: the support is rounded down to 0 where pixels are few, and so is the loss."""
-    logits, target = labelled(2, 5, n)
+    logits, target = labeled(2, 5, n)
     ours = MaxPoolingCrossEntropyLoss(p=p, min_support=min_support)
 
     def truth(logits: Tensor, target: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ def test_a_handful_of_pixels(n: int, p: float, min_support: float) -> None:
 
 def test_p_1_is_the_mean_of_the_hardest() -> None:
     """mpl.pytorch: p = 1 is refused."""
-    logits, target = labelled(1, 5, 10, 10)
+    logits, target = labeled(1, 5, 10, 10)
     hardest = cross_entropy(logits, target).flatten().topk(25).values
     value = MaxPoolingCrossEntropyLoss(p=1.0)(logits, target)
     torch.testing.assert_close(value, hardest.mean(), rtol=LOSS, atol=0)
@@ -111,7 +111,7 @@ def test_p_1_is_the_mean_of_the_hardest() -> None:
 
 def test_p_inf_is_the_mean() -> None:
     """mpl.pytorch: p = inf is NaN."""
-    logits, target = labelled(2, 5, 10, 10)
+    logits, target = labeled(2, 5, 10, 10)
     value = MaxPoolingCrossEntropyLoss(p=float("inf"))(logits, target)
     torch.testing.assert_close(value, F.cross_entropy(logits, target), rtol=LOSS, atol=0)
 
@@ -134,7 +134,7 @@ def test_the_search_stops_at_the_threshold_whatever_the_scale(
 
 def test_harder_pixels_weigh_more() -> None:
     """mmsegmentation, once: online hard example mining that picked the easy pixels."""
-    logits, target = labelled(1, 2, 400)
+    logits, target = labeled(1, 2, 400)
     _, gradient = value_and_gradient(MaxPoolingCrossEntropyLoss(), logits, target)
     order = cross_entropy(logits, target)[0].argsort()
     # With two classes, a pixel's gradient is its weight times 1 - exp(-loss): both increase.
@@ -150,7 +150,7 @@ def test_half_a_crop_of_padding_does_not_move_the_loss(p: float) -> None:
 
     The loss falls with the share of padding, to a half where half of the crop is.
     """
-    inputs = labelled(2, 5, 16, 16)
+    inputs = labeled(2, 5, 16, 16)
     criterion = MaxPoolingCrossEntropyLoss(p=p, ignore_index=IGNORE)
     assert_near(criterion(*padded(*inputs, 16)), criterion(*inputs), PADDING)
 
@@ -158,7 +158,7 @@ def test_half_a_crop_of_padding_does_not_move_the_loss(p: float) -> None:
 @pytest.mark.parametrize("valid", [1, 2, 3])
 def test_mining_a_share_of_almost_no_pixel(valid: int) -> None:
     """nnU-Net, detectron2: k = int(share * pixels) is 0, and the mean of nothing NaN."""
-    logits, target = labelled(1, 5, 10, 10)
+    logits, target = labeled(1, 5, 10, 10)
     target.view(-1)[valid:] = IGNORE
     share = MaxPoolingCrossEntropyLoss(p=1.0, min_support=0.01, ignore_index=IGNORE)
     hardest = cross_entropy(logits, target).max()
@@ -204,7 +204,7 @@ def test_a_batch_without_a_valid_pixel(criterion: Criterion) -> None:
 
 def test_class_weights_as_a_list() -> None:
     """detectron2, nnU-Net, mmsegmentation: class weights from a configuration file crash."""
-    inputs = labelled(2, 3, 6, 7)
+    inputs = labeled(2, 3, 6, 7)
     listed = MaxPoolingCrossEntropyLoss(weight=[1, 0.5, 2])
     tensor = MaxPoolingCrossEntropyLoss(weight=torch.tensor([1.0, 0.5, 2.0]))
     assert_agree(listed, tensor, inputs, 0.0)
@@ -212,7 +212,7 @@ def test_class_weights_as_a_list() -> None:
 
 def test_label_255_with_class_weights() -> None:
     """detectron2, nnU-Net, mmsegmentation: weights are looked up for ignored labels as well."""
-    logits, target = labelled(2, 3, 6, 7, ignored=0.3)
+    logits, target = labeled(2, 3, 6, 7, ignored=0.3)
     assert (target == 255).any()
     weight = torch.tensor([1.0, 0.5, 2.0])
 
@@ -236,14 +236,14 @@ def test_half_precision_logits_near_their_limit() -> None:
 
 def test_the_defaults_work() -> None:
     """SMP: the default soft cross-entropy raises on its first batch."""
-    value, gradient = value_and_gradient(MaxPoolingCrossEntropyLoss(), *labelled(2, 5, 6, 7))
+    value, gradient = value_and_gradient(MaxPoolingCrossEntropyLoss(), *labeled(2, 5, 6, 7))
     assert value > 0
     assert gradient.any()
 
 
 def test_several_classes_compete() -> None:
     """SMP: the multiclass focal loss is one sigmoid per class, so a common shift changes it."""
-    logits, target = labelled(2, 5, 6, 7)
+    logits, target = labeled(2, 5, 6, 7)
     shift = 5 * torch.randn(2, 1, 6, 7)
     criterion = MaxPoolingCrossEntropyLoss()
     assert_agree(criterion, lambda x, y: criterion(x + shift, y), (logits, target), FROM_LOGITS)
@@ -251,7 +251,7 @@ def test_several_classes_compete() -> None:
 
 def test_class_ids_are_names_and_not_numbers() -> None:
     """kornia: the Lovász loss gathers the ids themselves, so renaming classes changes it."""
-    logits, target = labelled(2, 5, 6, 7)
+    logits, target = labeled(2, 5, 6, 7)
     order = torch.tensor([3, 0, 4, 1, 2])
     criterion: Criterion = MaxPoolingCrossEntropyLoss()
 
@@ -268,7 +268,7 @@ def test_a_used_loss_reloads(build: Any, shape: tuple[int, ...]) -> None:
     longer fits a new one.
     """
     used = build(weight=[1, 2, 3, 4, 5])
-    inputs = labelled(*shape)
+    inputs = labeled(*shape)
     used(*inputs)
     fresh = build(weight=[1, 1, 1, 1, 1])
     fresh.load_state_dict(used.state_dict())
@@ -283,7 +283,7 @@ def test_one_graph() -> None:
     """mpl.pytorch, OTX, mmsegmentation: loops and lookups of the host break the graph."""
     criterion = MaxPoolingCrossEntropyLoss(ignore_index=IGNORE)
     compiled = torch.compile(criterion, fullgraph=True, backend="eager")
-    assert_agree(compiled, criterion, labelled(2, 5, 6, 7, ignored=0.3), LOSS)
+    assert_agree(compiled, criterion, labeled(2, 5, 6, 7, ignored=0.3), LOSS)
 
 
 @pytest.mark.cuda
@@ -293,7 +293,7 @@ def test_one_graph() -> None:
 @pytest.mark.parametrize("p", [1.0, 1.01, 1.3, float("inf")])
 def test_the_host_does_not_wait(p: float, forbid_waiting: Callable[[], None]) -> None:
     """mpl.pytorch, OTX: losses are copied to the host twice and searched there in a loop."""
-    logits, target = (x.cuda() for x in labelled(2, 19, 64, 64, ignored=0.3))
+    logits, target = (x.cuda() for x in labeled(2, 19, 64, 64, ignored=0.3))
     criterion = MaxPoolingCrossEntropyLoss(p=p, weight=[1.0] * 19, ignore_index=IGNORE).cuda()
     value_and_gradient(criterion, logits, target)  # libraries load on the first call
     forbid_waiting()

@@ -17,7 +17,7 @@ from lossmaxpool import (
     MaxPoolingLoss,
     Schedule,
 )
-from tests.cases import labelled
+from tests.cases import labeled
 from tests.reference import assert_agree
 from tests.tolerances import FLOAT32, FLOAT64
 
@@ -92,7 +92,7 @@ def test_a_loss_follows_its_schedules() -> None:
 
 
 def test_the_loss_itself_moves() -> None:
-    logits, target = labelled(2, 5, 9, 11)
+    logits, target = labeled(2, 5, 9, 11)
     criterion = MaxPoolingCrossEntropyLoss()
     schedule = LossSchedule(criterion, p=Schedule("linear", INF, 1.0, steps=3))
     values = []
@@ -213,5 +213,5 @@ def test_a_compiled_loss_sees_the_new_values(fresh_compiler: None) -> None:
     compiled = torch.compile(criterion, fullgraph=True, backend="aot_eager")
     schedule = LossSchedule(criterion, min_support=Schedule("linear", 1.0, 0.2, steps=2))
     for _ in range(3):
-        assert_agree(compiled, criterion, labelled(2, 5, 9, 11), FLOAT32)
+        assert_agree(compiled, criterion, labeled(2, 5, 9, 11), FLOAT32)
         schedule.step()

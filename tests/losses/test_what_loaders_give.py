@@ -23,7 +23,7 @@ from lossmaxpool import (
     median_frequency_weights,
     solve,
 )
-from tests.cases import IGNORE, binary, labelled
+from tests.cases import IGNORE, binary, labeled
 from tests.reference import assert_agree, assert_near, pooled, value_and_gradient
 from tests.tolerances import FROM_LOGITS, SOLVER
 
@@ -40,7 +40,7 @@ def absolute(scores: Tensor, target: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("build", MULTICLASS)
 def test_flat_logits_by_image_are_refused_with_the_way_out(build: Any) -> None:
-    logits, target = labelled(1, 5, 30)
+    logits, target = labeled(1, 5, 30)
     rows, ids = logits[0].t(), target[0]
     with pytest.raises(ValueError, match=r"shape \(30, 5\).*pool=\"batch\".*\(B, C, N\).*unsqueez"):
         build()(rows, ids)
@@ -70,7 +70,7 @@ def test_flat_binary_logits_by_image_are_refused_with_the_way_out(shape: tuple[i
 @pytest.mark.parametrize("pool", ["batch", "world"])
 @pytest.mark.parametrize("backend", ["auto", "torch"])
 def test_flat_logits_are_one_image_without_a_copy(pool: Any, backend: Any) -> None:
-    logits, target = labelled(1, 5, 30, ignored=0.2)
+    logits, target = labeled(1, 5, 30, ignored=0.2)
     options: dict[str, Any] = {"ignore_index": IGNORE, "backend": backend}
     flat = value_and_gradient(
         MaxPoolingCrossEntropyLoss(pool=pool, **options), logits[0].t(), target[0]
@@ -89,7 +89,7 @@ def test_flat_logits_are_one_image_without_a_copy(pool: Any, backend: Any) -> No
 def test_floats_that_hold_integers_are_class_ids(
     build: Any, channel: bool, dtype: torch.dtype
 ) -> None:
-    logits, target = labelled(2, 5, 6, 7, ignored=0.3)
+    logits, target = labeled(2, 5, 6, 7, ignored=0.3)
     given = target.to(dtype)
     criterion = build(ignore_index=IGNORE)
     assert criterion(logits, given.unsqueeze(1) if channel else given) == criterion(logits, target)
@@ -97,7 +97,7 @@ def test_floats_that_hold_integers_are_class_ids(
 
 @pytest.mark.parametrize("build", [*MULTICLASS, MaxPoolingBCEWithLogitsLoss])
 def test_without_an_ignore_index_every_pixel_exists(build: Any) -> None:
-    logits, target = labelled(2, 5, 6, 7)
+    logits, target = labeled(2, 5, 6, 7)
     if build is MaxPoolingBCEWithLogitsLoss:
         logits, target = binary(2, 6, 7)
     assert build(ignore_index=None)(logits, target) == build()(logits, target)
@@ -173,11 +173,11 @@ def test_options_are_taken_by_name_only(build: Any) -> None:
     with pytest.raises(TypeError, match=r"loss_max_pool takes losses .*by name only.*valid=\.\.\."):
         loss_max_pool(losses, losses > 0.5)  # type: ignore[misc]
     with pytest.raises(TypeError, match="input, target and then options by name only"):
-        max_pooling_cross_entropy(*labelled(1, 3, 4, 4), 1.3)  # type: ignore[misc]
+        max_pooling_cross_entropy(*labeled(1, 3, 4, 4), 1.3)  # type: ignore[misc]
 
 
 def test_the_function_is_the_module() -> None:
-    logits, target = labelled(2, 5, 6, 7, ignored=0.2)
+    logits, target = labeled(2, 5, 6, 7, ignored=0.2)
     options: dict[str, Any] = {"p": 1.7, "ignore_index": IGNORE, "label_smoothing": 0.1}
     weight = torch.tensor([1.0, 2.0, 0.5, 1.0, 3.0])
     module = MaxPoolingCrossEntropyLoss(weight=weight, **options)
@@ -277,7 +277,7 @@ def test_backend_torch_runs_nothing_else(soft: bool, monkeypatch: pytest.MonkeyP
 
     for stage in ("pixel_losses", "solve", "weigh", "gradient"):
         monkeypatch.setattr(native, stage, refuse)
-    logits, target = labelled(2, 5, 6, 7)
+    logits, target = labeled(2, 5, 6, 7)
     scores, labels = binary(2, 6, 7)
     losses = torch.rand(2, 50)
     value_and_gradient(
@@ -310,7 +310,7 @@ def test_a_backend_that_cannot_solve_these_losses_is_refused() -> None:
 
 def test_float_ids_are_those_of_monai() -> None:
     """Labels (B, 1, H, W) of float32, and a wrapper that interpolates them by nearest."""
-    logits, target = labelled(2, 5, 8, 8)
+    logits, target = labeled(2, 5, 8, 8)
     label = target.unsqueeze(1).float()
     small = F.interpolate(label, size=(4, 4), mode="nearest")
     criterion = MaxPoolingCrossEntropyLoss(ignore_index=None)

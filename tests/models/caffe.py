@@ -1,4 +1,4 @@
-"""The Caffe DeepLabV2, written down a second time: names, layout and colours as published."""
+"""The Caffe DeepLabV2, written down a second time: names, layout and colors as published."""
 
 from __future__ import annotations
 

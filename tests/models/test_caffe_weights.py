@@ -42,7 +42,7 @@ def save(path: Path, state: dict[str, Tensor]) -> Path:
     return path / "converted.pth"
 
 
-def normalised(rgb: Tensor) -> Tensor:
+def normalized(rgb: Tensor) -> Tensor:
     mean, std = (
         torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in normalization_of(CONFIG)
     )
@@ -73,8 +73,8 @@ def test_computes_what_the_original_does_on_rgb(
     load_caffe_weights(model, path, head=True)
     rgb = torch.randint(256, (1, 3, 33, 41)).double()
     with torch.inference_mode():
-        ours, theirs = model(normalised(rgb)), caffe.logits(state, rgb)
-        wrong_order = model(normalised(rgb.flip(1)))
+        ours, theirs = model(normalized(rgb)), caffe.logits(state, rgb)
+        wrong_order = model(normalized(rgb.flip(1)))
     torch.testing.assert_close(ours, theirs)
     assert not torch.allclose(wrong_order, theirs)
 
@@ -173,7 +173,7 @@ def test_a_name_given_twice_is_refused(
 def test_weights_go_into_their_own_layout_only(
     tmp_path: Path, state: dict[str, Tensor], untouched: nn.Module
 ) -> None:
-    """The names would fit the other layout too: colours and strides would not."""
+    """The names would fit the other layout too: colors and strides would not."""
     converted = save(tmp_path, state)
     plain = build_model(ModelConfig("DeepLabV2", "tu-resnet50", weights="none"), 5)
     with pytest.raises(ValueError, match="take the encoder 'caffe-resnet50'"):
@@ -181,7 +181,7 @@ def test_weights_go_into_their_own_layout_only(
     with pytest.raises(ValueError, match="fit DeepLabV2 on an encoder 'caffe-resnet101' only"):
         load_caffe_weights(plain, converted)
     imagenet = save(tmp_path, timm.create_model("resnet50").state_dict())
-    with pytest.raises(ValueError, match=r"no converted Caffe DeepLab.*'tu-resnet50'"):
+    with pytest.raises(ValueError, match=r"not a converted Caffe DeepLab.*'tu-resnet50'"):
         load_caffe_weights(untouched, imagenet)
 
 
@@ -202,8 +202,8 @@ def test_a_wrong_setting_is_explained(config: ModelConfig, message: str) -> None
         build_model(config, 5)
 
 
-def test_the_colours_are_those_of_caffe() -> None:
+def test_the_colors_are_those_of_caffe() -> None:
     """RGB of 0..255, minus the mean, divided by nothing: black is minus the mean."""
-    black = normalised(torch.zeros(1, 3, 1, 1).double()).flatten()
+    black = normalized(torch.zeros(1, 3, 1, 1).double()).flatten()
     expected = torch.tensor(caffe.MEAN_BGR[::-1]).double().neg()
     torch.testing.assert_close(black, expected)

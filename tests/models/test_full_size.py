@@ -47,7 +47,7 @@ SIDE = st.integers(1, 70)
 
 
 def pooled(stride: int):  # type: ignore[no-untyped-def]
-    """A network of stride ``stride`` with five classes, each of another mixture of colours."""
+    """A network of stride ``stride`` with five classes, each of another mixture of colors."""
     mixture = torch.tensor(
         [[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0], [0, 0.4, 0.6]], dtype=torch.float64
     )

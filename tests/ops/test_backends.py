@@ -12,7 +12,7 @@ from torch import Tensor
 from lossmaxpool import BootstrappedCrossEntropyLoss, MaxPoolingCrossEntropyLoss, solve
 from lossmaxpool.ops.dispatch import absence
 from lossmaxpool.paper import theorems
-from tests.cases import IGNORE, P_VALUES, labelled
+from tests.cases import IGNORE, P_VALUES, labeled
 from tests.reference import assert_agree, assert_near, pooled, value_and_gradient
 from tests.tolerances import FROM_LOGITS, SOLVER
 
@@ -34,8 +34,8 @@ def scores(logits: Tensor, target: Tensor) -> Tensor:
 @pytest.mark.parametrize("p", P_VALUES)
 @pytest.mark.parametrize("low", [(24, 40), (3, 5), (10, 12)])
 def test_value_and_gradient_are_the_oracles(backend: str, p: float, low: tuple[int, int]) -> None:
-    logits, _ = labelled(2, 19, *low)
-    _, target = labelled(2, 19, 24, 40, seed=1, ignored=0.2)
+    logits, _ = labeled(2, 19, *low)
+    _, target = labeled(2, 19, 24, 40, seed=1, ignored=0.2)
 
     def truth(logits: Tensor, target: Tensor) -> Tensor:
         losses = F.cross_entropy(
@@ -56,7 +56,7 @@ def test_value_and_gradient_are_the_oracles(backend: str, p: float, low: tuple[i
 @pytest.mark.parametrize("pool", ["image", "batch", "world"])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_pools_and_reductions_are_those_of_torch(backend: str, pool: str, reduction: str) -> None:
-    inputs = labelled(3, 5, 9, 11, ignored=0.3)
+    inputs = labeled(3, 5, 9, 11, ignored=0.3)
     inputs[1][1] = IGNORE
     options = {"ignore_index": IGNORE, "pool": pool, "reduction": reduction, "label_smoothing": 0.1}
     weight = [1.0, 2.0, 0.0, 0.5, 1.0]
@@ -68,7 +68,7 @@ def test_pools_and_reductions_are_those_of_torch(backend: str, pool: str, reduct
 
 
 def test_bootstrapping_too(backend: str) -> None:
-    inputs = labelled(2, 5, 9, 11, ignored=0.3)
+    inputs = labeled(2, 5, 9, 11, ignored=0.3)
     ours, truth = (
         BootstrappedCrossEntropyLoss(20, ignore_index=IGNORE, backend=kind)
         for kind in (backend, "torch")
@@ -81,8 +81,8 @@ def test_bootstrapping_too(backend: str) -> None:
 def test_broken_logits_break_their_own_image_alone(
     backend: str, bad: float, low: tuple[int, int]
 ) -> None:
-    logits, _ = labelled(2, 5, *low)
-    _, target = labelled(2, 5, 6, 8, seed=1)
+    logits, _ = labeled(2, 5, *low)
+    _, target = labeled(2, 5, 6, 8, seed=1)
     logits[1, 2, 0, 0] = bad
     criterion = MaxPoolingCrossEntropyLoss(reduction="none", backend=backend)
     value, gradient = value_and_gradient(criterion, logits, target)
@@ -93,8 +93,8 @@ def test_broken_logits_break_their_own_image_alone(
 
 
 def test_the_same_bits_again(backend: str) -> None:
-    logits, _ = labelled(2, 5, 8, 10)
-    _, target = labelled(2, 5, 33, 41, seed=1)
+    logits, _ = labeled(2, 5, 8, 10)
+    _, target = labeled(2, 5, 33, 41, seed=1)
     criterion = MaxPoolingCrossEntropyLoss(backend=backend)
     first = value_and_gradient(criterion, logits, target)
     for _ in range(5):

@@ -20,7 +20,7 @@ from lossmaxpool import (
 from lossmaxpool.ops import cross_entropy, max_pool
 from lossmaxpool.ops.dispatch import absence
 from lossmaxpool.ops.max_pool import runs_directly
-from tests.cases import IGNORE, labelled
+from tests.cases import IGNORE, labeled
 
 BACKENDS = [name for name in ("torch", "native") if absence(name) is None]
 REDUCTIONS = ["none", "sum", "mean"]
@@ -59,8 +59,8 @@ def check_same_bits(
 
 def layouts(batch: int) -> list[tuple[Tensor, Tensor]]:
     """Logits and targets: dense, broken strides, channels last, upsampled, half, empty pools."""
-    logits, target = labelled(batch, 5, 9, 14, ignored=0.2)
-    _, large = labelled(batch, 5, 18, 40, ignored=0.2)
+    logits, target = labeled(batch, 5, 9, 14, ignored=0.2)
+    _, large = labeled(batch, 5, 18, 40, ignored=0.2)
     empty = target.clone()
     empty[0] = IGNORE
     last = logits.contiguous(memory_format=torch.channels_last)
@@ -126,7 +126,7 @@ def test_pixel_losses_have_the_same_bits(
 def test_a_change_between_two_calls_is_seen() -> None:
     """Nothing that one call prepares may serve another that differs in its form."""
     criterion = MaxPoolingCrossEntropyLoss(ignore_index=IGNORE)
-    logits, target = labelled(2, 5, 9, 14, ignored=0.2)
+    logits, target = labeled(2, 5, 9, 14, ignored=0.2)
     truth, gradient = run(lambda x: criterion(x, target), logits)
     wide = torch.zeros(2, 5, 9, 28)
     forms = [
@@ -159,7 +159,7 @@ def test_a_change_between_two_calls_is_seen() -> None:
 
 
 def test_a_negation_that_is_only_a_flag_is_resolved() -> None:
-    logits, target = labelled(2, 5, 9, 14)
+    logits, target = labeled(2, 5, 9, 14)
     flagged = torch.complex(torch.zeros_like(logits), -logits).conj().imag
     assert flagged.is_neg()
     assert not runs_directly(flagged)
@@ -174,7 +174,7 @@ class Other(Tensor):
 
 
 def test_what_is_no_plain_tensor_keeps_the_operators() -> None:
-    logits, target = labelled(2, 5, 9, 14)
+    logits, target = labeled(2, 5, 9, 14)
     assert runs_directly(logits, target, None)
     assert runs_directly(torch.nn.Parameter(logits), target)
     assert not runs_directly(logits, target.as_subclass(Other))
@@ -189,8 +189,8 @@ def test_what_is_no_plain_tensor_keeps_the_operators() -> None:
 
 def test_tensors_are_read_where_they_are_whatever_the_default_device_and_dtype() -> None:
     criterion = MaxPoolingCrossEntropyLoss()
-    logits, target = labelled(2, 5, 9, 14)
-    _, large = labelled(2, 5, 18, 40)
+    logits, target = labeled(2, 5, 9, 14)
+    _, large = labeled(2, 5, 18, 40)
     for labels in (target, large):
         expected = run(lambda x, y=labels: criterion(x, y), logits)
         torch.set_default_dtype(torch.float64)
@@ -207,7 +207,7 @@ def test_tensors_are_read_where_they_are_whatever_the_default_device_and_dtype()
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_a_gradient_that_is_negated_by_a_flag_is_resolved(reduction: str) -> None:
     criterion = MaxPoolingCrossEntropyLoss(reduction=reduction)
-    logits, target = labelled(2, 5, 9, 14)
+    logits, target = labeled(2, 5, 9, 14)
     leaf = logits.requires_grad_()
     value = criterion(leaf, target)
     outer = torch.ones_like(value)
@@ -221,7 +221,7 @@ def test_a_gradient_that_is_negated_by_a_flag_is_resolved(reduction: str) -> Non
 def test_a_leaf_of_another_size_since_the_forward_pass_is_refused() -> None:
     """Its new memory is smaller than what the forward pass read."""
     criterion = MaxPoolingCrossEntropyLoss(backend="auto")
-    logits, target = labelled(2, 5, 9, 14)
+    logits, target = labeled(2, 5, 9, 14)
     leaf = logits.requires_grad_()
     value = criterion(leaf, target)
     leaf.data = torch.zeros(2, 5, 3, 4)

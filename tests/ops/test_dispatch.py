@@ -7,11 +7,11 @@ import torch
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss, explain_backend
 from lossmaxpool.ops.dispatch import absence
-from tests.cases import labelled
+from tests.cases import labeled
 
 NO_KERNEL = absence("native")
 needs_native = pytest.mark.skipif(NO_KERNEL is not None, reason=str(NO_KERNEL))
-LOGITS, TARGET = labelled(1, 3, 4, 5)
+LOGITS, TARGET = labeled(1, 3, 4, 5)
 
 
 @needs_native

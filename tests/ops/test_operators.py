@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lossmaxpool import MaxPoolingCrossEntropyLoss
 from lossmaxpool.ops.cross_entropy import cross_entropy, cross_entropy_backward
-from tests.cases import IGNORE, labelled
+from tests.cases import IGNORE, labeled
 from tests.reference import assert_near
 from tests.tolerances import FROM_LOGITS
 
@@ -23,8 +23,8 @@ CHECKS = (
 def arguments(
     pools: int, weight: Tensor | None = None, backend: str = "auto"
 ) -> tuple[object, ...]:
-    logits, _ = labelled(2, 5, 4, 6)
-    _, target = labelled(2, 5, 8, 12, ignored=0.2)
+    logits, _ = labeled(2, 5, 4, 6)
+    _, target = labeled(2, 5, 8, 12, ignored=0.2)
     leaf = logits.requires_grad_()
     reduction = "mean" if pools == 2 else "none"
     return (leaf, target, weight, IGNORE, 0.1, [1.7, 0.25, 1.0], pools, False, backend, reduction)
@@ -61,8 +61,8 @@ def test_torch_accepts_the_registration(pools: int, weight: Tensor | None, backe
 @pytest.mark.parametrize("p", [1.0, 1.3, 4.0, float("inf")])
 @pytest.mark.parametrize("pool", ["image", "batch"])
 def test_gradcheck(p: float, pool: str) -> None:
-    logits, _ = labelled(2, 3, 3, 4)
-    _, target = labelled(2, 3, 6, 8, ignored=0.2)
+    logits, _ = labeled(2, 3, 3, 4)
+    _, target = labeled(2, 3, 6, 8, ignored=0.2)
     criterion = MaxPoolingCrossEntropyLoss(
         p=p, weight=[1.0, 2.0, 0.5], ignore_index=IGNORE, label_smoothing=0.1, pool=pool
     )
@@ -72,7 +72,7 @@ def test_gradcheck(p: float, pool: str) -> None:
 
 @pytest.mark.parametrize("pool", ["image", "batch"])
 def test_vmap_and_functional_gradients(pool: str) -> None:
-    logits, target = labelled(6, 5, 4, 6, ignored=0.2)
+    logits, target = labeled(6, 5, 4, 6, ignored=0.2)
     logits, target = logits.unflatten(0, (3, 2)), target.unflatten(0, (3, 2))
     criterion = MaxPoolingCrossEntropyLoss(weight=[1, 2, 3, 4, 5], ignore_index=IGNORE, pool=pool)
     mapped = torch.vmap(criterion)(logits, target)
@@ -88,7 +88,7 @@ def test_vmap_and_functional_gradients(pool: str) -> None:
 
 
 def test_what_vmap_cannot_do_is_refused() -> None:
-    logits, target = labelled(2, 5, 4, 6)
+    logits, target = labeled(2, 5, 4, 6)
     logits, target = logits.unsqueeze(1), target.unsqueeze(1)
     world = MaxPoolingCrossEntropyLoss(pool="world")
     with pytest.raises(NotImplementedError, match="every call is a collective"):
@@ -105,7 +105,7 @@ def test_what_vmap_cannot_do_is_refused() -> None:
 
 
 def test_a_second_derivative_is_refused() -> None:
-    logits, target = labelled(2, 5, 4, 6)
+    logits, target = labeled(2, 5, 4, 6)
     leaf = logits.requires_grad_()
     (first,) = torch.autograd.grad(
         MaxPoolingCrossEntropyLoss()(leaf, target), leaf, create_graph=True
@@ -116,7 +116,7 @@ def test_a_second_derivative_is_refused() -> None:
 
 @pytest.mark.parametrize("scale", [1.0, -3.0, 0.0])
 def test_the_upstream_gradient_scales_every_image_by_itself(scale: float) -> None:
-    logits, target = labelled(2, 5, 4, 6)
+    logits, target = labeled(2, 5, 4, 6)
     leaf = logits.requires_grad_()
     value = MaxPoolingCrossEntropyLoss(reduction="none")(leaf, target)
     (plain,) = torch.autograd.grad(value.sum(), leaf, retain_graph=True)
@@ -126,7 +126,7 @@ def test_the_upstream_gradient_scales_every_image_by_itself(scale: float) -> Non
 
 
 def test_only_the_loss_map_is_kept_between_the_passes() -> None:
-    logits, target = labelled(2, 19, 40, 50)
+    logits, target = labeled(2, 19, 40, 50)
     saved = 0
 
     def keep(tensor: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from lossmaxpool.ops.backends import IGNORED
 from lossmaxpool.ops.backends import torch as portable
 from lossmaxpool.ops.weighting_set import WeightingSet
-from tests.cases import IGNORE, labelled
+from tests.cases import IGNORE, labeled
 from tests.reference import assert_near, reference_gradient, reference_losses
 from tests.tolerances import FROM_LOGITS, HALF_GRADIENT, SOLVER
 
@@ -37,8 +37,8 @@ OPTIONS: list[tuple[list[float] | None, float]] = [
 def instance(
     shape: tuple[int, ...], spatial: tuple[int, ...], **kind: Any
 ) -> tuple[Tensor, Tensor]:
-    logits, _ = labelled(*shape)
-    _, target = labelled(shape[0], shape[1], *spatial, seed=1, **kind)
+    logits, _ = labeled(*shape)
+    _, target = labeled(shape[0], shape[1], *spatial, seed=1, **kind)
     return logits, target
 
 

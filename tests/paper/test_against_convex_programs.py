@@ -28,7 +28,7 @@ def test_value_is_the_maximum(program: Program, family: str, p: float) -> None:
 
 @pytest.mark.parametrize("family", LOSS_FAMILIES)
 @pytest.mark.parametrize("p", [1.3, 1.7, 2.0, 4.0])
-def test_weights_are_the_maximiser(family: str, p: float) -> None:
+def test_weights_are_the_maximizer(family: str, p: float) -> None:
     """Where it is unique and well determined: a strictly convex ball, losses that matter."""
     for losses, m in instances(family, p, SIZES):
         tau, scale = weighting_set.weight_cap(losses.size, p, m), losses.max() or 1.0

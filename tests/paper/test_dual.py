@@ -43,7 +43,7 @@ def test_dual_objective_by_hand() -> None:
 
 @pytest.mark.parametrize("family", LOSS_FAMILIES)
 @pytest.mark.parametrize("p", P_VALUES)
-def test_minimiser_is_a_fixed_point(family: str, p: float) -> None:
+def test_minimizer_is_a_fixed_point(family: str, p: float) -> None:
     """Eq. 8; also Proposition 1: alpha* = m^(-1/q) ||l - lambda*||_q."""
     for losses, m in instances(family, p):
         fixed = theorems.solve(losses, p, m).dual
@@ -52,7 +52,7 @@ def test_minimiser_is_a_fixed_point(family: str, p: float) -> None:
 
 
 @pytest.mark.parametrize("p", [p for p in ABOVE_1 if p < math.inf])
-def test_among_fixed_points_the_minimiser_is_farthest_from_the_losses(p: float) -> None:
+def test_among_fixed_points_the_minimizer_is_farthest_from_the_losses(p: float) -> None:
     """Proposition 3: lam = l always satisfies Eq. 8 too, with ||l - lam||_q = 0."""
     losses = np.array([0.5, 1.0, 3.0])
     solution = theorems.solve(losses, p, 2)

@@ -84,7 +84,7 @@ def test_capped_set_of_the_appendix_compares_eta_with_a_loss() -> None:
         assert ((etas > solution.threshold) == solution.capped).all() == same
 
 
-def test_a_maximiser_need_not_have_norm_gamma() -> None:
+def test_a_maximizer_need_not_have_norm_gamma() -> None:
     """Counterexamples to the first step of Theorem 2's proof: zero losses, and the cap."""
     losses, m = [0.0, 2.0, 0.0, 1.0, 0.0], 2.5
     solution = theorems.theorem_2(losses, m)

@@ -107,7 +107,7 @@ def test_what_was_gathered_travels_as_plain_values(tmp_path: Path) -> None:
         (lambda r: r.update(colors=r["colors"][1:]), r"colors has 8 entries.*per class \(9\)"),
         (lambda r: r["colors"].__setitem__(0, [0, 0, 256]), r"expected \[r, g, b\]"),
         (lambda r: r["train_pixels"].__setitem__(0, -1), "expected integers of at least 0"),
-        (lambda r: r.update(train_pixels=[0] * 9), "expected labelled pixels"),
+        (lambda r: r.update(train_pixels=[0] * 9), "expected labeled pixels"),
         (lambda r: r.update(iou=[100 * v for v in r["iou"]]), r"fraction in \[0, 1\]"),
         (lambda r: r.update(miou=48.1), r"miou is 48.1, expected a fraction in \[0, 1\]"),
         (lambda r: r.update(miou=r["miou"] + 0.01), "not those of its last evaluation"),
@@ -148,7 +148,7 @@ def test_nothing_evaluated_is_not_a_score(tmp_path: Path) -> None:
     nothing = {"iou": [None] * 9, "miou": None, "pixel_accuracy": None}
     record.update(nothing)
     record["evaluations"] = [{"step": 1, **nothing}]
-    with pytest.raises(RecordError, match="No pixel of the validation split is labelled"):
+    with pytest.raises(RecordError, match="No pixel of the validation split is labeled"):
         RunRecord.read(write_run(tmp_path, record))
 
 

@@ -1,4 +1,4 @@
-"""Small labelled images, a training that learns some classes, and the test of a distribution."""
+"""Small labeled images, a training that learns some classes, and the test of a distribution."""
 
 from __future__ import annotations
 

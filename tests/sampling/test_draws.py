@@ -100,7 +100,7 @@ def test_runs_that_differ_in_blend_share_their_uniform_draws() -> None:
         assert blended.focus is not None or blended == uniform
 
 
-def test_draws_of_a_seed_and_of_its_neighbour_differ() -> None:
+def test_draws_of_a_seed_and_of_its_neighbor_differ() -> None:
     same = sum(a == b for a, b in zip(drawn(1.0, seed=1), drawn(1.0, seed=2), strict=True))
     assert same == 0
 

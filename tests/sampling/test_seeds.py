@@ -18,7 +18,7 @@ def test_numbers_stay_below_their_bound(bound: int, key: int) -> None:
     assert 0 <= fraction(key) < 1
 
 
-def test_neighbouring_keys_are_independent() -> None:
+def test_neighboring_keys_are_independent() -> None:
     numbers = [below(7, 3, step, -2) for step in range(7000)]
     assert plausibility(count(numbers, 7), [1] * 7) > ACCEPTED
     joint = [7 * a + b for a, b in zip(numbers[::2], numbers[1::2], strict=True)]

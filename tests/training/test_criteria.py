@@ -23,7 +23,7 @@ def built(method: str, losses: LossConfig) -> nn.Module:
 
 
 def batch(seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Three images: one labelled in part, one whole, one not at all."""
+    """Three images: one labeled in part, one whole, one not at all."""
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(3, 3, 4, 4, generator=generator).requires_grad_()
     target = torch.randint(3, (3, 16, 16), generator=generator)

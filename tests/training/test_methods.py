@@ -70,7 +70,7 @@ def test_an_ignored_batch_gives_zero(method: Method) -> None:
     assert not logits.grad.any()
 
 
-def test_inverse_median_favours_the_rare_class() -> None:
+def test_inverse_median_favors_the_rare_class() -> None:
     criterion = build_criterion(METHODS["inverse-median"].criterion, LossConfig(), CLASS_PIXELS)
     assert isinstance(criterion, MeanCrossEntropyLoss)
     assert criterion.weight is not None

@@ -53,7 +53,7 @@ def test_the_calibration_is_that_of_the_last_evaluation(finished: Path) -> None:
     assert right / sum(record.val_pixels) == pytest.approx(record.pixel_accuracy, abs=STORED)
 
 
-def test_the_record_counts_the_labelled_pixels(finished: Path) -> None:
+def test_the_record_counts_the_labeled_pixels(finished: Path) -> None:
     statistics = class_statistics(open_dataset(tiny().data, "train"))
     assert RunRecord.read(finished).train_pixels == statistics.class_pixels.tolist()
 
@@ -149,7 +149,7 @@ def test_masks_without_a_label_are_refused(tmp_path: Path, monkeypatch: pytest.M
         return torch.full((48, 64), IGNORE_INDEX, dtype=torch.uint8)
 
     monkeypatch.setattr(StreetScenes, "mask", ignored)
-    with pytest.raises(TrainingError, match="street-scenes/train has no labelled pixel"):
+    with pytest.raises(TrainingError, match="street-scenes/train has no labeled pixel"):
         train(tiny(cache=False), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

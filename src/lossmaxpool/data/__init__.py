@@ -1,4 +1,4 @@
-"""Readers, the embedded street scenes, transforms and inspection of labelled images."""
+"""Readers, the embedded street scenes, transforms and inspection of labeled images."""
 
 from lossmaxpool.data.folders import Folders
 from lossmaxpool.data.inspection import (

@@ -39,7 +39,7 @@ class PictureFacts(NamedTuple):
 def read_image(path: Path, image_range: ImageRange | None = None) -> Tensor:
     """One picture as RGB, upright.
 
-    Grey is expanded to three equal channels, transparency is dropped, 16-bit grey is scaled to
+    Gray is expanded to three equal channels, transparency is dropped, 16-bit gray is scaled to
     8 bits, and the orientation tag is applied.
     """
     return read_picture(path, image_range)[0]
@@ -53,7 +53,7 @@ def read_picture(path: Path, image_range: ImageRange | None = None) -> tuple[Ten
     if wide and image_range is not None and not picture.mode.startswith("I"):
         raise DataError(
             f"The image {path} has colors of 16 bits, of which only the upper 8 can be read: an "
-            "image_range cannot be applied. Save it as grey of 16 bits or with 8 bits per channel."
+            "image_range cannot be applied. Save it as gray of 16 bits or with 8 bits per channel."
         )
     turned = picture.getexif().get(_ORIENTATION, 1) != 1
     image = image_tensor(picture, f"The image {path}", image_range)
@@ -71,14 +71,14 @@ def image_tensor(
         )
     ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode.startswith("I"):
-        # Pillow would clip 16-bit grey at 255 instead of scaling.
+        # Pillow would clip 16-bit gray at 255 instead of scaling.
         wide = np.asarray(picture, dtype=np.int64)
         if image_range is None:
-            grey = np.clip(wide, 0, 65535) >> 8
+            gray = np.clip(wide, 0, 65535) >> 8
         else:
             low, high = image_range
-            grey = np.rint(255 * np.clip((wide - low) / (high - low), 0, 1))
-        picture = Image.fromarray(grey.astype(np.uint8))
+            gray = np.rint(255 * np.clip((wide - low) / (high - low), 0, 1))
+        picture = Image.fromarray(gray.astype(np.uint8))
     if picture.mode != "RGB":  # convert() always copies
         picture = picture.convert("RGB")
     # Copying channel by channel takes half the time of copying all and permuting.
@@ -112,7 +112,7 @@ def read_ids(path: Path) -> NDArray[np.integer]:
     if path.suffix == ".mat":
         return _sbd_ids(content, f"The mask {path}")
     ids = picture_ids(_decode(content, path, "mask"), f"The mask {path}")
-    # Pillow scales the values of 2-bit and 4-bit grey PNGs to 8 bits: undo it.
+    # Pillow scales the values of 2-bit and 4-bit gray PNGs to 8 bits: undo it.
     depth, color = content[24:26] if content.startswith(_PNG) else (8, 0)
     return ids // (255 // (2**depth - 1)) if color == 0 and depth in (2, 4) else ids
 
@@ -121,7 +121,7 @@ def picture_ids(picture: Image.Image, subject: str) -> NDArray[np.integer]:
     """The ids of a mask picture of Pillow, (H, W); see :func:`read_ids`."""
     if picture.mode not in {"1", "L", "P", "I", "I;16", "I;16B", "I;16L"}:
         raise DataError(
-            f"{subject} holds colours (mode {picture.mode}), but a mask must hold one class id per "
+            f"{subject} holds colors (mode {picture.mode}), but a mask must hold one class id per "
             "pixel. Save it as a single-channel or palette PNG of ids."
         )
     ids = np.asarray(picture)
@@ -206,7 +206,7 @@ class IdMap:
         ignored = sorted(i for i, c in self.ids.items() if c == IGNORE_INDEX)
         expected = f"{self.labels.num_classes} classes with ids {known[0]}..{known[-1]}"
         if ignored:
-            expected += f" and {', '.join(map(str, ignored))} for unlabelled pixels"
+            expected += f" and {', '.join(map(str, ignored))} for unlabeled pixels"
         return f"the values {shown}, but there are {expected}."
 
 

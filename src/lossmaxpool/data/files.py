@@ -99,9 +99,9 @@ def explain_binary(subject: str) -> str:
     """Error message for black and white masks; ``subject`` is e.g. "The mask ... holds"."""
     return (
         f"{subject} only 0 and 255: a binary mask saved as black and white. 255 is not a class "
-        "here; read as unlabelled, the foreground would vanish from training. Add "
+        "here; read as unlabeled, the foreground would vanish from training. Add "
         '"values": [0, 255] to classes.json, as in {"names": ["background", "foreground"], '
-        '"values": [0, 255]}, or save the masks with the ids 0 and 1. If 255 does mean unlabelled, '
+        '"values": [0, 255]}, or save the masks with the ids 0 and 1. If 255 does mean unlabeled, '
         'add "ignore": 255.'
     )
 

@@ -12,7 +12,7 @@ these folders, except for the extension.
 
     {"names": ["background", "crack"],        required
      "colors": [[0, 0, 0], [220, 60, 40]],    for pictures; chosen where absent
-     "ignore": 255,                           the id of unlabelled pixels
+     "ignore": 255,                           the id of unlabeled pixels
      "values": [0, 255]}                      the ids in the files, where not 0, 1, 2, ...
 """
 
@@ -132,7 +132,7 @@ def _rgb(colors: Any) -> tuple[tuple[int, int, int], ...]:
 
 
 def default_colors(num_classes: int) -> tuple[tuple[int, int, int], ...]:
-    """Distinct colours: dark grey for class 0, then hues a golden angle apart."""
+    """Distinct colors: dark gray for class 0, then hues a golden angle apart."""
     colors = [(70, 70, 70)]
     for i in range(num_classes - 1):
         hue = (0.02 + i * 0.381966) % 1.0

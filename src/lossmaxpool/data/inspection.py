@@ -43,7 +43,7 @@ class ClassStatistics:
         labels: its classes.
         sample_names: N names.
         pixels: (N, C) int64, pixels of each class in each image.
-        ignored: (N,) int64, unlabelled pixels of each image.
+        ignored: (N,) int64, unlabeled pixels of each image.
     """
 
     name: str
@@ -59,7 +59,7 @@ class ClassStatistics:
 
     @property
     def shares(self) -> Tensor:
-        """(C,) float64, share of each class in the labelled pixels."""
+        """(C,) float64, share of each class in the labeled pixels."""
         return self.class_pixels.double() / self.pixels.sum().clamp(min=1)
 
     @property
@@ -115,7 +115,7 @@ def class_statistics(dataset: SegmentationDataset) -> ClassStatistics:
     """Count the pixels of every class; decodes only the masks.
 
     Args:
-        dataset: the labelled images.
+        dataset: the labeled images.
 
     Returns:
         Pixels per image and class.
@@ -134,7 +134,7 @@ def class_statistics(dataset: SegmentationDataset) -> ClassStatistics:
 
 
 def _count(dataset: SegmentationDataset, mask: Tensor) -> tuple[Tensor, int]:
-    """The pixels of each class, (C,) int64, and the number of unlabelled ones."""
+    """The pixels of each class, (C,) int64, and the number of unlabeled ones."""
     counts = count_classes(mask, dataset.labels.num_classes, IGNORE_INDEX)
     return counts, mask.numel() - int(counts.sum())
 
@@ -209,7 +209,7 @@ def _inspect_split(
     statistics = _statistics(dataset, indices, counts)
     total = len(indices)
     for severity, samples, message in (
-        ("warning", empty, f"masks of {name} have no labelled pixel: they teach nothing."),
+        ("warning", empty, f"masks of {name} have no labeled pixel: they teach nothing."),
         ("warning", within, f"pictures of {name} occur more than once there."),
         (
             "error",
@@ -249,7 +249,7 @@ def check_before_training(dataset: SegmentationDataset, pixels: Tensor) -> None:
 
     Args:
         dataset: the split; only plain folders are checked.
-        pixels: (N, C) int64, labelled pixels of each class in each image.
+        pixels: (N, C) int64, labeled pixels of each class in each image.
 
     Raises:
         DataError: some masks hold 0 and 255, others 0 and 1, and the meaning of 255 is not given.
@@ -291,8 +291,8 @@ def _two_kinds_of_binary(dataset: FileDataset, pixels: Tensor, ignored: Tensor) 
     message = (
         f"{len(black_and_white)} of {len(pixels)} masks of {dataset.name} hold only 0 and 255, and "
         "the others no 255: binary masks that were saved in two ways. 255 would be read as "
-        "unlabelled, and the foreground of these masks would vanish from training. Save all masks "
-        'with the ids 0 and 1. If 255 does mean unlabelled, add "ignore": 255 to classes.json.'
+        "unlabeled, and the foreground of these masks would vanish from training. Save all masks "
+        'with the ids 0 and 1. If 255 does mean unlabeled, add "ignore": 255 to classes.json.'
     )
     samples = tuple(f"{dataset.name}/{dataset.sample_name(i)}" for i in black_and_white)
     return [Problem("error", message, samples)]
@@ -372,11 +372,11 @@ def _table(splits: Sequence[ClassStatistics]) -> str:
     first = splits[0]
     lines = []
     for split in splits:
-        labelled, ignored = int(split.pixels.sum()), int(split.ignored.sum())
-        unlabelled = 100 * ignored / max(labelled + ignored, 1)
+        labeled, ignored = int(split.pixels.sum()), int(split.ignored.sum())
+        unlabeled = 100 * ignored / max(labeled + ignored, 1)
         lines.append(
-            f"{split.name}: {len(split.sample_names)} images, {labelled:,} labelled pixels, "
-            f"{unlabelled:.2f} % unlabelled"
+            f"{split.name}: {len(split.sample_names)} images, {labeled:,} labeled pixels, "
+            f"{unlabeled:.2f} % unlabeled"
         )
     width = max(5, *(len(name) for name in first.labels.names))
     titles = [split.name.rpartition("/")[2] for split in splits]

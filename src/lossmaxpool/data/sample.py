@@ -19,7 +19,7 @@ class DataError(ValueError):
 
 
 IGNORE_INDEX = 255
-"""The id of an unlabelled pixel in every mask of this package, whatever the files use."""
+"""The id of an unlabeled pixel in every mask of this package, whatever the files use."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Sample:
 
     Attributes:
         image: (3, H, W) uint8, RGB.
-        mask: (H, W) uint8 class ids, ``IGNORE_INDEX`` where unlabelled.
+        mask: (H, W) uint8 class ids, ``IGNORE_INDEX`` where unlabeled.
         name: unique within the data set, without extension; may contain "/".
     """
 
@@ -43,10 +43,10 @@ class LabelSet:
 
     Attributes:
         names: C distinct, non-empty names.
-        colors: C colours (red, green, blue) of 0..255, for pictures only.
+        colors: C colors (red, green, blue) of 0..255, for pictures only.
 
     Raises:
-        DataError: if names repeat or are empty, or the colours do not match the names.
+        DataError: if names repeat or are empty, or the colors do not match the names.
 
     Example:
         >>> LabelSet(("road", "sky"), ((128, 64, 128), (70, 130, 180))).num_classes
@@ -73,11 +73,11 @@ class LabelSet:
             raise DataError(f"Class names must be distinct and not empty, got {what}.")
         if len(self.colors) != len(self.names):
             raise DataError(
-                f"{len(self.names)} classes need {len(self.names)} colours, got {len(self.colors)}."
+                f"{len(self.names)} classes need {len(self.names)} colors, got {len(self.colors)}."
             )
         for name, color in zip(self.names, self.colors, strict=True):
             if len(color) != 3 or not all(0 <= channel <= 255 for channel in color):
-                raise DataError(f"The colour of '{name}' must be three values of 0..255: {color}.")
+                raise DataError(f"The color of '{name}' must be three values of 0..255: {color}.")
 
     @property
     def num_classes(self) -> int:

@@ -154,7 +154,7 @@ class AugmentedDataset(Dataset[Item]):
     in which crops are drawn.
 
     Args:
-        dataset: the labelled images.
+        dataset: the labeled images.
         transform: the augmentation.
     """
 

@@ -126,13 +126,13 @@ function paint(canvas, image, color, step = 1) {
   context.putImageData(pixels, 0, 0);
 }
 
-const BLACK = [0, 0, 0], GREY = [70, 74, 80];
+const BLACK = [0, 0, 0], GRAY = [70, 74, 80];
 
 function weightColors(k) {
   const solution = solutionOf(k), { losses } = images[k];
-  if (!solution) return () => GREY;
+  if (!solution) return () => GRAY;
   const weights = weightsOf(k), scale = 255 / solution.tau;
-  return i => losses[i] < 0 ? GREY : LUT[Math.round(scale * weights[i])];
+  return i => losses[i] < 0 ? GRAY : LUT[Math.round(scale * weights[i])];
 }
 
 function drawRight() {
@@ -149,7 +149,7 @@ function drawLeft() {
   }
   if (layer === "losses") {
     const scale = 255 / largest;
-    paint(small, image, i => image.losses[i] < 0 ? GREY : LUT[Math.round(scale * image.losses[i])]);
+    paint(small, image, i => image.losses[i] < 0 ? GRAY : LUT[Math.round(scale * image.losses[i])]);
   } else {
     const ids = image[layer];
     paint(small, image, i => image.losses[i] < 0 ? BLACK : data.colors[ids[i]]);

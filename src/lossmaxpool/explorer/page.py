@@ -1,4 +1,4 @@
-"""From a network and labelled images to the explorer's page."""
+"""From a network and labeled images to the explorer's page."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class LossMap:
 
 
 def loss_map(trained: TrainedModel, sample: Sample, precision: Precision = "fp32") -> LossMap:
-    """Compute the cross-entropy of every pixel of one labelled image.
+    """Compute the cross-entropy of every pixel of one labeled image.
 
     Args:
         trained: the network, as :func:`lossmaxpool.inference.load_checkpoint` returns it.
@@ -204,7 +204,7 @@ def _content(
 ) -> dict[str, Any]:
     """Return what the page's script reads, as JSON can hold it."""
     if not maps:
-        raise ValueError("no images; expected at least one labelled image")
+        raise ValueError("no images; expected at least one labeled image")
     stride = max(_stride(one) for one in maps)
     if stride > 1:
         source = f"{source} Of {stride} rows and {stride} columns, one of each is shown."

@@ -24,7 +24,7 @@ class TrainedModel:
 
     Args:
         model: (B, 3, H, W) -> (B, C, h, w), in evaluation mode.
-        description: architecture, classes, colours and normalisation.
+        description: architecture, classes, colors and normalization.
         step: number of training steps.
         file: the checkpoint file.
         temperature: by which the model divides its logits, from :func:`calibrated`.

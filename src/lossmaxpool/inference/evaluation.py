@@ -41,7 +41,7 @@ def evaluate(
     Args:
         model: (B, 3, H, W) -> (B, C, h, w), C the data set's classes; on ``device``.
         dataset: the images.
-        transform: Sample -> (image (3, H, W) float32 normalised, mask (H, W) integer class ids).
+        transform: Sample -> (image (3, H, W) float32 normalized, mask (H, W) integer class ids).
         device: device on which the network runs.
         precision: of the network's arithmetic.
         batch_size: maximum number of images in a batch.

@@ -112,7 +112,7 @@ def predict_folder(
         out: folder for the results, outside of ``images``.
         overwrite: write into ``out`` even if it is not empty; replaces files of the same name.
         precision: of the network's arithmetic.
-        opacity: share of the classes' colours in an overlay, in [0, 1].
+        opacity: share of the classes' colors in an overlay, in [0, 1].
         progress: called with (images done, images in all) after each.
         config: tiles, mirroring, scales.
         submission: write Cityscapes' original label ids, as its server expects, without a palette.
@@ -131,7 +131,7 @@ def predict_folder(
             changes nothing.
     """
     if not 0 <= opacity <= 1:
-        raise ValueError(f"opacity is {opacity}; expected 0 (image only) to 1 (colours only)")
+        raise ValueError(f"opacity is {opacity}; expected 0 (image only) to 1 (colors only)")
     classes = trained.description.classes
     if trained.temperature != 1 and not confidence and len(config.views) == 1:
         raise ValueError(

@@ -67,7 +67,7 @@ def full_height_tiles(
         height: H, of the image.
         width: W, of the image.
         count: N.
-        overlap: o, columns that two neighbours both read.
+        overlap: o, columns that two neighbors both read.
         multiple: tiles begin at multiples of this number. With the network's stride, its cells
             align with those of the whole image, and the widths differ by up to the stride.
 
@@ -150,7 +150,7 @@ def predict_logits(model: nn.Module, images: Tensor, precision: Precision = "fp3
 
     Args:
         model: (B, 3, H, W) -> (B, C, h, w), in evaluation mode.
-        images: (B, 3, H, W) float32, normalised, on the model's device.
+        images: (B, 3, H, W) float32, normalized, on the model's device.
         precision: of the network's arithmetic; the upsampling is always float32.
 
     Returns:
@@ -176,7 +176,7 @@ def network_for(
     """Validate model, images and precision, and return the model in that precision."""
     if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
         raise ValueError(
-            f"images is {tuple(images.shape)} {images.dtype}; expected normalised floats "
+            f"images is {tuple(images.shape)} {images.dtype}; expected normalized floats "
             "(B, 3, H, W)"
         )
     if precision != "fp32" and precision not in _AUTOCAST:

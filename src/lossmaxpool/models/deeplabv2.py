@@ -90,14 +90,14 @@ class DeepLabV2(nn.Module):
     ``logits = sum_r conv3x3_r(trunk(images))``, one biased convolution from the features to the
     classes for each dilation r, without hidden layer, image pooling or upsampling.
 
-    The trunk's convolutions have odd kernels: cell (i, j) of the logits is centred on pixel
+    The trunk's convolutions have odd kernels: cell (i, j) of the logits is centered on pixel
     (8 i, 8 j). A fixed bilinear deconvolution, like bilinear upsampling with align_corners=False,
     places it at (8 i + 3.5, 8 j + 3.5). The offset is the same everywhere as long as the sides of
     an image are multiples of 8, and is learned; pad images of other sizes to the right and below.
 
     Args:
         encoder_name: "tu-" and the name of a timm model that can be dilated (tu-resnet101), or
-            caffe-resnet101: the layout, colours and weights of the original Caffe networks.
+            caffe-resnet101: the layout, colors and weights of the original Caffe networks.
         encoder_weights: True downloads timm's weights; None initializes randomly.
         classes: C.
         encoder_output_stride: of features and logits.
@@ -143,7 +143,7 @@ class DeepLabV2(nn.Module):
             nn.init.zeros_(convolution.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) to logits (B, C, ceil(H / 8), ceil(W / 8))."""
+        """Normalized images (B, 3, H, W) to logits (B, C, ceil(H / 8), ceil(W / 8))."""
         features = self.encoder(images)
         first, *others = self.aspp
         logits: Tensor = first(features)

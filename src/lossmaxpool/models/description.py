@@ -64,7 +64,7 @@ class ModelDescription:
         if len(description.classes) != len(description.colors):
             raise ValueError(
                 "the checkpoint's description of its network is incomplete: "
-                f"{len(description.classes)} classes, {len(description.colors)} colours"
+                f"{len(description.classes)} classes, {len(description.colors)} colors"
             )
         return description
 

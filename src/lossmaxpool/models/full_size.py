@@ -22,7 +22,7 @@ def full_size_logits(network: Callable[[Tensor], Tensor], images: Tensor, stride
 
     Args:
         network: (B, 3, H', W') -> (B, C, h, w), for H' and W' multiples of ``stride``.
-        images: (B, 3, H, W), normalised.
+        images: (B, 3, H, W), normalized.
         stride: from :func:`lossmaxpool.models.input_stride`.
 
     Returns:
@@ -93,7 +93,7 @@ def small_logits(
 
     Args:
         network: (B, 3, H', W') -> (B, C, h, w), for H' and W' multiples of ``stride``.
-        images: (B, 3, H, W), normalised.
+        images: (B, 3, H, W), normalized.
         stride: from :func:`lossmaxpool.models.input_stride`.
     """
     H, W = images.shape[-2:]

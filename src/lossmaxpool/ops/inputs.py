@@ -276,7 +276,7 @@ def refuse_unknown_labels(target: Tensor, classes: int, ignore_index: int) -> No
             f"target holds {int(outside.sum())} labels outside [0, {classes}): "
             f"{found[:8]}{'...' if len(found) > 8 else ''}. Expected class ids below {classes} "
             f"or ignore_index ({ignored}). Pass ignore_index={found[-1]} if that marks "
-            "unlabelled pixels, or check the number of classes."
+            "unlabeled pixels, or check the number of classes."
         )
 
 

@@ -1,4 +1,4 @@
-"""The dual problem: g, its minimiser, and the function eta whose largest root is alpha*.
+"""The dual problem: g, its minimizer, and the function eta whose largest root is alpha*.
 
 References:
     Rota Bulò et al. 2017, Eq. 6 to 9.
@@ -72,7 +72,7 @@ def kkt(dual: ArrayLike, losses: ArrayLike, p: float, m: float) -> Array:
 
 
 def lambda_star(losses: ArrayLike, alpha: float) -> Array:
-    """Minimiser of g given alpha*, ``lam* = (l - alpha*)_+``.
+    """Minimizer of g given alpha*, ``lam* = (l - alpha*)_+``.
 
     Args:
         losses: (N,) pixel losses.

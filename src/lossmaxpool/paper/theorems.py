@@ -26,10 +26,10 @@ class PrimalDualSolution:
 
     Attributes:
         value: L_W.
-        weights: (N,) w*, a maximiser of the primal.
+        weights: (N,) w*, a maximizer of the primal.
         threshold: alpha*.
         capped: (N,) bool, J* = {l > alpha*}, the pixels whose weight is tau.
-        dual: (N,) lambda*, a minimiser of the dual.
+        dual: (N,) lambda*, a minimizer of the dual.
     """
 
     value: float

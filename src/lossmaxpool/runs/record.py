@@ -171,7 +171,7 @@ class Picture:
     """An image and what a run made of it; the paths are relative to the run folder.
 
     Args:
-        truth: Its labels in the colours of the classes.
+        truth: Its labels in the colors of the classes.
         prediction: The classes that were predicted, likewise.
         weights: Where the weights of loss max-pooling lie; None where that was not drawn.
         step: After which step, for the pictures of the course of training.
@@ -196,7 +196,7 @@ class RunRecord:
         seed: The seed of the run.
         data: Name of the data set, names and sizes of its splits.
         classes: Names of the C classes.
-        colors: Their colours, RGB.
+        colors: Their colors, RGB.
         train_pixels: Valid training pixels per class.
         val_pixels: Valid validation pixels per class.
         config: The resolved configuration; an infinite p is the text "inf".
@@ -426,7 +426,7 @@ def _check_classes(record: RunRecord, path: Path) -> None:
             f"{path}: confusion, expected {number} rows of {number} integers of at least 0."
         )
     if not sum(record.train_pixels):
-        raise RecordError(f"{path}: train_pixels are all 0, expected labelled pixels.")
+        raise RecordError(f"{path}: train_pixels are all 0, expected labeled pixels.")
 
 
 def _check_mean(evaluation: Evaluation, where: str) -> None:
@@ -464,7 +464,7 @@ def _check_results(record: RunRecord, stated: tuple[float, ...], path: Path) -> 
     if math.isnan(final.miou):
         raise RecordError(
             f"{path}: miou is null, expected a number. No pixel of the validation split is "
-            "labelled; check its masks."
+            "labeled; check its masks."
         )
     counted = (matrix.miou(), matrix.pixel_accuracy(), *matrix.iou().tolist())
     evaluated = (final.miou, final.pixel_accuracy, *final.iou)

@@ -67,7 +67,7 @@ class CachedDataset(SegmentationDataset):
 def count_pixels(
     dataset: SegmentationDataset, *, beside: Path | None = None, workers: int = 0
 ) -> Tensor:
-    """Return the labelled pixels per image and class, (num_images, C) int64.
+    """Return the labeled pixels per image and class, (num_images, C) int64.
 
     Args:
         beside: The folder of the data set; the counts are kept beside it, under the content of each
@@ -98,7 +98,7 @@ def count_pixels(
         pixels = build().counts
     if not pixels.any():
         raise TrainingError(
-            f"{dataset.name} has no labelled pixel: every one of its {len(dataset)} masks is "
+            f"{dataset.name} has no labeled pixel: every one of its {len(dataset)} masks is "
             "ignored; look at them with lossmaxpool inspect"
         )
     return pixels

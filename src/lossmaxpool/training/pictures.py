@@ -25,7 +25,7 @@ EXAMPLES = "examples"
 EVOLUTION = "evolution"
 SUSPECTS = "suspects"
 
-# The grey image is dimmed, so that it cannot be taken for heat, and shows through the greatest
+# The gray image is dimmed, so that it cannot be taken for heat, and shows through the greatest
 # heat, so that it can be recognized.
 _DIMMED = 0.45
 _OPACITY = 0.8
@@ -182,11 +182,11 @@ def views(sample: Sample, ids: Tensor, colors: Sequence[tuple[int, int, int]]) -
 
 
 def heat_map(sample: Sample, weights: Tensor) -> np.ndarray:
-    """Return weights (H, W) in [0, 1] as heat over the dimmed grey image, RGB (H, W, 3) uint8."""
-    grey = sample.image.float().mean(dim=0).numpy()[..., None] / 255 * _DIMMED
+    """Return weights (H, W) in [0, 1] as heat over the dimmed gray image, RGB (H, W, 3) uint8."""
+    gray = sample.image.float().mean(dim=0).numpy()[..., None] / 255 * _DIMMED
     heat = _OPACITY * weights.numpy()[..., None]
     color = colormaps["inferno"](weights.numpy())[..., :3]
-    blended: np.ndarray = (255 * ((1 - heat) * grey + heat * color)).astype(np.uint8)
+    blended: np.ndarray = (255 * ((1 - heat) * gray + heat * color)).astype(np.uint8)
     return blended
 
 

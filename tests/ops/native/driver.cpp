@@ -357,7 +357,7 @@ float draw(int family) {
     case 4: return u * 1e-40f;  // subnormal
     case 5: return u * 3e38f;
     case 6: return static_cast<float>(generator() % 3);
-    default: return 1.0f + 0x1p-23f * static_cast<float>(generator() % 5);  // neighbours
+    default: return 1.0f + 0x1p-23f * static_cast<float>(generator() % 5);  // neighbors
   }
 }
 

@@ -53,7 +53,7 @@ def test_the_value_scales_with_the_losses(scale: float) -> None:
 
 @pytest.mark.parametrize("p", P_VALUES)
 @pytest.mark.parametrize("step", [1, 37, 1 << 15])
-def test_neighbouring_losses_are_told_apart(p: float, step: int) -> None:
+def test_neighboring_losses_are_told_apart(p: float, step: int) -> None:
     """All losses in one or two bins of the first histogram, with ties."""
     steps = step * torch.randint(0, 9, (4000,), generator=torch.Generator().manual_seed(0))
     losses = (torch.tensor(0x3F800000) + steps).int().view(torch.float32).unsqueeze(0)

@@ -163,7 +163,7 @@ class Planes(NamedTuple):
 
 
 def merged_planes(*tensors: Tensor) -> Planes | None:
-    """Merge neighbouring spatial dimensions as far as the strides of all tensors allow.
+    """Merge neighboring spatial dimensions as far as the strides of all tensors allow.
 
     Returns:
         The planes, or None if more than two dimensions remain.

@@ -112,7 +112,7 @@ def find_threshold(
 def optimal_weights(
     losses: Tensor, valid: Tensor | None, packed: Tensor, weighting: WeightingSet
 ) -> Tensor:
-    """The maximiser w* of Eq. 4 (Rota Bulò et al. 2017, Theorems 1 and 2).
+    """The maximizer w* of Eq. 4 (Rota Bulò et al. 2017, Theorems 1 and 2).
 
     Args:
         losses: (R, N) float32 or float64.

@@ -8,7 +8,7 @@ from torch import nn
 
 from lossmaxpool import BootstrappedCrossEntropyLoss, MaxPoolingCrossEntropyLoss, functional
 from lossmaxpool.ops import cross_entropy
-from tests.cases import IGNORE, labelled
+from tests.cases import IGNORE, labeled
 from tests.reference import assert_near, value_and_gradient
 from tests.tolerances import FROM_LOGITS
 
@@ -38,8 +38,8 @@ CRITERIA = {
 @pytest.mark.parametrize("name", CRITERIA)
 @pytest.mark.parametrize("low", [(13, 17), (5, 6)], ids=["dense", "upsampled"])
 def test_value_and_gradient(name: str, low: tuple[int, int], device: torch.device) -> None:
-    logits, _ = labelled(2, 5, *low)
-    _, target = labelled(2, 5, 13, 17, seed=1, ignored=0.3)
+    logits, _ = labeled(2, 5, *low)
+    _, target = labeled(2, 5, 13, 17, seed=1, ignored=0.3)
     logits, target = logits.to(device), target.to(device).to(torch.uint8)
 
     def criterion(kind: str) -> nn.Module:
@@ -55,8 +55,8 @@ def test_value_and_gradient(name: str, low: tuple[int, int], device: torch.devic
 def test_a_direct_call_has_the_bits_of_the_operators(
     name: str, low: tuple[int, int], device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logits, _ = labelled(3, 5, *low)
-    _, target = labelled(3, 5, 5, 6, seed=1, ignored=0.3)
+    logits, _ = labeled(3, 5, *low)
+    _, target = labeled(3, 5, 5, 6, seed=1, ignored=0.3)
     target[0] = IGNORE  # a mean over two images
     criterion = CRITERIA[name]("triton").to(device)
     tensors = logits.to(device), target.to(device)
