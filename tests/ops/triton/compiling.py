@@ -14,7 +14,6 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections import namedtuple
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -161,6 +160,19 @@ def call(case: Case) -> None:
     kernels.weigh(rows, valid, packed, weighting)
 
 
+class Loader:
+    """A device's properties, and kernels that are never loaded."""
+
+    def get_device_properties(self, device: int) -> dict[str, int]:
+        return {"max_shared_mem": 232448, "multiprocessor_count": 132, "warpSize": 32}
+
+    def load_binary(self, *arguments: Any) -> tuple[int, ...]:
+        return 1, 1, 0, 0, 1024
+
+    def unload_module(self, module: int) -> None:
+        """Nothing was loaded."""
+
+
 class Recorder:
     """A launcher that writes down what it is given, tensors as their addresses and sizes."""
 
@@ -171,15 +183,6 @@ class Recorder:
 
     def __call__(self, x: int, y: int, z: int, *rest: Any) -> None:
         self.launched.append((self.name, x, y, z, *rest[6:]))
-
-    def get_device_properties(self, device: int) -> dict[str, int]:
-        return {"max_shared_mem": 232448, "multiprocessor_count": 132, "warpSize": 32}
-
-    def load_binary(self, *arguments: Any) -> tuple[int, ...]:
-        return 1, 1, 0, 0, 1024
-
-    def unload_module(self, module: int) -> None:
-        """Nothing was loaded."""
 
 
 def places(launches: list[tuple[Any, ...]], sizes: list[tuple[Any, ...]]) -> list[Any]:
@@ -215,7 +218,7 @@ def by_address() -> None:
     from lossmaxpool.ops.weighting_set import WeightingSet
 
     device: Any = NoDevice(90)
-    device.utils, device.launcher_cls = Recorder("", namedtuple("_", "name")("")), Recorder
+    device.utils, device.launcher_cls = Loader(), Recorder
     driver.set_active(device)
     count = 0
     cases = [
