@@ -14,8 +14,12 @@ and stores as they are written; a cache may serve some, and masked ones count.
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 LINE = re.compile(r"/\*([0-9a-f]{4,})\*/\s+(.*?)\s*;")
@@ -23,6 +27,21 @@ PREDICATE = re.compile(r"@(!?U?P\w+)\s+")
 ACCESS = re.compile(r"(LDG|STG)[.\w]*")
 BYTES = {"U8": 1, "S8": 1, "U16": 2, "S16": 2, "64": 8, "128": 16}
 TARGET = re.compile(r"0x([0-9a-f]+)\s*$")
+
+
+def assembler() -> str | None:
+    """The version of NVIDIA's assembler that Triton calls, which allots the registers."""
+    triton = find_spec("triton")
+    if triton is None or triton.origin is None:
+        return None
+    own = Path(triton.origin).parent / "backends" / "nvidia" / "bin" / "ptxas"
+    ptxas = os.environ.get("TRITON_PTXAS_PATH", str(own))
+    try:
+        said = subprocess.run([ptxas, "--version"], capture_output=True, text=True, check=True)
+    except OSError:
+        return None
+    found = re.search(r"\bV(\d[\d.]+)", said.stdout)
+    return None if found is None else found.group(1)
 
 
 class Loop(NamedTuple):

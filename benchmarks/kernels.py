@@ -29,7 +29,9 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.profiler import record_function
 
+from benchmarks import instructions
 from lossmaxpool import MaxPoolingCrossEntropyLoss, loss_max_pool
 from lossmaxpool.environment import describe_environment
 
@@ -39,7 +41,13 @@ CAPABILITY = 90
 SHAPE = (2, 5, 8, 8)
 ROUNDS, CALLS = 40, 20
 BASELINE = "F.cross_entropy"
+LOSS = "MaxPoolingCrossEntropyLoss"
 GROUPS = ("hot", "channels last")  # of cases that are counted
+BACKWARD = "(backward)"
+NO_KERNEL = {
+    "empty", "empty_strided", "view", "detach", "as_strided", "to", "resolve_neg", "resolve_conj",
+    "result_type", "scalar_tensor", "_local_scalar_dense",
+}  # fmt: skip
 TRITON = "triton, launches replaced by nothing"
 
 Passes = dict[str, Callable[[], Tensor]]
@@ -47,15 +55,17 @@ Times = dict[str, float]
 
 
 class Nothing:
-    """A launch that does nothing but write down its kernel's name."""
+    """A launch that does nothing but tell a profiler its kernel's name."""
 
-    launched: ClassVar[list[str]] = []
+    profiled: ClassVar[bool] = False
 
     def __init__(self, source: Any, metadata: Any) -> None:
         self.name = metadata.name
 
     def __call__(self, *arguments: Any) -> None:
-        self.launched.append(self.name)
+        if self.profiled:
+            with record_function(self.name):
+                pass
 
 
 def replace_driver() -> None:
@@ -83,12 +93,18 @@ def pretend_a_gpu() -> None:
 
 
 def losses(
-    criterion: Callable[[Tensor, Tensor], Tensor], pool: Callable[[Tensor], Tensor]
+    criterion: Callable[[Tensor, Tensor], Tensor],
+    pool: Callable[[Tensor], Tensor],
+    scale: int = 1,
 ) -> Passes:
-    """The losses on tiny tensors; every call starts from a leaf without a gradient."""
+    """The losses on tiny tensors; every call starts from a leaf without a gradient.
+
+    With ``scale``, the target is larger than the logits, which the criterion upsamples.
+    """
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(SHAPE, generator=generator).requires_grad_()
-    target = torch.randint(0, SHAPE[1], (SHAPE[0], *SHAPE[2:]), generator=generator)
+    size = (SHAPE[0], *(scale * n for n in SHAPE[2:]))
+    target = torch.randint(0, SHAPE[1], size, generator=generator)
     pixels = torch.rand(SHAPE[0], 64, generator=generator).requires_grad_()
 
     def fresh(loss: Callable[[], Tensor], leaf: Tensor) -> Callable[[], Tensor]:
@@ -100,15 +116,23 @@ def losses(
 
     return {
         BASELINE: fresh(lambda: F.cross_entropy(logits, target), logits),
-        "MaxPoolingCrossEntropyLoss": fresh(lambda: criterion(logits, target), logits),
+        LOSS: fresh(lambda: criterion(logits, target), logits),
         "loss_max_pool": fresh(lambda: pool(pixels), pixels),
     }
 
 
-def of_backend(backend: Any) -> Passes:
+def of_backend(backend: Any, p: float = 1.3, scale: int = 1) -> Passes:
     """Today's losses."""
-    criterion = MaxPoolingCrossEntropyLoss(backend=backend)
-    return losses(criterion, lambda pixels: loss_max_pool(pixels, backend=backend))
+    criterion = MaxPoolingCrossEntropyLoss(p=p, backend=backend)
+    return losses(criterion, lambda pixels: loss_max_pool(pixels, p=p, backend=backend), scale)
+
+
+def variants() -> Passes:
+    """The losses that launch other kernels."""
+    return {
+        f"{LOSS}, p = 1": of_backend("triton", p=1.0)[LOSS],
+        f"{LOSS}, ×8 upsampling": of_backend("triton", scale=8)[LOSS],
+    }
 
 
 def one_round(passes: Passes) -> Times:
@@ -146,16 +170,28 @@ def in_turns(contenders: Mapping[str, Callable[[], Times]]) -> dict[str, dict[st
 
 
 def launches(passes: Passes) -> dict[str, list[str]]:
-    """The kernels that a forward and a backward pass launch."""
+    """The launches of a forward and a backward pass, in order: our kernels, and torch's."""
     found = {}
     for name, loss in passes.items():
         loss().backward()
-        Nothing.launched.clear()
-        value = loss()
-        forward = list(Nothing.launched)
-        value.backward()
-        found[name] = [*forward, "(backward)", *Nothing.launched[len(forward) :]]
+        value, forward = _launched(loss)
+        _, backward = _launched(value.backward)
+        found[name] = [*forward, BACKWARD, *backward]
     return {name: kernels for name, kernels in found.items() if name != BASELINE}
+
+
+def _launched(run: Callable[[], Any]) -> tuple[Any, list[str]]:
+    Nothing.profiled = True
+    with torch.profiler.profile(acc_events=True) as profile:
+        result = run()
+    Nothing.profiled = False
+    # An operation that calls no other one runs a kernel, or makes a tensor or a view of one. On a
+    # CPU a few take two steps, as a sum does that converts its result.
+    return result, [
+        event.name
+        for event in sorted(profile.events(), key=lambda event: event.time_range.start)
+        if not event.cpu_children and event.name.removeprefix("aten::") not in NO_KERNEL
+    ]
 
 
 class Before:
@@ -228,8 +264,9 @@ def compiled(
 
 def setting() -> dict[str, Any]:
     """Of the measurement, without the command, in which OLD is a path on this machine."""
-    found = describe_environment(torch.device("cpu"), 1) | {"triton": version("triton")}
-    return {name: value for name, value in found.items() if name != "command"}
+    found = describe_environment(torch.device("cpu"), 1)
+    compiler = {"triton": version("triton"), "ptxas": instructions.assembler()}
+    return {name: value for name, value in found.items() if name != "command"} | compiler
 
 
 def one_core() -> None:
@@ -270,7 +307,7 @@ def main() -> None:
         "how": "compiled for compute capability 9.0 and counted on a CPU; nothing ran on a GPU",
         "shape": SHAPE,
         "host": host,
-        "launches": launches(passes),
+        "launches": launches(passes | variants()),
         "kernels": compiled([*program, str(CAPABILITY), *GROUPS, "count"], os.environ),
         "before": before,
     }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from benchmarks.kernels import BACKWARD, LOSS, TRITON
 from benchmarks.speed.results import MeasuredCase, Results
 
 # Below, the time is in launches and caches; the exponent is fitted from here on, to those sizes
@@ -54,6 +56,49 @@ def exponent(scaling: Sequence[MeasuredCase], contender: str = "lmp") -> float |
     if len(points) < 2:
         return None
     return float(np.polyfit(*np.log(np.array(points)).T, 1)[0])
+
+
+def counts(content: Any, cuda: Results | None) -> list[Bar]:
+    """The bars that are counted without a GPU, of benchmarks.kernels, and the scratch memory."""
+    kernels, host = content["kernels"], content["host"][TRITON][LOSS]
+    found = [
+        Bar(f"launches forward, {words}", 4, content["launches"][loss].index(BACKWARD))
+        for loss, words in (
+            (LOSS, "dense"),
+            (f"{LOSS}, p = 1", "dense, p = 1"),
+            (f"{LOSS}, ×8 upsampling", "×8 upsampling"),
+        )
+    ]
+    found.append(Bar("host, forward and backward: µs", 150, host["forward_and_backward_us"]))
+    stacks: dict[str, list[int]] = {}
+    for case, launched in kernels.items():
+        for one in launched:
+            group = "sift" if one["kernel"].startswith("sift") else case.split()[0]
+            stacks.setdefault(group, []).append(one["stack"])
+    for group, words in (
+        ("dense", "dense logits"), ("upsampled", "×8 upsampling"), ("sift", "solver")
+    ):  # fmt: skip
+        found.append(Bar(f"{words}: bytes of stack a thread", 0, max(stacks[group])))
+    for case, classes, size in (("upsampled 19", 19, 4), ("upsampled 150 bf16", 150, 2)):
+        (one,) = (x for x in kernels[case] if x["kernel"] == "upsampled_losses_kernel")
+        where = f"×8 upsampling, losses, C = {classes}"
+        # Beside the logits, an int64 label is read and a float32 loss written.
+        loads = (one["bytes_per_pixel"] - 8 - 4) / size / classes
+        found += [
+            Bar(f"{where}: instructions a score", 8, one["per_pixel"] / classes),
+            Bar(f"{where}: logits read a score", 1 / 16, loads),
+        ]
+    for case in [] if cuda is None else cuda.of("upsampling", dtype="bfloat16"):
+        share = _over(measure="extra_bytes")(case)
+        where = f"×8 upsampling, bfloat16, C = {case.shape[1]}"
+        found.append(
+            Bar(
+                f"{where}: extra memory, % of cross-entropy's",
+                5,
+                None if share is None else 100 * share,
+            )
+        )
+    return found
 
 
 def _on_cpu(results: Results) -> list[Bar]:

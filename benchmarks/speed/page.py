@@ -9,6 +9,8 @@ from typing import Any
 
 from benchmarks.blocks import filled
 from benchmarks.drawing import write
+from benchmarks.kernels import BACKWARD, LOSS
+from benchmarks.speed.bars import counts
 from benchmarks.speed.pictures import COST, SCALING, cost_picture, scaling_picture
 from benchmarks.speed.results import RESULTS, MeasuredCase, Results, ops_digest, read
 from benchmarks.speed.tables import (
@@ -17,6 +19,7 @@ from benchmarks.speed.tables import (
     logits_table,
     megabytes,
     number,
+    promises,
     scaling_table,
     solver_table,
     table,
@@ -186,13 +189,20 @@ def _kernels(content: Any) -> str:
 
 
 def _launched(content: Any) -> str:
-    forward = content["launches"]["MaxPoolingCrossEntropyLoss"].index("(backward)")
-    backward = len(content["launches"]["MaxPoolingCrossEntropyLoss"]) - forward - 1
-    return f"{forward} launches of a loss's forward and {backward} of its backward pass"
+    launched = content["launches"][LOSS]
+    forward = launched.index(BACKWARD)
+    return f"{forward} launches in a loss's forward pass, {len(launched) - forward - 1} in backward"
+
+
+def _promised(content: Any) -> str:
+    """The bars that are counted."""
+    return promises(counts(content, read("cuda")))
 
 
 # From the file of benchmarks.kernels.
-COUNTED: dict[str, Callable[[Any], str]] = {"host": _host, "kernels": _kernels}
+COUNTED: dict[str, Callable[[Any], str]] = {
+    "host": _host, "promised": _promised, "kernels": _kernels
+}  # fmt: skip
 SECTIONS: dict[str, Callable[[Results], str]] = {
     "setting": _setting,
     "bars": bar_table,

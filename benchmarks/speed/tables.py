@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from benchmarks.speed.bars import bars, exponent
+from benchmarks.speed.bars import Bar, bars, exponent
 from benchmarks.speed.results import MeasuredCase, Results
 
 NOT_MEASURED = "–"
@@ -26,16 +26,21 @@ LABELS = {
 
 
 def bar_table(results: Results) -> str:
+    """The goals for a device beside its measurements."""
+    return promises(bars(results))
+
+
+def promises(given: Iterable[Bar]) -> str:
     """Promise, limit, measured, holds."""
     verdicts = {True: "yes", False: "**no**", None: "not measured"}
     rows = [
         (
             bar.text,
             f"{'≤' if bar.at_most else '≥'} {bar.limit:g}",
-            number(bar.measured),
+            str(bar.measured) if isinstance(bar.measured, int) else number(bar.measured),
             verdicts[bar.holds],
         )
-        for bar in bars(results)
+        for bar in given
     ]
     return table(("what", "bar", "measured", "holds"), rows, left=1)
 

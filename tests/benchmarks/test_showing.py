@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from benchmarks.drawing import svg_texts, texts, write
+from benchmarks.kernels import BACKWARD, LOSS, TRITON
 from benchmarks.speed import page
-from benchmarks.speed.bars import Bar, bars, exponent
+from benchmarks.speed.bars import Bar, bars, counts, exponent
 from benchmarks.speed.cases import Case, cases
 from benchmarks.speed.pictures import LONGEST, cost_picture, scaling_picture
 from benchmarks.speed.results import Results, kernels_on_gpu, ops_digest
@@ -99,6 +100,40 @@ def test_the_bars_of_a_gpu_are_computed() -> None:
     )
     assert found["synchronizations"][1] is True
     assert len(found) == 16
+
+
+def test_the_bars_of_the_counts_are_computed() -> None:
+    losses = {"kernel": "upsampled_losses_kernel", "stack": 0}
+    content = {
+        "host": {TRITON: {LOSS: {"forward_and_backward_us": 160.0}}},
+        "launches": {
+            LOSS: ["zero", "losses", "sift", "sift", BACKWARD, "gradient"],
+            f"{LOSS}, p = 1": ["zero", *["sift"] * 4, BACKWARD],
+            f"{LOSS}, ×8 upsampling": ["zero", BACKWARD],
+        },
+        "kernels": {
+            "dense 19": [{"kernel": "sift_kernel, pass 0", "stack": 24}, {**losses, "stack": 8}],
+            "upsampled 19": [{**losses, "per_pixel": 190.0, "bytes_per_pixel": 12 + 19 * 4 / 2}],
+            "upsampled 150 bf16": [
+                {**losses, "per_pixel": 1050.0, "bytes_per_pixel": 12 + 150 * 2 / 32}
+            ],
+        },
+    }
+    found = {bar.text: (bar.measured, bar.holds) for bar in counts(content, None)}
+    assert found["launches forward, dense"] == (4, True)
+    assert found["launches forward, dense, p = 1"] == (5, False)
+    assert found["host, forward and backward: µs"] == (160, False)
+    assert found["solver: bytes of stack a thread"] == (24, False)
+    assert found["dense logits: bytes of stack a thread"] == (8, False)
+    assert found["×8 upsampling: bytes of stack a thread"] == (0, True)
+    where = "×8 upsampling, losses, C ="
+    assert found[f"{where} 19: instructions a score"] == (10, False)
+    assert found[f"{where} 150: instructions a score"] == (7, True)
+    assert found[f"{where} 19: logits read a score"] == (0.5, False)
+    assert found[f"{where} 150: logits read a score"] == (1 / 32, True)
+    with_memory = counts(content, made_up("cuda", "lmp_triton", 0.45))[len(found) :]
+    assert [bar.holds for bar in with_memory] == [True, True]
+    assert with_memory[0].measured == pytest.approx(4.5)
 
 
 def test_a_figure_that_is_missing_in_one_dtype_is_missing() -> None:

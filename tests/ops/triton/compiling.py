@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -268,10 +269,17 @@ def resources(binary: bytes) -> dict[str, int]:
     return dict(zip(("registers", "stack", "shared"), map(int, found.groups()), strict=True))
 
 
-def widest(ptx: str, instruction: str) -> int:
-    """Bits of the widest load or store of global memory."""
+def widths(ptx: str, instruction: str) -> tuple[int, int]:
+    """Bits of the widest loads or stores of global memory, and of those that move the most.
+
+    Of logits, losses and gradients: elements of 64 bits are int64 labels and sums in float64.
+    """
     accesses = re.findall(rf"{instruction}\.global[\w.:]*?(?:\.v(\d))?\.[bfus](\d+)", ptx)
-    return max((int(count or 1) * int(bits) for count, bits in accesses), default=0)
+    moved = Counter[int]()
+    for count, bits in ((int(count or 1), int(bits)) for count, bits in accesses):
+        if bits < 64:
+            moved[count * bits] += count * bits
+    return (max(moved), max(moved, key=moved.__getitem__)) if moved else (0, 0)
 
 
 def codes(binary: bytes) -> list[instructions.Code]:
@@ -337,9 +345,9 @@ def main(
         for done, one in launched:
             if id(done) not in known:
                 ptx, binary = done.asm["ptx"], done.asm["cubin"]
-                known[id(done)] = resources(binary) | {
-                    "load": widest(ptx, "ld"), "store": widest(ptx, "st"),
-                }  # fmt: skip
+                (load, most), (store, _) = widths(ptx, "ld"), widths(ptx, "st")
+                used = {"load": load, "most": most, "store": store}
+                known[id(done)] = resources(binary) | used
                 held.append(done)
             one |= known[id(done)]
             if count:
