@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossmaxpool.checks import check_choice, check_norm, check_share, options_by_name
-from lossmaxpool.ops import cross_entropy
+from lossmaxpool.ops import cross_entropy, max_pool
 from lossmaxpool.ops.backends.kernel_inputs import by_form
 from lossmaxpool.ops.backends.threshold import Threshold, floor_to, relative_power, unpack
 from lossmaxpool.ops.dispatch import Backend, check_backend, choose, choose_solver, kernels
@@ -27,7 +27,7 @@ from lossmaxpool.ops.inputs import (
     refuse_overwriting_leaf,
     refuse_unsound,
 )
-from lossmaxpool.ops.max_pool import max_pool, runs_directly, solve_pools
+from lossmaxpool.ops.max_pool import runs_directly, solve_pools
 from lossmaxpool.ops.ranks import Ranks, ranks
 from lossmaxpool.ops.upsampling import upsample_to
 from lossmaxpool.ops.weighting_set import WeightingSet
@@ -328,12 +328,34 @@ def pool_losses(
     backend: Backend,
 ) -> Tensor:
     """:func:`loss_max_pool` for any weighting set."""
+    if runs_directly(losses, valid):
+        call = _prepared_pool(losses, valid, weighting, pool, reduction, backend)
+        if call is not None:
+            return max_pool.directly(call, losses, valid)
     check_pooling(pool, reduction, backend)
     losses, valid = as_losses(losses, valid)
     rows, mask = as_rows(losses, valid, by_image=pool == "image")
-    return max_pool(
+    return max_pool.max_pool(
         rows, mask, weighting, world=pool == "world", backend=backend, reduction=reduction
     )
+
+
+@by_form(tensors=2)
+def _prepared_pool(
+    losses: Tensor,
+    valid: Tensor | None,
+    weighting: WeightingSet,
+    pool: Pool,
+    reduction: Reduction,
+    backend: Backend,
+) -> max_pool.PoolCall | None:
+    """The checks and the call for losses as they are; None for what has to be converted."""
+    check_pooling(pool, reduction, backend)
+    if as_losses(losses, valid)[0] is not losses:
+        return None
+    rows, _ = as_rows(losses, valid, by_image=pool == "image")
+    options = (len(rows), pool == "world", backend, reduction)
+    return max_pool.prepare(losses, valid, weighting, *options)
 
 
 def pool_cross_entropy(

@@ -36,6 +36,7 @@ from lossmaxpool.ops.max_pool import (
 from lossmaxpool.ops.ranks import ranks
 from lossmaxpool.ops.reduction import (
     FEW,
+    count_pools,
     divisor_of,
     holds_nan,
     reduce_each,
@@ -186,7 +187,7 @@ class _Stages(NamedTuple):
         packed: Tensor,
         out: Tensor | None = None,
     ) -> Tensor:
-        outer = spread(grad, divisor_of(packed, self.reduction), packed.shape[1], 1)
+        outer = spread(grad, count_pools(packed, self.reduction), packed.shape[1], 1)
         options = self.ignore_index, self.label_smoothing, self.weighting, out
         return self.run.gradient(outer, logits, target, weight, losses, packed, *options)
 
@@ -194,7 +195,7 @@ class _Stages(NamedTuple):
 def _refuse_wrong_labels(value: Tensor, target: Tensor, classes: int, ignore_index: int) -> None:
     # A wrong label makes its pool NaN, so search for it only then, and only where reading values
     # does not synchronize with a device.
-    if value.device.type == "cpu" and holds_nan(value):
+    if value.is_cpu and holds_nan(value):
         refuse_unknown_labels(target, classes, ignore_index)
 
 
@@ -337,25 +338,30 @@ class _Direct(torch.autograd.Function):
         value, losses, packed = call.run.forward(logits, target, weight)
         _refuse_wrong_labels(value, target, logits.shape[1], call.ignore_index)
         ctx.save_for_backward(logits, target, weight, losses, packed)
-        ctx.call, ctx.scale = call, ranks(True).size if call.world else 1
-        ctx.place = logits.data_ptr() if call.overwrite else None
+        ctx.call = call
+        if call.world:
+            ctx.scale = ranks(True).size
+        if call.overwrite:
+            ctx.place = logits.data_ptr()
         return value
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.place is not None and torch.is_grad_enabled():
-            raise RuntimeError(NO_GRAPH_IN_PLACE)
-        if ctx.place == _OVERWRITTEN:
-            raise RuntimeError(ALREADY_OVERWRITTEN)
-        saved, call, gradient, out = ctx.saved_tensors, ctx.call, None, None
-        if ctx.scale > 1:
+        call, differentiable, out = ctx.call, torch.is_grad_enabled(), None
+        if call.overwrite:
+            if differentiable:
+                raise RuntimeError(NO_GRAPH_IN_PLACE)
+            if ctx.place == _OVERWRITTEN:
+                raise RuntimeError(ALREADY_OVERWRITTEN)
+        saved, gradient = ctx.saved_tensors, None
+        if call.world and ctx.scale > 1:
             grad = grad * ctx.scale
         # Hooks, as of checkpoints, may have saved a copy: there is nothing to overwrite.
-        if ctx.place is not None and saved[0].data_ptr() == ctx.place:
+        if call.overwrite and saved[0].data_ptr() == ctx.place:
             # Whatever else autograd has saved of this memory must not be used any more.
             increment_version(saved[0])
             ctx.place, out = _OVERWRITTEN, saved[0].detach()
-        if not torch.is_grad_enabled():
+        if not differentiable:
             gradient = call.run.backward(grad, *saved, out)
         if gradient is None:  # e.g. create_graph=True: the operator raises in the next backward
             packed = saved[-1]

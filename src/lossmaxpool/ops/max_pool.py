@@ -12,18 +12,20 @@ for small tensors, dispatching an operator costs more than its computation.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from lossmaxpool.ops.backends import Kernels
+from lossmaxpool.ops.backends import Kernels, PreparedPool
+from lossmaxpool.ops.backends.kernel_inputs import by_form
 from lossmaxpool.ops.backends.threshold import find_threshold, packed_like
 from lossmaxpool.ops.dispatch import choose_solver, kernels
 from lossmaxpool.ops.inputs import refuse_negative
 from lossmaxpool.ops.ranks import ranks
 from lossmaxpool.ops.reduction import (
-    Divisor,
+    FEW,
+    count_pools,
     divisor_of,
     holds_nan,
     reduce_each,
@@ -68,12 +70,87 @@ def max_pool(
         RuntimeError: a backend that cannot solve these losses.
         ValueError: negative losses on the CPU.
     """
-    value: Tensor
     if runs_directly(losses, valid):
-        value = _DirectPool.apply(losses, valid, weighting, world, backend, reduction)
-    else:
-        value, _ = _Pool.apply(losses, valid, list(weighting), world, backend, reduction)
+        call = prepare(losses, valid, weighting, len(losses), world, backend, reduction)
+        return directly(call, losses, valid)
+    value: Tensor
+    value, _ = _Pool.apply(losses, valid, list(weighting), world, backend, reduction)
     return value
+
+
+class PoolCall(NamedTuple):
+    """A call without operators, prepared for tensors of one form."""
+
+    run: PreparedPool
+    rows: tuple[int, int]  # R pools of N losses
+    world: bool
+    reduction: str
+    options: tuple[list[float], str]  # of the operator of the weights
+
+
+@by_form(tensors=2)
+def prepare(
+    losses: Tensor,
+    valid: Tensor | None,
+    weighting: WeightingSet,
+    pools: int,
+    world: bool,
+    backend: str,
+    reduction: str,
+) -> PoolCall:
+    """:func:`max_pool` for losses and masks of this form, of any shape, if ``runs_directly``.
+
+    ``pools`` is R: as many consecutive parts of the losses, each of N.
+
+    Raises:
+        RuntimeError: a backend that cannot solve these losses.
+    """
+    run = kernels(choose_solver(losses, backend))
+    rows = (pools, losses.numel() // pools if pools else 0)
+    prepared = None
+    if not world and pools <= FEW:
+        prepared = run.prepare_pool(losses, valid, weighting, pools, reduction)
+    if prepared is None:
+        prepared = _PoolStages(run, weighting, rows, world, reduction)
+    return PoolCall(prepared, rows, world, reduction, (list(weighting), backend))
+
+
+def directly(call: PoolCall, losses: Tensor, valid: Tensor | None) -> Tensor:
+    """The differentiable value, for tensors of the form that the call was prepared for."""
+    value: Tensor = _DirectPool.apply(losses, valid, call)
+    return value
+
+
+class _PoolStages(NamedTuple):
+    """The stages of any backend one after the other; see ``ops.backends.PreparedPool``."""
+
+    run: Kernels
+    weighting: WeightingSet
+    rows: tuple[int, int]
+    world: bool
+    reduction: str
+
+    def forward(self, losses: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+        rows, mask = _as_rows(self.rows, losses, valid)
+        packed = solve_pools(self.run, rows, mask, self.weighting, world=self.world)
+        value, _ = reduce_pools(packed, losses.dtype, self.reduction)
+        return value, packed
+
+    def backward(
+        self, grad: Tensor, losses: Tensor, valid: Tensor | None, packed: Tensor
+    ) -> Tensor:
+        rows, mask = _as_rows(self.rows, losses, valid)
+        outer = spread(grad, count_pools(packed, self.reduction), packed.shape[1], 1)
+        weights = self.run.weigh(rows, mask, packed, self.weighting)
+        return weights.mul_(outer.unsqueeze(1)).view(losses.shape)
+
+
+def _as_rows(
+    rows: tuple[int, int], losses: Tensor, valid: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    if losses.shape == rows:
+        return losses, valid
+    return losses.reshape(rows), None if valid is None else valid.reshape(rows)
 
 
 def solve_pools(
@@ -103,7 +180,12 @@ def runs_directly(*tensors: Tensor | None) -> bool:
     if torch.compiler.is_compiling() or _transforms_active() or _modes_active():
         return False
     # A tensor may be negated by a flag (x.conj().imag), which only an operator resolves.
-    return all(x is None or (type(x) in _PLAIN and not x.is_neg()) for x in tensors)
+    for x in tensors:
+        if x is None:
+            continue
+        if type(x) not in _PLAIN or x.is_neg():
+            return False
+    return True
 
 
 _PLAIN = (Tensor, torch.nn.Parameter)
@@ -119,23 +201,13 @@ _transforms_active: Callable[[], bool] = getattr(
 _modes_active: Callable[[], bool] = getattr(torch._C, "_len_torch_dispatch_stack", _never)
 
 
-def _solve(
-    losses: Tensor,
-    valid: Tensor | None,
-    weighting: Sequence[float],
-    world: bool,
-    backend: str,
-    reduction: str,
-) -> tuple[Tensor, Divisor, Tensor]:
-    """(R, N) losses -> their reduced value in their dtype, its divisor, (6, R) thresholds."""
-    run = kernels(choose_solver(losses, backend))
-    packed = solve_pools(run, losses, valid, WeightingSet(*weighting), world=world)
-    value, divisor = reduce_pools(packed, losses.dtype, reduction)
+def _refuse_negative(
+    value: Tensor, call: _PoolStages | PoolCall, losses: Tensor, valid: Tensor | None
+) -> None:
     # A negative loss makes its pool NaN, so search for it only then. On a GPU this would
     # synchronize; with pool="world", raising would leave the other ranks waiting.
-    if losses.device.type == "cpu" and not world and holds_nan(value):
-        refuse_negative(losses, valid)
-    return value, divisor, packed
+    if value.is_cpu and not call.world and holds_nan(value):
+        refuse_negative(*_as_rows(call.rows, losses, valid))
 
 
 def _pool(
@@ -146,7 +218,12 @@ def _pool(
     backend: str,
     reduction: str,
 ) -> tuple[Tensor, Tensor]:
-    value, _, packed = _solve(losses, valid, weighting, world, backend, reduction)
+    """(R, N) losses -> their reduced value in their dtype, (6, R) thresholds."""
+    run = kernels(choose_solver(losses, backend))
+    rows = (losses.shape[0], losses.shape[1])
+    stages = _PoolStages(run, WeightingSet(*weighting), rows, world, reduction)
+    value, packed = stages.forward(losses, valid)
+    _refuse_negative(value, stages, losses, valid)
     return value, packed
 
 
@@ -270,22 +347,28 @@ class _DirectPool(torch.autograd.Function):
     """:class:`_Pool` without the operators, used if :func:`runs_directly`."""
 
     @staticmethod
-    def forward(ctx: Any, losses: Tensor, valid: Tensor | None, *options: Any) -> Tensor:
-        value, ctx.divisor, packed = _solve(losses, valid, *options)
+    def forward(ctx: Any, losses: Tensor, valid: Tensor | None, call: PoolCall) -> Tensor:
+        value, packed = call.run.forward(losses, valid)
+        _refuse_negative(value, call, losses, valid)
         ctx.save_for_backward(losses, valid, packed)
-        weighting, world, backend, _ = options
-        ctx.options, ctx.scale = (weighting, backend), ranks(world).size
+        ctx.call = call
+        if call.world:
+            ctx.scale = ranks(True).size
         return value
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        losses, valid, packed = ctx.saved_tensors
-        outer = spread(grad, ctx.divisor, packed.shape[1], ctx.scale).unsqueeze(1)
-        if torch.is_grad_enabled():  # create_graph=True: the operator raises in the next backward
-            weights = _Weights.apply(losses, valid, packed, *ctx.options) * outer
-        else:
-            weights = _weigh(losses, valid, packed, *ctx.options).mul_(outer)
-        return weights, *[None] * 5
+        (losses, valid, packed), call, gradient = ctx.saved_tensors, ctx.call, None
+        if call.world and ctx.scale > 1:
+            grad = grad * ctx.scale
+        if not torch.is_grad_enabled():
+            gradient = call.run.backward(grad, losses, valid, packed)
+        if gradient is None:  # e.g. create_graph=True: the operator raises in the next backward
+            rows, mask = _as_rows(call.rows, losses, valid)
+            outer = spread(grad, divisor_of(packed, call.reduction), packed.shape[1], 1)
+            gradient = _Weights.apply(rows, mask, packed, *call.options) * outer.unsqueeze(1)
+            gradient = gradient.view(losses.shape)
+        return gradient, None, None
 
 
 class _Weights(torch.autograd.Function):

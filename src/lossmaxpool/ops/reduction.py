@@ -28,19 +28,29 @@ def reduce_pools(packed: Tensor, dtype: torch.dtype, reduction: str) -> tuple[Te
     Returns:
         A scalar, or (R,) for reduction "none"; and the divisor.
     """
-    if packed.device.type == "cpu" and packed.shape[1] <= FEW:
+    if packed.is_cpu and packed.shape[1] <= FEW:
         numbers = packed.tolist()
         if reduction == "none":
             return torch.tensor(numbers[0], dtype=dtype), None
         values = array("f", numbers[0]) if dtype == torch.float32 else numbers[0]
-        pools = sum(n > 0 for n in numbers[NUM_VALID]) if reduction == "mean" else 1
-        divisor = max(pools, 1)
+        divisor = _occupied(numbers[NUM_VALID]) if reduction == "mean" else 1
         return torch.tensor(sum(values) / divisor, dtype=dtype), divisor
     by, value = divisor_of(packed, reduction), packed[0].to(dtype, copy=True)
     if by is None:
         return value, None
     # In the wide dtype, as above and as in the kernels: the sum of a few is exact in any order.
     return (value.sum(dtype=packed.dtype) / by).to(dtype), by
+
+
+def count_pools(packed: Tensor, reduction: str) -> Divisor:
+    """The divisor of :func:`reduce_pools`: :func:`divisor_of`, in Python if there are few pools."""
+    if reduction == "mean" and packed.is_cpu and 1 < packed.shape[1] <= FEW:
+        return _occupied(packed[NUM_VALID].tolist())
+    return divisor_of(packed, reduction)
+
+
+def _occupied(valid: list[float]) -> int:
+    return max(sum(n > 0 for n in valid), 1)
 
 
 def result_shape(pools: int, reduction: str) -> tuple[int, ...]:
@@ -72,7 +82,7 @@ def spread(grad: Tensor, divisor: Divisor, pools: int, ranks: int) -> Tensor:
         grad = grad * ranks
     if divisor is None:
         return grad
-    if grad.device.type == "cpu" and isinstance(divisor, int) and not torch.is_grad_enabled():
+    if grad.is_cpu and isinstance(divisor, int) and not torch.is_grad_enabled():
         return torch.full((pools,), grad.item() / divisor, dtype=grad.dtype)  # the same bits
     return (grad / divisor).expand(pools)
 

@@ -158,7 +158,10 @@ def call(case: Case) -> None:
     if case.masked:
         valid = torch.empty(rows.shape, dtype=torch.bool)
         packed = kernels.solve(rows, valid, weighting, False)
-    kernels.weigh(rows, valid, packed, weighting)
+        kernels.weigh(rows, valid, packed, weighting)
+    pool = kernels.prepare_pool(rows, valid, weighting, pools, case.reduction)
+    assert pool is not None
+    assert pool.backward(outer, rows, valid, packed) is not None
 
 
 class Loader:
@@ -222,6 +225,7 @@ def by_address() -> None:
     device.utils, device.launcher_cls = Loader(), Recorder
     driver.set_active(device)
     count = 0
+    given: list[tuple[Any, ...]] = []  # a prepared loss, its tensors, the gradient of its value
     cases = [
         (*case, None, 0.0 if case[-1] > 1 else 0.1)
         for case in product((1.0, 1.3), ("mean", "none"), (1, 3), (1, 8))
@@ -231,24 +235,29 @@ def by_address() -> None:
     for p, reduction, pools, scale, weight, smoothing in cases:
         dtype = torch.bfloat16 if scale > 1 else torch.float32
         logits = torch.empty(3, 5, 64 // scale, 80 // scale, dtype=dtype)
-        target, weighting = torch.empty(3, 64, 80).long(), WeightingSet(p, 0.25)
-        loss = kernels.prepare(
-            logits, target, weight, IGNORE, smoothing, weighting, pools, reduction
-        )
-        assert loss is not None
+        tensors = (logits, torch.empty(3, 64, 80).long(), weight)
+        numbers = (IGNORE, smoothing, WeightingSet(p, 0.25), pools, reduction)
         outer = torch.empty(() if reduction != "none" else pools)
+        given.append((kernels.prepare(*tensors, *numbers), tensors, outer))
+    for p, reduction, pools, valid in product(
+        (1.0, 1.3), ("mean", "none"), (1, 3), (None, torch.ones(3, 40, 8).bool())
+    ):
+        tensors = (torch.empty(3, 40, 8), valid)
+        loss = kernels.prepare_pool(*tensors, WeightingSet(p, 0.25), pools, reduction)
+        given.append((loss, tensors, torch.empty(() if reduction != "none" else pools)))
+    for loss, tensors, outer in given:
         passes = []
         for _ in range(2):
             Recorder.launched.clear()
-            value, losses, packed = loss.forward(logits, target, weight)
+            value, *made = loss.forward(*tensors)
             forward = list(Recorder.launched)
             Recorder.launched.clear()
-            made = loss.backward(outer, logits, target, weight, losses, packed)
-            passes.append((forward, list(Recorder.launched), value, made))
-        for tensors, addresses in zip(passes[0][:2], passes[1][:2], strict=True):
-            assert not any(isinstance(x, Tensor) for line in addresses for x in line)
-            assert places(tensors, tensors) == places(addresses, tensors), (p, reduction, scale)
-            count += len(addresses)
+            gradient = loss.backward(outer, *tensors, *made)
+            passes.append((forward, list(Recorder.launched), value, gradient))
+        for by_tensor, by_address in zip(passes[0][:2], passes[1][:2], strict=True):
+            assert not any(isinstance(x, Tensor) for line in by_address for x in line)
+            assert places(by_tensor, by_tensor) == places(by_address, by_tensor), tensors[0].shape
+            count += len(by_address)
     sys.stdout.write(f"{count}\n")
 
 

@@ -49,6 +49,18 @@ class Prepared(Protocol):
         """
 
 
+class PreparedPool(Protocol):
+    """The same of pixel losses, of any shape, whose pools are R consecutive parts of one size."""
+
+    def forward(self, losses: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The reduced value and the (6, R) thresholds."""
+
+    def backward(
+        self, grad: Tensor, losses: Tensor, valid: Tensor | None, packed: Tensor
+    ) -> Tensor | None:
+        """The gradient of the losses for that of the value; None for tensors of another form."""
+
+
 class Kernels(Protocol):
     """The stages of the operator: the interface of every backend module.
 
@@ -158,4 +170,17 @@ class Kernels(Protocol):
             weighting: the weighting set.
             pools: R, the number of pools of consecutive images.
             reduction: "none", "sum" or "mean" over the pools.
+        """
+
+    def prepare_pool(
+        self,
+        losses: Tensor,
+        valid: Tensor | None,
+        weighting: WeightingSet,
+        pools: int,
+        reduction: str,
+    ) -> PreparedPool | None:
+        """:meth:`solve` and :meth:`weigh` at once, for losses and masks of this form.
+
+        None if that would save nothing. The arguments are those of :meth:`prepare`.
         """

@@ -18,52 +18,63 @@ TARGETS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 # Prepared calls kept per function. Training at many sizes needs some dozens.
 _KEPT = 512
 
+_CONTIGUOUS = torch.contiguous_format
+
 Form = tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device] | None
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
 
-def form(x: Tensor | None) -> Form:
-    """All that is known of a strided tensor without its values and its address."""
-    return None if x is None else (x.shape, x.stride(), x.dtype, x.device)
+def forms(tensors: tuple[Tensor | None, ...]) -> tuple[Form, ...]:
+    """All that is known of strided tensors without their values and addresses."""
+    return tuple([None if x is None else (x.shape, x.stride(), x.dtype, x.device) for x in tensors])
 
 
 class Passes:
     """The tensors that the forward pass of a prepared loss saves for its backward pass.
 
     Args:
-        logits: (B, C, *low).
-        target: (B, *spatial) class ids.
-        weight: (C,) class weights, or None.
+        given: what both read, the logits or losses first.
         pools: R.
         reduction: "none", "sum" or "mean" over the pools.
+        spatial: the shape of the map of losses that the forward pass makes; None: it makes none.
     """
 
     def __init__(
-        self, logits: Tensor, target: Tensor, weight: Tensor | None, pools: int, reduction: str
+        self, *given: Tensor | None, pools: int, reduction: str, spatial: torch.Size | None = None
     ) -> None:
-        self._device, self._spatial, self._pools = logits.device, target.shape, pools
-        self._values = (pools,) if reduction == "none" else ()
-        self._forms = [form(x) for x in (logits, target, weight, *self.maps())]
-
-    def maps(self) -> tuple[Tensor, Tensor]:
-        """New (B, *spatial) losses and (6, R) thresholds, to be written."""
-        losses = torch.empty(self._spatial, dtype=torch.float32, device=self._device)
-        return losses, torch.empty((6, self._pools), dtype=torch.float64, device=self._device)
+        device = next(x.device for x in given if x is not None)
+        number = torch.empty((), dtype=torch.float32, device=device)
+        # New memory is made quickest like another tensor, which here takes that of one number.
+        self._value = number.expand((pools,) if reduction == "none" else ())
+        self._losses = number.expand(spatial or ())
+        self._packed = torch.empty((), dtype=torch.float64, device=device).expand(6, pools)
+        losses = () if spatial is None else (self.losses(),)
+        self._forms = forms((*given, *losses, self.packed()))
 
     def value(self) -> Tensor:
         """A new value, to be written."""
-        return torch.empty(self._values, dtype=torch.float32, device=self._device)
+        return torch.empty_like(self._value, memory_format=_CONTIGUOUS)
+
+    def losses(self) -> Tensor:
+        """A new (B, *spatial) map of losses, to be written."""
+        return torch.empty_like(self._losses, memory_format=_CONTIGUOUS)
+
+    def packed(self) -> Tensor:
+        """New (6, R) thresholds, to be written."""
+        return torch.empty_like(self._packed, memory_format=_CONTIGUOUS)
 
     def upstream(self, grad: Tensor, *saved: Tensor | None) -> Tensor | None:
         """The gradient of the value as the kernels read it; None for tensors of another form.
 
         A leaf may have got other data since, and hooks may return other tensors than were saved:
-        logits, target, weight, losses and thresholds.
+        those that were given, the losses if the forward pass made them, and the thresholds.
         """
-        if [form(x) for x in saved] != self._forms or grad.shape != self._values:
+        if forms(saved) != self._forms or grad.shape != self._value.shape:
             return None
+        if grad.dtype is torch.float32 and grad.is_contiguous() and not grad.is_neg():
+            return grad
         return grad.float().resolve_neg().contiguous()
 
 
@@ -72,7 +83,7 @@ def by_form(
 ) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]:
     """Cache a function that reads no values of its first ``tensors`` arguments.
 
-    Those are tensors or None and count by their :func:`form`; all other arguments are compared.
+    Those are tensors or None and count by their :func:`forms`; all other arguments are compared.
     Arguments are positional. Errors are not cached.
     """
 
@@ -85,7 +96,7 @@ def by_form(
         def cached(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
             given: tuple[Any, ...] = args
             try:
-                key = (*map(form, given[:tensors]), *given[tensors:])
+                key = forms(given[:tensors]), given[tensors:]
                 return known[key]
             except KeyError:
                 pass

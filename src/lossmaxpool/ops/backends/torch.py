@@ -38,6 +38,9 @@ def prepare(*_: object) -> None:
     """Nothing: next to torch's operations, a call costs little."""
 
 
+prepare_pool = prepare
+
+
 class _Strip(NamedTuple):
     images: slice
     rows: slice

@@ -6,8 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from lossmaxpool import BootstrappedCrossEntropyLoss, MaxPoolingCrossEntropyLoss, functional
-from lossmaxpool.ops import cross_entropy
+from lossmaxpool import (
+    BootstrappedCrossEntropyLoss,
+    MaxPoolingCrossEntropyLoss,
+    functional,
+    loss_max_pool,
+)
+from lossmaxpool.ops import cross_entropy, max_pool
 from tests.cases import IGNORE, labeled
 from tests.reference import assert_near, value_and_gradient
 from tests.tolerances import FROM_LOGITS
@@ -64,5 +69,29 @@ def test_a_direct_call_has_the_bits_of_the_operators(
     for module in (functional, cross_entropy):
         monkeypatch.setattr(module, "runs_directly", lambda *tensors: False)
     truth = value_and_gradient(criterion, *tensors)
+    for part, true_part in zip(direct, truth, strict=True):
+        torch.testing.assert_close(part, true_part, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("p", "reduction"), [(1.3, "mean"), (1.0, "sum"), (float("inf"), "none")])
+def test_pixel_losses_have_the_bits_of_the_operators(
+    p: float, reduction: str, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    losses = torch.rand(3, 4, 9, generator=generator).to(device)
+    valid = torch.rand(3, 4, 9, generator=generator).to(device) < 0.7
+    valid[0] = False  # a mean over two images
+
+    def both(mask: torch.Tensor | None) -> list[torch.Tensor]:
+        leaf = losses.clone().requires_grad_()
+        value = loss_max_pool(leaf, p=p, valid=mask, reduction=reduction, backend="triton")
+        (value * torch.linspace(0.7, 1.9, value.numel(), device=device)).sum().backward()
+        assert leaf.grad is not None
+        return [value.detach(), leaf.grad]
+
+    direct = [part for mask in (None, valid) for part in both(mask)]
+    for module in (functional, max_pool):
+        monkeypatch.setattr(module, "runs_directly", lambda *tensors: False)
+    truth = [part for mask in (None, valid) for part in both(mask)]
     for part, true_part in zip(direct, truth, strict=True):
         torch.testing.assert_close(part, true_part, rtol=0, atol=0)

@@ -158,8 +158,12 @@ def prepare(
     call.rows, call.reduction = pools, _REDUCTIONS.index(reduction)
     call.p, call.fraction, call.least = weighting
     call.exponent = weighting.exponent
-    passes = Passes(logits, target, weight, pools, reduction)
+    passes = Passes(logits, target, weight, pools=pools, reduction=reduction, spatial=target.shape)
     return _NativeLoss(prepared._replace(call=call), passes, target, weight)
+
+
+def prepare_pool(*_: object) -> None:
+    """Nothing: :func:`solve` and :func:`weigh` are a call of the library each."""
 
 
 class _NativeLoss:
@@ -180,7 +184,8 @@ class _NativeLoss:
     def forward(
         self, logits: Tensor, target: Tensor, weight: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        (losses, packed), value = self._passes.maps(), self._passes.value()
+        made = self._passes
+        losses, packed, value = made.losses(), made.packed(), made.value()
         room = torch.empty_like(losses)
         call = self._call(logits, target, weight, losses, packed)
         call.room, call.value = room.data_ptr(), value.data_ptr()

@@ -6,15 +6,14 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from triton.runtime import driver
 
 from lossmaxpool.ops.backends import as_pools
 from lossmaxpool.ops.backends.kernel_inputs import Passes
-from lossmaxpool.ops.backends.triton import weights
+from lossmaxpool.ops.backends.triton import pool, weights
 from lossmaxpool.ops.backends.triton.cross_entropy import Numbers, terms
 from lossmaxpool.ops.backends.triton.dense import dense_losses, losses_launch
 from lossmaxpool.ops.backends.triton.dense_gradient import dense_gradient, gradient_launch
-from lossmaxpool.ops.backends.triton.launch import ALIGNMENT, observed, on_device_of
+from lossmaxpool.ops.backends.triton.launch import current_stream, may_bind, on_device_of
 from lossmaxpool.ops.backends.triton.solver import find_threshold, sift, solver
 from lossmaxpool.ops.backends.triton.upsampling import upsampled_launch, upsampled_losses
 from lossmaxpool.ops.backends.triton.upsampling_gradient import (
@@ -45,7 +44,7 @@ def solve(losses: Tensor, valid: Tensor | None, weighting: WeightingSet, marked:
 
 def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, weighting: WeightingSet) -> Tensor:
     mask = None if valid is None else valid.contiguous()
-    return weights.weigh(losses.contiguous(), mask, packed.contiguous(), weights.norm(weighting))
+    return pool.weigh(losses.contiguous(), mask, packed.contiguous(), weights.norm(weighting))
 
 
 def gradient(
@@ -89,6 +88,15 @@ def prepare(
     return _TritonLoss(logits, target, weight, *numbers)
 
 
+def prepare_pool(
+    losses: Tensor, valid: Tensor | None, weighting: WeightingSet, pools: int, reduction: str
+) -> pool.PooledLosses | None:
+    whole = losses.is_contiguous() and (valid is None or valid.is_contiguous())
+    if not whole or not losses.numel() or not pools:
+        return None
+    return pool.PooledLosses(losses, valid, weighting, pools, reduction)
+
+
 class _TritonLoss:
     """All launches of a loss: see ``ops.backends.Prepared``.
 
@@ -109,9 +117,11 @@ class _TritonLoss:
     ) -> None:
         self._numbers, self._weighting = (ignore_index, label_smoothing), weighting
         self._pools, self._reduction, self._device = pools, reduction, logits.device
-        self._passes = Passes(logits, target, weight, pools, reduction)
-        losses, _ = self._passes.maps()
-        self._solver = solver(as_pools(losses, pools), False, weighting, True, reduction)
+        self._passes = Passes(
+            logits, target, weight, pools=pools, reduction=reduction, spatial=target.shape
+        )
+        losses = as_pools(self._passes.losses(), pools)
+        self._solver = solver(losses, False, weighting, True, reduction)
         self._dense = logits.shape[2:] == target.shape[1:]
         self._sums = weight is not None and label_smoothing != 0
         self._copies = not target.is_contiguous() or (not self._dense and logits.stride(-1) != 1)
@@ -124,11 +134,11 @@ class _TritonLoss:
     def forward(
         self, logits: Tensor, target: Tensor, weight: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        value, (losses, packed) = self._passes.value(), self._passes.maps()
-        totals = torch.zeros(self._solver.totals, dtype=torch.int64, device=self._device)
+        made, totals = self._passes, self._solver.totals()
+        value, losses, packed = made.value(), made.losses(), made.packed()
         run = self._forward
         read = (logits.data_ptr(), target.data_ptr(), None if weight is None else weight.data_ptr())
-        if run is not None and self._binds(read[0] | read[1] | (read[2] or 0)):
+        if run is not None and may_bind(self._device, read[0] | read[1] | (read[2] or 0)):
             workspace = torch.empty(self._workspace, dtype=torch.uint8, device=self._device)
             weight_sum = weight.sum() if weight is not None and self._sums else None
             run(
@@ -166,9 +176,8 @@ class _TritonLoss:
         run = self._backward
         own = None if weight is None else weight.data_ptr()
         read = (outer.data_ptr(), packed.data_ptr(), logits.data_ptr(), target.data_ptr())
-        if run is not None and self._binds(
-            read[0] | read[1] | read[2] | read[3] | losses.data_ptr() | (own or 0)
-        ):
+        bits = read[0] | read[1] | read[2] | read[3] | losses.data_ptr() | (own or 0)
+        if run is not None and may_bind(self._device, bits):
             made = torch.empty_like(logits) if out is None else out
             weight_sum = weight.sum() if weight is not None and self._sums else None
             total = None if weight_sum is None else weight_sum.data_ptr()
@@ -182,12 +191,6 @@ class _TritonLoss:
             self._bind_backward(logits, target, weight, made)
         return made
 
-    def _binds(self, addresses: int) -> bool:
-        """Whether bound launches may be used at addresses with these bits."""
-        index = self._device.index
-        here = index is None or index == _current_device()  # the interpreter's has no index
-        return here and not addresses % ALIGNMENT and not observed()
-
     def _bind_forward(self, logits: Tensor, target: Tensor, loss: Numbers) -> None:
         numbers = logits, target, self._numbers[0], loss
         launch = losses_launch(*numbers, self._pools) if self._dense else upsampled_launch(*numbers)
@@ -200,10 +203,10 @@ class _TritonLoss:
             logits: int, target: int, weight: int | None, weight_sum: int | None, losses: int,
             totals: int, workspace: int, packed: int, value: int,
         ) -> None:  # fmt: skip
-            stream = _current_stream(self._device)
+            stream = current_stream(self._device)
             counts = (totals,) if self._dense else ()
             first(stream, logits, target, weight, weight_sum, losses, *counts)
-            solve(stream, losses, totals, workspace, packed, value)
+            solve(stream, losses, None, totals, workspace, packed, value)
 
         self._forward = run
 
@@ -222,7 +225,7 @@ class _TritonLoss:
             return
 
         def run(*addresses: int | None) -> None:
-            stream = _current_stream(self._device)
+            stream = current_stream(self._device)
             if not size:
                 launches(stream, *addresses)
                 return
@@ -230,13 +233,3 @@ class _TritonLoss:
             launches(stream, *addresses, scratch.data_ptr())
 
         self._backward = run
-
-
-def _current_device() -> int:
-    device: int = driver.active.get_current_device()
-    return device
-
-
-def _current_stream(device: torch.device) -> int:
-    stream: int = driver.active.get_current_stream(device.index or 0)
-    return stream

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from triton import knobs
+from triton.runtime import driver
 
 # Triton compiles another kernel for a tensor whose address is not a multiple of this.
 ALIGNMENT = 16
@@ -71,6 +72,17 @@ class Launch:
         return self._bound
 
 
+def may_bind(device: torch.device, addresses: int) -> bool:
+    """Whether bound launches may be used on a device, at addresses with these bits.
+
+    They do not change the current device, are compiled for aligned addresses, and call no hooks.
+    """
+    if addresses % ALIGNMENT or observed():
+        return False
+    index = device.index  # None: the interpreter
+    return index is None or bool(index == driver.active.get_current_device())
+
+
 def observed() -> bool:
     """Whether something, such as a profiler, asks Triton to be called at every launch."""
     runtime = knobs.runtime
@@ -79,6 +91,12 @@ def observed() -> bool:
 
 def _calls(hook: Any) -> bool:
     return hook is not None and bool(getattr(hook, "calls", True))
+
+
+def current_stream(device: torch.device) -> int:
+    """The stream of the device on which launches are put."""
+    stream: int = driver.active.get_current_stream(device.index or 0)
+    return stream
 
 
 def on_device_of(tensor: Tensor) -> AbstractContextManager[object]:

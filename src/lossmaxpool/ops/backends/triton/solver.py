@@ -555,6 +555,11 @@ def grad_of_pool(grad, packed, rows, pool, ROWS: tl.constexpr, REDUCTION: tl.con
     return share.to(tl.float32)
 
 
+def reduction_number(reduction: str | None) -> int:
+    """REDUCTION of the kernels; None: there is no value to reduce."""
+    return int(UNREDUCED.value) if reduction is None else REDUCTIONS.index(reduction)
+
+
 def row_lanes(rows: int, reduction: str | None) -> int:
     """ROWS of the kernels that divide by the number of rows: few values, each is compiled for."""
     return max(16, triton.next_power_of_2(rows)) if reduction in ("sum", "mean") else 1
@@ -568,11 +573,11 @@ class Solver(NamedTuple):
     rows: int
     programs: int  # of a row
     capacity: int  # losses that a program can keep
+    blank: Tensor  # one number, in the shape of the int64 counts
 
-    @property
-    def totals(self) -> tuple[int, ...]:
-        """The shape of the int64 counts, which begin as zeros."""
-        return len(self.passes), self.rows, SLOTS.value
+    def totals(self) -> Tensor:
+        """New int64 counts, all of them zero."""
+        return torch.zeros_like(self.blank, memory_format=torch.contiguous_format)
 
     @property
     def parts(self) -> tuple[int, ...]:
@@ -587,8 +592,8 @@ class Solver(NamedTuple):
     def bound(self, *, counting: bool) -> tuple[Callable[..., None], int] | None:
         """The passes, behind the first count or with it, and the bytes of their workspace.
 
-        ``(stream, losses, totals, workspace, packed, value)``, all by addresses; None before all
-        have been launched.
+        ``(stream, losses, valid, totals, workspace, packed, value)``, all by addresses; None before
+        all have been launched.
         """
         first = self.counting.bound() if counting else None
         found = [x.bound() for x in self.passes]
@@ -598,12 +603,13 @@ class Solver(NamedTuple):
         parts = 8 * math.prod(self.parts)
 
         def run(
-            stream: int, losses: int, totals: int, workspace: int, packed: int, value: int
-        ) -> None:
+            stream: int, losses: int, valid: int | None, totals: int, workspace: int, packed: int,
+            value: int,
+        ) -> None:  # fmt: skip
             if first is not None:
-                first(stream, losses, None, totals)
+                first(stream, losses, valid, totals)
             for launch in launches:
-                launch(stream, losses, None, totals, workspace, workspace + parts, packed, value)
+                launch(stream, losses, valid, totals, workspace, workspace + parts, packed, value)
 
         return run, parts + 4 * math.prod(self.kept)
 
@@ -616,7 +622,7 @@ def find_threshold(
     if losses.shape[0] == 0:
         return packed
     run = solver(losses, valid is not None, weighting, marked, None)
-    totals = losses.new_zeros(run.totals, dtype=torch.int64)
+    totals = run.totals()
     with on_device_of(losses):
         run.counting(losses, valid, totals)
         sift(run, losses, valid, totals, packed, None)
@@ -665,11 +671,13 @@ def solver(
             sift_kernel, grid, rows, units, capacity, *numbers, programs,
             triton.next_power_of_2(programs), ROWS=row_lanes(rows, reduction),
             SHIFT=shifts[i], NEXT_SHIFT=(*shifts, 0)[i + 1], PASS=i, LAST=i == last, TOP_K=top_k,
-            REDUCTION=UNREDUCED.value if reduction is None else REDUCTIONS.index(reduction),
+            REDUCTION=reduction_number(reduction),
             **reading, **REGISTERS,
         )  # fmt: skip
 
     # The first pass reads all losses, the others what is kept; the last one reduces.
     last = len(shifts) - 1
     passes = (*(sifting(i, None) for i in range(last)), sifting(last, reduction))
-    return Solver(count, passes, rows, programs, capacity)
+    counts = (len(shifts), rows, SLOTS.value)
+    blank = torch.zeros((), dtype=torch.int64, device=losses.device).expand(counts)
+    return Solver(count, passes, rows, programs, capacity, blank)

@@ -6,21 +6,15 @@ at alpha* share the remaining weight. Rota Bulò et al. 2017.
 
 from __future__ import annotations
 
-import math
 from ctypes import c_float
 from typing import NamedTuple
 
-import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
-from lossmaxpool.ops.backends.kernel_inputs import by_form
-from lossmaxpool.ops.backends.triton.launch import Launch, on_device_of
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 UNIFORM, POWER, TIES = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
-BLOCK = 1024
 
 
 class Norm(NamedTuple):
@@ -119,43 +113,3 @@ def pool_weight(loss, threshold, cap, scale, EXPONENT, NORM: tl.constexpr):
     anchor = tl.where(threshold > 0, threshold, 1.0)
     below = tl.minimum(loss, anchor)
     return tl.where(loss > threshold, cap, scale * tl.exp(EXPONENT * log_ratio(below, anchor)))
-
-
-@triton.jit(do_not_specialize=["rows", "units", "tiles"])
-def weigh_kernel(
-    losses, valid, packed, weights, rows, units, tiles, exponent,
-    UNIT: tl.constexpr, NORM: tl.constexpr, MASKED: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Program: one tile of one row of losses (R, N), N = UNIT x units."""
-    pixels = tl.full([], units, tl.int64) * UNIT
-    row = (tl.program_id(0) // tiles).to(tl.int64)
-    n = (tl.program_id(0) % tiles).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = n < pixels
-    loss = tl.load(losses + row * pixels + n, mask=inside, other=0.0)
-    threshold, cap, scale = load_pool(packed, row, rows, exponent, NORM)
-    weight = pool_weight(loss, threshold, cap, scale, exponent, NORM)
-    if MASKED:
-        exists = tl.load(valid + row * pixels + n, mask=inside, other=0) != 0
-        weight = tl.where(exists, weight, 0.0)
-    tl.store(weights + row * pixels + n, weight, mask=inside)
-
-
-def weigh(losses: Tensor, valid: Tensor | None, packed: Tensor, shape: Norm) -> Tensor:
-    """(R, N) contiguous losses and mask, (6, R) thresholds -> (R, N) float32 weights."""
-    weights = torch.empty_like(losses)
-    if losses.numel() == 0:
-        return weights
-    launch = _weigh_launch(losses, valid is not None, shape)
-    with on_device_of(losses):
-        launch(losses, valid, packed, weights)
-    return weights
-
-
-@by_form(tensors=1)
-def _weigh_launch(losses: Tensor, masked: bool, shape: Norm) -> Launch:
-    rows, pixels = losses.shape
-    tiles, unit = triton.cdiv(pixels, BLOCK), math.gcd(4, pixels)
-    return Launch(
-        weigh_kernel, (tiles * rows,), rows, pixels // unit, tiles, shape.exponent,
-        UNIT=unit, NORM=shape.kind, MASKED=masked, BLOCK=BLOCK, num_warps=4,
-    )  # fmt: skip
