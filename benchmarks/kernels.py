@@ -68,22 +68,9 @@ class Nothing:
                 pass
 
 
-class Loader:
-    """A device's properties, and kernels that are never loaded."""
-
-    def get_device_properties(self, device: int) -> dict[str, int]:
-        return {"max_shared_mem": 232448, "multiprocessor_count": 132, "warpSize": 32}
-
-    def load_binary(self, *arguments: Any) -> tuple[int, ...]:
-        return 1, 1, 0, 0, 1024
-
-    def unload_module(self, module: int) -> None:
-        """Nothing was loaded."""
-
-
 def replace_driver() -> None:
     """Compile for the capability, and launch nothing. For the rest of the process."""
-    from tests.ops.triton.compiling import NoDevice
+    from tests.ops.triton.compiling import Loader, NoDevice
     from triton.runtime.driver import driver
 
     device: Any = NoDevice(CAPABILITY)
@@ -183,7 +170,7 @@ def in_turns(contenders: Mapping[str, Callable[[], Times]]) -> dict[str, dict[st
 
 
 def launches(passes: Passes) -> dict[str, list[str]]:
-    """What a forward and a backward pass launch, in order: our kernels, and torch's."""
+    """The launches of a forward and a backward pass, in order: our kernels, and torch's."""
     found = {}
     for name, loss in passes.items():
         loss().backward()

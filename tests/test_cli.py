@@ -25,6 +25,7 @@ from lossmaxpool.cli.trainings import configuration, first_unfinished
 from lossmaxpool.metrics import ConfusionMatrix
 from lossmaxpool.runs.record import RunRecord
 from lossmaxpool.training import train
+from tests.cli import status
 from tests.tolerances import PRINTED, PRINTED_PERCENT
 from tests.training.runs import tiny
 
@@ -50,14 +51,6 @@ def trained(options: Path) -> Path:
 
 def data_flags() -> list[str]:
     return ["--data.scene_size", "[48,64]", "--data.train_scenes", "6", "--data.val_scenes", "3"]
-
-
-def status(words: Sequence[object]) -> int:
-    """The exit status, whether it is returned or raised."""
-    try:
-        return main([str(word) for word in words])
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
 
 
 def test_help_comes_without_torch_and_the_training_libraries() -> None:

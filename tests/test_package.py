@@ -5,8 +5,28 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import metadata, resources
+from pathlib import Path
+
+import pytest
 
 import lossmaxpool
+
+ROOT = Path(__file__).resolve().parents[1]
+# Of each kind of file that the package reads at run time, one that must not be left out.
+READ = {
+    "py.typed",
+    "runs/losses.yaml",
+    "runs/recipes/voc.yaml",
+    "report/page.html",
+    "report/page.css",
+    "report/page.js",
+    "explorer/page.html",
+    "explorer/page.css",
+    "explorer/mathematics.js",
+    "explorer/example.json",
+    "ops/backends/native/cpp/solve.cpp",
+    "ops/backends/native/cpp/kernels.h",
+}
 
 # Measured: 0.03.
 SHARE_OF_TORCH = 0.2
@@ -27,6 +47,16 @@ BLOCKED = (
     "safetensors",
     "scipy",
     "yaml",
+    "pydantic",
+    "pydantic_core",
+    "jinja2",
+    "markupsafe",
+    "adjustText",
+    "huggingface_hub",
+    "ray",
+    "onnx",
+    "onnxruntime",
+    "triton",
 )
 
 
@@ -116,6 +146,21 @@ print(loss(torch.ones(1, 4)).item())
 
 def test_types_ship() -> None:
     assert resources.files("lossmaxpool").joinpath("py.typed").is_file()
+
+
+def test_a_wheel_holds_the_whole_package_and_nothing_else() -> None:
+    reason = "hatchling, of the extra dev, is not installed"
+    wheel = pytest.importorskip("hatchling.builders.wheel", reason=reason)
+    builder = wheel.WheelBuilder(str(ROOT))
+    held = {file.distribution_path for file in builder.recurse_included_files()}
+    kinds = {Path(name).suffix for name in READ} | {".py"}
+    package = ROOT / "src" / "lossmaxpool"
+    own = {path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()}
+    assert own >= READ
+    wanted = {f"lossmaxpool/{name}" for name in own if Path(name).suffix in kinds}
+    assert not wanted - held
+    # No tests, benchmarks, reproduction or build script, whose names others could have too.
+    assert not [name for name in held if not name.startswith("lossmaxpool/")]
 
 
 def test_version_is_that_of_the_distribution() -> None:

@@ -26,7 +26,7 @@ LABELS = {
 
 
 def bar_table(results: Results) -> str:
-    """What a device was promised to reach, and what it reached."""
+    """The goals for a device beside its measurements."""
     return promises(bars(results))
 
 

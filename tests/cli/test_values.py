@@ -10,16 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lossmaxpool.cli import arguments, main
+from lossmaxpool.cli import arguments
 from lossmaxpool.cli.parser import CommandParser
-
-
-def status(words: Sequence[object]) -> int:
-    """The exit status, whether it is returned or raised."""
-    try:
-        return main([str(word) for word in words])
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
+from tests.cli import status
 
 
 def parsed(words: Sequence[object], command: str = "sweep") -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lossmaxpool.data import DataConfig
+from lossmaxpool.data import IGNORE_INDEX, DataConfig
 from lossmaxpool.models import ModelConfig
 from lossmaxpool.runs.config import (
     HardwareConfig,
@@ -41,6 +41,15 @@ def tiny(method: str = "loss-only", **hardware: Any) -> TrainConfig:
         sampling=SamplingConfig(blend=0.9, update_interval=3),
         reporting=ReportingConfig(eval_every=3, checkpoint_every=2, log_every=1, examples=2),
     )
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (2, 3, 4, 4) with a gradient, and labels of four times their size."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 4, 4, generator=generator).requires_grad_()
+    target = torch.randint(3, (2, 16, 16), generator=generator)
+    target[:, :3] = IGNORE_INDEX
+    return logits, target
 
 
 def weights(folder: Path, name: str = LAST) -> dict[str, torch.Tensor]:

@@ -25,7 +25,7 @@ from lossmaxpool.training.criteria import build_criterion
 from lossmaxpool.training.imported import build_imported
 from tests.cli.test_values import status
 from tests.data import trees
-from tests.training.runs import tiny
+from tests.training.runs import batch, tiny
 from tests.training.test_resume import assert_resumed_is_whole
 
 CLASS_PIXELS = torch.tensor([[90, 10, 0], [60, 0, 40]])
@@ -91,14 +91,6 @@ class Counting(Mean):
         self.calls += 1
         loss = F.cross_entropy(logits, target, ignore_index=self.ignore_index)
         return loss * self.calls.clone()
-
-
-def batch() -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(2, 3, 4, 4, generator=generator).requires_grad_()
-    target = torch.randint(3, (2, 16, 16), generator=generator)
-    target[:, :3] = IGNORE_INDEX
-    return logits, target
 
 
 def reference(logits: Tensor, target: Tensor, **options: Any) -> Tensor:

@@ -12,16 +12,9 @@ from lossmaxpool.data import IGNORE_INDEX
 from lossmaxpool.runs.config import LossConfig
 from lossmaxpool.runs.methods import METHODS, Method, Weighting, method_named, ready
 from lossmaxpool.training.criteria import MeanCrossEntropyLoss, build_criterion
+from tests.training.runs import batch
 
 CLASS_PIXELS = torch.tensor([[90, 10, 0], [60, 0, 40]])
-
-
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(2, 3, 4, 4, generator=generator).requires_grad_()
-    target = torch.randint(3, (2, 16, 16), generator=generator)
-    target[:, :3] = IGNORE_INDEX
-    return logits, target
 
 
 ALL = [*METHODS.values(), *(method_named(name, {}) for name in ready())]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, stdev
+from typing import Generic, TypeVar
 
 import torch
 from scipy.special import stdtrit  # type: ignore[import-untyped]
@@ -24,6 +25,7 @@ CLASS_SCORES = ("IoU", "F1", "precision", "recall")
 BACKGROUND = frozenset({"background", "bg", "other", "others", "rest", "none", "negative", "void"})
 # Fewer unchanged classes than this are shown like all others.
 FOLD = 6
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -69,20 +71,26 @@ class Gain:
         return round(100 * self.mean, 1)
 
 
+class _Measures(Generic[_Value]):
+    """Values by the name of their measure, the first of which ranks the methods."""
+
+    measures: Mapping[str, _Value]
+
+    @property
+    def lead(self) -> _Value:
+        return next(iter(self.measures.values()))
+
+
 @dataclass(frozen=True)
-class Gains:
+class Gains(_Measures[Gain]):
     """The gains of one method over another: of every measure by its name, and of every class."""
 
     measures: Mapping[str, Gain]
     iou: tuple[Gain, ...]
 
-    @property
-    def lead(self) -> Gain:
-        return next(iter(self.measures.values()))
-
 
 @dataclass(frozen=True)
-class MethodSummary:
+class MethodSummary(_Measures[Score]):
     """One method: scores over its seeds, and gains where there is a baseline to compare with.
 
     `measures` are over all classes, `classes` has the scores of each class by the score's name;
@@ -102,11 +110,6 @@ class MethodSummary:
     @property
     def iou(self) -> tuple[Score, ...]:
         return self.classes["IoU"]
-
-    @property
-    def lead(self) -> Score:
-        """The score by which methods are ranked."""
-        return next(iter(self.measures.values()))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections import Counter, namedtuple
+from collections import Counter
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -164,6 +164,19 @@ def call(case: Case) -> None:
     assert pool.backward(outer, rows, valid, packed) is not None
 
 
+class Loader:
+    """A device's properties, and kernels that are never loaded."""
+
+    def get_device_properties(self, device: int) -> dict[str, int]:
+        return {"max_shared_mem": 232448, "multiprocessor_count": 132, "warpSize": 32}
+
+    def load_binary(self, *arguments: Any) -> tuple[int, ...]:
+        return 1, 1, 0, 0, 1024
+
+    def unload_module(self, module: int) -> None:
+        """Nothing was loaded."""
+
+
 class Recorder:
     """A launcher that writes down what it is given, tensors as their addresses and sizes."""
 
@@ -174,15 +187,6 @@ class Recorder:
 
     def __call__(self, x: int, y: int, z: int, *rest: Any) -> None:
         self.launched.append((self.name, x, y, z, *rest[6:]))
-
-    def get_device_properties(self, device: int) -> dict[str, int]:
-        return {"max_shared_mem": 232448, "multiprocessor_count": 132, "warpSize": 32}
-
-    def load_binary(self, *arguments: Any) -> tuple[int, ...]:
-        return 1, 1, 0, 0, 1024
-
-    def unload_module(self, module: int) -> None:
-        """Nothing was loaded."""
 
 
 def places(launches: list[tuple[Any, ...]], sizes: list[tuple[Any, ...]]) -> list[Any]:
@@ -218,7 +222,7 @@ def by_address() -> None:
     from lossmaxpool.ops.weighting_set import WeightingSet
 
     device: Any = NoDevice(90)
-    device.utils, device.launcher_cls = Recorder("", namedtuple("_", "name")("")), Recorder
+    device.utils, device.launcher_cls = Loader(), Recorder
     driver.set_active(device)
     count = 0
     given: list[tuple[Any, ...]] = []  # a prepared loss, its tensors, the gradient of its value
