@@ -125,3 +125,46 @@ EXPORTED = {"rtol": 1e-3, "atol": 1e-4}
 
 # A temperature, found to 1e-6 of its logarithm from logits in float32, and what it changes.
 SAME_TEMPERATURE = 1e-5
+
+# Numbers of a diagnosis against the criterion's own: float32 sums over the pixels in another order.
+SUMMED = 1e-5
+
+# The same as a run records them, shares rounded to six decimals and then added up over the classes.
+ROUNDED_SHARES = 1e-4
+
+# Where the weight sits, as the report prints it: a ratio with two decimals, half a unit; a small
+# percentage with two or three digits.
+SHOWN_RATIO = 0.005
+SHOWN_SHARE = 0.05
+
+# 1 - beta^n over 1 - beta against the sum of n powers: beta = 0.9999 cancels four to eight digits.
+GEOMETRIC_SUM = 1e-9
+
+# Weights under the default beta, 1 - 1 / (median count), of counts of 10^8 and 1000 times as many:
+# they have a common limit.
+DEFAULT_BETA = 1e-5
+
+# beta next to 1: the weights are nearly, but not quite, the inverse frequencies.
+NEARLY_INVERSE = 0.1
+
+# Numbers of a paper with three digits.
+THREE_DIGITS = 0.01
+
+# Statistical, at fixed seeds, several standard deviations wide: a temperature fitted to 3,000 drawn
+# labels, and one to 300 of 1,200 pixels; the deviation of 350,000 drawn weights; the share of a
+# class in thousands of drawn crops.
+FEW_LABELS = 0.15
+FEW_PIXELS = 0.2
+DRAWN_WEIGHTS = 0.02
+DRAWN_CROPS = 0.1
+
+# The mean of a ramp of 12 bits in levels of 8 bits, each rounded.
+MEAN_BRIGHTNESS = 1
+
+# L-BFGS on a flat minimum, in logits.
+DESCENT = 1e-2
+
+# Memory of a process beside the tensors of a test: pages of the interpreter, in bytes; relative,
+# the heap's own fields beside 8,000 small blocks.
+OTHER_PAGES = 2 * 10**6
+HEAP = 0.1

@@ -12,6 +12,8 @@ from benchmarks.speed.clock import FEWEST, MOST, WARM_UP, quantiles, take_turns
 from benchmarks.speed.measure import measured
 from benchmarks.speed.memory import can_tell, extra_peak
 
+from tests.tolerances import HEAP, OTHER_PAGES
+
 CPU = torch.device("cpu")
 MB = 10**6
 
@@ -74,7 +76,7 @@ class TestMemory:
             torch.ones(16 * MB).sum()
 
         call()
-        assert extra_peak(call, lambda: None, CPU) == pytest.approx(64 * MB, abs=2 * MB)
+        assert extra_peak(call, lambda: None, CPU) == pytest.approx(64 * MB, abs=OTHER_PAGES)
 
     def test_small_blocks_of_the_heap_count(self) -> None:
         # The heap keeps freed small blocks: an earlier call must not hide a later one's memory.
@@ -82,7 +84,7 @@ class TestMemory:
             [torch.ones(2000) for _ in range(8000)]
 
         call()
-        assert extra_peak(call, lambda: None, CPU) == pytest.approx(64 * MB, rel=0.1)
+        assert extra_peak(call, lambda: None, CPU) == pytest.approx(64 * MB, rel=HEAP)
 
     def test_memory_beside_torch_counts(self) -> None:
         size = 48 * MB
@@ -91,12 +93,12 @@ class TestMemory:
             with mmap.mmap(-1, size) as pages:
                 ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(pages)), 1, size)
 
-        assert extra_peak(call, lambda: None, CPU) == pytest.approx(size, abs=2 * MB)
+        assert extra_peak(call, lambda: None, CPU) == pytest.approx(size, abs=OTHER_PAGES)
 
     def test_what_was_there_before_does_not_count(self) -> None:
         kept = torch.ones(16 * MB)
         peak = extra_peak(lambda: kept.add_(1), lambda: None, CPU)
-        assert peak == pytest.approx(0, abs=2 * MB)
+        assert peak == pytest.approx(0, abs=OTHER_PAGES)
 
     def test_the_gradient_of_an_earlier_call_does_not_hide_this_one(self) -> None:
         leaf = torch.ones(16 * MB, requires_grad=True)

@@ -20,6 +20,7 @@ from lossmaxpool.data import (
     open_dataset,
 )
 from tests.data.trees import camvid, ids, picture, save, split_folders
+from tests.tolerances import MEAN_BRIGHTNESS
 
 
 def messages(*datasets: Folders) -> list[str]:
@@ -259,7 +260,7 @@ def test_pictures_of_12_bits_in_files_of_16_are_said_and_their_range_can_be_give
     config = DataConfig("folders", tmp_path, image_range=(0, 4095))
     bright = open_dataset(config, "train")
     assert bright[0].image.max() == 255
-    assert bright[0].image.float().mean() == pytest.approx(127.5, abs=1)
+    assert bright[0].image.float().mean() == pytest.approx(127.5, abs=MEAN_BRIGHTNESS)
     assert isinstance(bright, Folders)
     assert messages(bright) == []
     check_before_training(bright, counted(bright))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lossmaxpool import MaxPoolingCrossEntropyLoss
 from lossmaxpool.diagnostics import Box, Suspect, SuspectedLabels, diagnose, diagnose_losses
 from tests.cases import labeled
+from tests.tolerances import STORED
 
 SIZE, OBJECT, IMAGES, WRONG = 48, 8, 24, 12
 INK = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.2, 0.0], [0.0, 0.3, 1.0]])
@@ -170,7 +171,7 @@ def test_the_table(tmp_path: Path) -> None:
         (row,) = csv.DictReader(file)
     assert row["image"] == "straße,1.png"
     assert row["label"] == "2"
-    assert float(row["score"]) == pytest.approx(suspects.ranked()[0].score, rel=1e-5)
+    assert float(row["score"]) == pytest.approx(suspects.ranked()[0].score, rel=STORED)
 
 
 @pytest.mark.parametrize(

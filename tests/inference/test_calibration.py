@@ -31,7 +31,7 @@ from lossmaxpool.inference.calibration import HIGHEST, LOWEST, _PixelSample
 from lossmaxpool.metrics import ReliabilityBins
 from lossmaxpool.models import ModelDescription
 from lossmaxpool.models.outside import OutsideNetwork
-from tests.tolerances import FLOAT32, SAME_TEMPERATURE
+from tests.tolerances import FEW_LABELS, FEW_PIXELS, FLOAT32, SAME_TEMPERATURE
 
 from .conftest import Bands
 
@@ -85,7 +85,7 @@ def test_the_fit_is_the_best_of_a_fine_grid(scale: float) -> None:
     grid = torch.linspace(np.log(LOWEST), np.log(HIGHEST), 400).exp().tolist()
     best = min(nll(logits, target, temperature) for temperature in grid)
     assert nll(logits, target, found) <= best
-    assert found == pytest.approx(scale, rel=0.15)  # 3000 drawn labels
+    assert found == pytest.approx(scale, rel=FEW_LABELS)
     # Logits of another unit have the temperature of that unit.
     again = fit_temperature(2 * logits, target)
     assert again == pytest.approx(2 * found, rel=SAME_TEMPERATURE)
@@ -144,7 +144,7 @@ def test_the_sample_depends_on_images_and_seed_alone(trained: TrainedModel, data
     assert first.temperature == pytest.approx(again.temperature, rel=SAME_TEMPERATURE)
     assert first.temperature != other.temperature
     everything = calibrate(trained, dataset).temperature
-    assert first.temperature == pytest.approx(everything, rel=0.2)  # 300 of 1200 pixels
+    assert first.temperature == pytest.approx(everything, rel=FEW_PIXELS)
 
 
 def test_the_pixels_with_the_smallest_keys_are_kept_whatever_the_parts() -> None:

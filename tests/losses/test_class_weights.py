@@ -20,7 +20,14 @@ from lossmaxpool import (
     median_frequency_weights,
 )
 from tests.cases import labeled
-from tests.tolerances import FLOAT32, FLOAT64
+from tests.tolerances import (
+    DEFAULT_BETA,
+    FLOAT32,
+    FLOAT64,
+    GEOMETRIC_SUM,
+    NEARLY_INVERSE,
+    THREE_DIGITS,
+)
 
 Weights = Callable[[Tensor], Tensor]
 EVERY: dict[str, Weights] = {
@@ -42,13 +49,13 @@ def test_effective_numbers_of_the_paper(beta: float) -> None:
         warnings.simplefilter("ignore", UserWarning)  # beta = 0 makes all weights equal
         ours = effective_number_weights(torch.tensor(COUNTS), beta=beta)
     assert ours.dtype == torch.float64
-    assert ours.tolist() == pytest.approx(expected, rel=1e3 * FLOAT64)
+    assert ours.tolist() == pytest.approx(expected, rel=GEOMETRIC_SUM)
 
 
 def test_the_default_beta_depends_on_the_shares_and_not_on_the_size_of_the_set() -> None:
     counts = 10**6 * torch.tensor(COUNTS)
     once, often = (effective_number_weights(k * counts) for k in (1, 1000))
-    assert once.tolist() == pytest.approx(often.tolist(), rel=1e-5)
+    assert once.tolist() == pytest.approx(often.tolist(), rel=DEFAULT_BETA)
     assert once[4] > 2 * once[0]
 
 
@@ -58,7 +65,7 @@ def test_a_beta_under_which_all_weights_are_equal_is_pointed_out() -> None:
         weights = effective_number_weights(counts, beta=0.9999)
     assert weights.tolist() == pytest.approx([1.0, 1.0, 1.0])
     near = effective_number_weights(counts, beta=1 - 1e-9)
-    assert near[2] / near[0] == pytest.approx(100, rel=0.1)  # nearly inverse frequency
+    assert near[2] / near[0] == pytest.approx(100, rel=NEARLY_INVERSE)
 
 
 def test_weights_of_enet() -> None:
@@ -66,7 +73,7 @@ def test_weights_of_enet() -> None:
     expected = [1 / math.log(1.02 + n / 996) if n else 0.0 for n in TOTALS]
     assert enet_weights(torch.tensor(COUNTS)).tolist() == pytest.approx(expected, rel=FLOAT64)
     assert enet_weights(torch.tensor([[10**9, 1]])).tolist() == pytest.approx(
-        [1.42, 50.5], rel=0.01
+        [1.42, 50.5], rel=THREE_DIGITS
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lossmaxpool import LogitAdjustedLoss, MaxPoolingCrossEntropyLoss
 from tests.cases import IGNORE, labeled
 from tests.reference import assert_agree, assert_near
-from tests.tolerances import FLOAT32, FROM_LOGITS
+from tests.tolerances import DESCENT, FLOAT32, FROM_LOGITS
 
 COUNTS = torch.tensor([[500, 200, 50, 7, 3], [100, 100, 30, 9, 1]])
 CRITERIA = {
@@ -67,7 +67,7 @@ def test_the_optimum_without_the_adjustment_is_balanced() -> None:
         return loss
 
     descent.step(closure)
-    assert bias.flatten().diff().abs().item() < 1e-2
+    assert bias.flatten().diff().abs().item() < DESCENT
 
 
 def test_a_class_without_a_pixel_counts_as_one_pixel() -> None:

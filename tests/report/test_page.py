@@ -19,6 +19,7 @@ from lossmaxpool.report.comparison import read_runs
 from lossmaxpool.report.figures import Drawing
 from lossmaxpool.report.pictures import strips
 from lossmaxpool.report.statistics import summarize
+from tests.tolerances import SHOWN_RATIO, SHOWN_SHARE
 
 from .conftest import (
     CLASSES,
@@ -257,8 +258,8 @@ def test_it_says_where_the_weight_sat_in_training(make_runs: MakeRuns, tmp_path:
     last = re.findall(r"<td[^>]*>(.*?)</td>", rows[-1][1])
     rare = TRAIN_PIXELS[-1] / sum(TRAIN_PIXELS)
     below = sum(p for p in TRAIN_PIXELS if p < 0.01 * sum(TRAIN_PIXELS)) / sum(TRAIN_PIXELS)
-    assert float(last[2]) == pytest.approx(2 / (1 + below), abs=0.005)
-    assert float(last[0]) == pytest.approx(100 * rare, rel=0.05)
+    assert float(last[2]) == pytest.approx(2 / (1 + below), abs=SHOWN_RATIO)
+    assert float(last[0]) == pytest.approx(100 * rare, rel=SHOWN_SHARE)
     assert (tmp_path / "out" / "figures" / "weights.svg").is_file()
     links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
     assert links == ["../runs/loss-only-seed0/suspects.csv"]

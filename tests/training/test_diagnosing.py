@@ -26,7 +26,7 @@ from lossmaxpool.training.diagnosing import WeightWatch, pools
 from lossmaxpool.training.loading import Batch
 from tests.diagnostics.test_suspects import WRONG, Task, overlap, planted
 from tests.ranks import in_ranks
-from tests.tolerances import FLOAT32
+from tests.tolerances import FLOAT32, ROUNDED_SHARES
 from tests.training.runs import assert_same_weights, tiny
 from tests.training.test_resume import assert_resumed_is_whole
 
@@ -53,8 +53,8 @@ def test_a_run_records_where_its_weights_sit(tmp_path: Path) -> None:
     for point in record.weights:
         assert 0 < point.capped_share <= 0.25
         assert 0.25 <= point.effective_support <= 1
-        assert sum(point.class_mass) == pytest.approx(1, abs=1e-4)
-        assert sum(point.class_share) == pytest.approx(1, abs=1e-4)
+        assert sum(point.class_mass) == pytest.approx(1, abs=ROUNDED_SHARES)
+        assert sum(point.class_share) == pytest.approx(1, abs=ROUNDED_SHARES)
     assert any(folder.glob("tensorboard/*"))
 
 
@@ -144,7 +144,7 @@ def test_two_ranks_are_seen_as_one_process(tmp_path: Path) -> None:
         for rank in range(2):
             point, ranked = torch.load(tmp_path / f"{pool}{rank}.pt", weights_only=False)
             for key, value in asdict(point).items():
-                assert value == pytest.approx(expected[key], rel=1e-4)
+                assert value == pytest.approx(expected[key], rel=ROUNDED_SHARES)
             assert [s[:3] for s in ranked] == [s[:3] for s in suspects]
 
 
@@ -177,7 +177,7 @@ def test_adjusted_logits_are_those_that_are_pooled() -> None:
     logits, masks, batch = part(1)
     seen.look(logits, masks, batch, step=1)
     expected = diagnose(pooled, adjusted.adjusted(logits), masks).scalars()
-    assert seen.point(1).threshold == pytest.approx(expected["threshold"], rel=1e-4)
+    assert seen.point(1).threshold == pytest.approx(expected["threshold"], rel=ROUNDED_SHARES)
 
 
 @pytest.mark.parametrize("seed", range(12))

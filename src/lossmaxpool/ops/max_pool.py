@@ -25,12 +25,12 @@ from lossmaxpool.ops.inputs import refuse_negative
 from lossmaxpool.ops.ranks import ranks
 from lossmaxpool.ops.reduction import (
     FEW,
-    count_pools,
     divisor_of,
     holds_nan,
     reduce_each,
     reduce_pools,
     result_shape,
+    scale_rows,
     spread,
 )
 from lossmaxpool.ops.weighting_set import WeightingSet
@@ -140,9 +140,9 @@ class _PoolStages(NamedTuple):
         self, grad: Tensor, losses: Tensor, valid: Tensor | None, packed: Tensor
     ) -> Tensor:
         rows, mask = _as_rows(self.rows, losses, valid)
-        outer = spread(grad, count_pools(packed, self.reduction), packed.shape[1], 1)
         weights = self.run.weigh(rows, mask, packed, self.weighting)
-        return weights.mul_(outer.unsqueeze(1)).view(losses.shape)
+        scale_rows(weights, grad, packed, self.reduction)
+        return weights.view(losses.shape)
 
 
 def _as_rows(

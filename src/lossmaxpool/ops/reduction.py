@@ -45,7 +45,7 @@ def reduce_pools(packed: Tensor, dtype: torch.dtype, reduction: str) -> tuple[Te
 def count_pools(packed: Tensor, reduction: str) -> Divisor:
     """The divisor of :func:`reduce_pools`: :func:`divisor_of`, in Python if there are few pools."""
     if reduction == "mean" and packed.is_cpu and 1 < packed.shape[1] <= FEW:
-        return _occupied(packed[NUM_VALID].tolist())
+        return _occupied(packed.tolist()[NUM_VALID])
     return divisor_of(packed, reduction)
 
 
@@ -85,6 +85,18 @@ def spread(grad: Tensor, divisor: Divisor, pools: int, ranks: int) -> Tensor:
     if grad.is_cpu and isinstance(divisor, int) and not torch.is_grad_enabled():
         return torch.full((pools,), grad.item() / divisor, dtype=grad.dtype)  # the same bits
     return (grad / divisor).expand(pools)
+
+
+def scale_rows(weights: Tensor, grad: Tensor, packed: Tensor, reduction: str) -> None:
+    """Multiply (R, N) weights in place by the gradient of each pool's value.
+
+    ``grad`` is the gradient of the reduced value. Nothing is recorded for autograd.
+    """
+    divisor = count_pools(packed, reduction)
+    if grad.is_cpu and isinstance(divisor, int):
+        weights.mul_(grad.item() / divisor)  # the same bits as with a tensor
+    else:
+        weights.mul_(spread(grad, divisor, packed.shape[1], 1).unsqueeze(1))
 
 
 def holds_nan(value: Tensor) -> bool:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lossmaxpool import explain_backend, loss_max_pool
+from lossmaxpool import explain_backend, functional, loss_max_pool
+from lossmaxpool.ops import max_pool
 from lossmaxpool.ops.backends.native import library, pixel_losses, supports, supports_solve
 
 LABELS = torch.zeros(2, 6, 5, dtype=torch.int64)
@@ -49,8 +50,11 @@ def test_the_solver_refuses_float64() -> None:
 
 @pytest.fixture
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Reload the library for the test, and again after it."""
+    """Reload the library for the test, and again after it; no call is kept as prepared."""
     library.find.cache_clear()
+    for module, names in ((functional, ("_prepared", "_prepared_pool")), (max_pool, ("prepare",))):
+        for name in names:
+            monkeypatch.setattr(module, name, getattr(module, name).__wrapped__)
     yield monkeypatch
     monkeypatch.undo()
     library.find.cache_clear()

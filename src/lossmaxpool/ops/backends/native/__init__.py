@@ -30,6 +30,7 @@ from lossmaxpool.ops.backends.kernel_inputs import (
     refuses_losses,
 )
 from lossmaxpool.ops.backends.native.library import CrossEntropy, find, threads
+from lossmaxpool.ops.reduction import reduce_pools, scale_rows
 from lossmaxpool.ops.weighting_set import WeightingSet
 
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -162,8 +163,56 @@ def prepare(
     return _NativeLoss(prepared._replace(call=call), passes, target, weight)
 
 
-def prepare_pool(*_: object) -> None:
-    """Nothing: :func:`solve` and :func:`weigh` are a call of the library each."""
+def prepare_pool(
+    losses: Tensor, valid: Tensor | None, weighting: WeightingSet, pools: int, reduction: str
+) -> _NativePool | None:
+    _check("losses", losses, (torch.float32,))
+    if valid is not None:
+        _check("valid", valid, (torch.bool,), losses.shape)
+    _check_weighting(weighting)
+    whole = losses.is_contiguous() and (valid is None or valid.is_contiguous())
+    if not whole or not losses.numel() or not pools or losses.numel() % pools:
+        return None
+    return _NativePool(losses, valid, weighting, pools, reduction)
+
+
+class _NativePool:
+    """Contiguous losses, checked once: see ``ops.backends.PreparedPool``."""
+
+    def __init__(
+        self,
+        losses: Tensor,
+        valid: Tensor | None,
+        weighting: WeightingSet,
+        pools: int,
+        reduction: str,
+    ) -> None:
+        self._passes = Passes(losses, valid, pools=pools, reduction=reduction)
+        self._rows, self._weighting = (pools, losses.numel() // pools), weighting
+        self._exponent, self._reduction = weighting.exponent, reduction
+        self._solve, self._weigh = _library().lossmaxpool_solve, _library().lossmaxpool_weigh
+
+    def forward(self, losses: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+        packed, room = self._passes.packed(), torch.empty_like(losses)
+        self._solve(
+            *(losses.data_ptr(), _address(valid), *self._rows, *self._weighting, False, threads()),
+            *(room.data_ptr(), packed.data_ptr()),
+        )
+        return reduce_pools(packed, torch.float32, self._reduction)[0], packed
+
+    def backward(
+        self, grad: Tensor, losses: Tensor, valid: Tensor | None, packed: Tensor
+    ) -> Tensor | None:
+        outer = self._passes.upstream(grad, losses, valid, packed)
+        if outer is None:
+            return None
+        weights = torch.empty_like(losses)
+        self._weigh(
+            *(losses.data_ptr(), _address(valid), *self._rows, packed.data_ptr()),
+            *(self._exponent, threads(), weights.data_ptr()),
+        )
+        scale_rows(weights.view(self._rows), outer, packed, self._reduction)
+        return weights
 
 
 class _NativeLoss:
