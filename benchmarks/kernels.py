@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -265,8 +266,10 @@ def compiled(
 def setting() -> dict[str, Any]:
     """Of the measurement, without the command, in which OLD is a path on this machine."""
     found = describe_environment(torch.device("cpu"), 1)
+    # An earlier package described the platform in other words.
+    here = {"platform": f"{platform.system()} {platform.machine()}"}
     compiler = {"triton": version("triton"), "ptxas": instructions.assembler()}
-    return {name: value for name, value in found.items() if name != "command"} | compiler
+    return {name: x for name, x in found.items() if name != "command"} | here | compiler
 
 
 def one_core() -> None:

@@ -103,7 +103,7 @@ def view_of(inference: Mapping[str, Any]) -> str:
         'optimized tiling, overlap 100, flip'
     """
     # Version 0.1 wrote British spelling.
-    tiling = str(inference.get("tiling", "full")).replace("optimized", "optimized")
+    tiling = str(inference.get("tiling", "full")).replace("optimised", "optimized")
     words = [WHOLE if tiling == "full" else f"{tiling} tiling"]
     if tiling != "full" and inference.get("tiles", _TILES) != _TILES:
         words.append(f"{inference['tiles']} tiles")

@@ -24,6 +24,11 @@ ALL_FILES = sorted(
 )
 # An adapter has the name by which its framework's users would look for the loss.
 SHARED_NAMES = frozenset({"MaxPoolingLoss"})
+# British spellings; the option of version 0.1 that is still understood keeps its own.
+BRITISH = re.compile(
+    r"(?i)\b\w*(?:colour|labell(?:ed|ing)|neighbour|behaviour|favour|centre[ds]?\b|\bgrey|"
+    r"(?<!optim)isation|(?:normal|maxim|minim|synchron|serial|recogn)is(?:e|ing)|analyse)\w*"
+)
 RIDDLE = re.compile(r"#?:?\s*(What|Who|Whoever)\b")
 
 # Below every floor: single files that know nothing of losses, images or runs.
@@ -208,6 +213,13 @@ def test_comments_and_docstrings_name_their_subject() -> None:
     found = {path: riddles(path.read_text(encoding="utf-8")) for path in ALL_FILES}
     wrong = [f"{path.relative_to(ROOT)}:{line}" for path, lines in found.items() for line in lines]
     assert not wrong, "name the thing instead of 'What ...'"
+
+
+def test_spelling_is_american() -> None:
+    here = Path(__file__)
+    texts = {path: path.read_text(encoding="utf-8") for path in ALL_FILES if path != here}
+    found = {str(path.relative_to(ROOT)): BRITISH.findall(text) for path, text in texts.items()}
+    assert not {path: words for path, words in found.items() if words}
 
 
 def test_an_opening_what_is_found() -> None:

@@ -117,7 +117,7 @@ def test_bad_input_is_explained(numbers: tuple[int, ...], message: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tiling": "optimized"}, "expected 'full', 'efficient' or 'optimized'"),
+        ({"tiling": "optimised"}, "expected 'full', 'efficient' or 'optimized'"),
         ({"tiles": 0}, "tiles is 0"),
         ({"overlap": -2}, "overlap is -2"),
         ({"scales": ()}, "scales is"),

@@ -286,7 +286,7 @@ def test_tiled_scores_of_the_last_checkpoints_are_averaged(make_runs: MakeRuns) 
         ({"tiling": "efficient", "tiles": 5, "overlap": 200}, "efficient tiling"),
         ({"tiling": "efficient", "tiles": 3}, "efficient tiling, 3 tiles"),
         ({"tiling": "optimized", "overlap": 200, "flip": True}, "optimized tiling, flip"),
-        ({"tiling": "optimized"}, "optimized tiling"),  # as version 0.1 spelled it
+        ({"tiling": "optimised"}, "optimized tiling"),  # as version 0.1 spelled it
         ({"scales": [0.5, 1.0]}, "whole images, scales 0.5, 1"),
     ],
 )
