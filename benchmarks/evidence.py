@@ -136,8 +136,9 @@ def _write_plain(name: str, study: Study, folders: Sequence[Path]) -> None:
         write_report(folders, out)
         (RESULTS / f"{name}-classes.md").write_text(markdown_table(folders) + "\n")
         (RESULTS / f"{name}-pairs.md").write_text(markdown_pairs(folders, own) + "\n")
-        both = [run for run in folders if run.name.startswith(("base-", f"{own}-"))]
-        write_gain_picture(both, IMAGES / f"{name}.svg")
+        if len(study.grid.methods) > 2:  # of two methods, the table itself has the gains
+            both = [run for run in folders if run.name.startswith(("base-", f"{own}-"))]
+            write_gain_picture(both, IMAGES / f"{name}.svg")
 
 
 def compares(study: Study) -> bool:
