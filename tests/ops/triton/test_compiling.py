@@ -115,11 +115,8 @@ def test_hot_kernels_do_not_spill_and_read_wide(capability: int, cache: Path) ->
                 assert one["store"] >= 128, (case, one)
 
 
-# The shapes are many: a minute of compiling, on one target.
-GROUPS = [("channels last", 90), ("channels last", 100), ("shapes", 90)]
-
-
-@pytest.mark.parametrize(("group", "capability"), GROUPS)
+@pytest.mark.parametrize("capability", CAPABILITIES, ids=CAPABILITIES.get)
+@pytest.mark.parametrize("group", ["channels last", "shapes"])
 def test_every_shape_compiles(group: str, capability: int, cache: Path) -> None:
     for case, found in launches(group, capability, cache).items():
         bounds = RARE if group == "shapes" or "odd" in case else REGISTERS
