@@ -210,6 +210,10 @@ def test_the_methods_over_each_rival_are_paired_differences(name: str) -> None:
             seen.add((own, other))
             gains = [scores[own][seed] - scores[other][seed] for seed in scores[own]]
             middle, n = fmean(gains), len(gains)
+            if n == 1:  # an unfinished study: one pair has no interval
+                assert gain_and_bounds(cell) == pytest.approx([middle], abs=ONE_DECIMAL)
+                assert "*" not in cell
+                continue
             half = t.ppf(0.975, n - 1) * stdev(gains) * math.sqrt(1 / n + shared)
             expected = [middle, middle - half, middle + half]
             assert gain_and_bounds(cell) == pytest.approx(expected, abs=ONE_DECIMAL)
