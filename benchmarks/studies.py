@@ -182,6 +182,24 @@ def _to_the_end(question: str, *, held_out: bool = False, **changes: Any) -> Stu
     return replace(study, **changes)
 
 
+def _shorter(question: str, **changes: Any) -> Study:
+    """The same with three eighths of the steps, on crops of half the area, for many conditions.
+
+    Without a search of their own, all methods share a rate: between the two that the search of
+    camvid-converged chose.
+    """
+    return _to_the_end(
+        question,
+        **{
+            "steps": 600,
+            "crop": 96,
+            "evaluations": 3,
+            "descent": {**ADAMW, "lr": 0.005},
+            **changes,
+        },
+    )
+
+
 def _small(data: str, question: str, **changes: Any) -> Study:
     """A small data set at half resolution, in five folds."""
     study = Study(
@@ -267,41 +285,35 @@ STUDIES = {
         variants={"": Variant(), "sixteenth": _SIXTEENTH, "quarter": Variant(("bootstrap",))},
         tune=200,
     ),
-    "camvid-both-halves": _to_the_end(
+    "camvid-both-halves": _shorter(
         "Is it the loss or the sampler: what do rivals gain by the same sampler?",
         grid=Grid(
             ("base", "base+", "loss-only", "lmp", "bootstrap", "bootstrap+", "ohem", "ohem+",
              "focal", "focal+", "dice-ce", "dice-ce+"),
             seeds=THREE,
         ),
-        steps=800,
-        evaluations=4,
         tune=200,
     ),
-    "camvid-p-and-m": _to_the_end(
+    # At p = inf every pixel weighs the same, for every m: that is BASE+.
+    "camvid-p-and-m": _shorter(
         "Which p and m, with the sampler?",
         grid=Grid(
-            ("base", "base+", "lmp"),
-            (1.0, 1.1, 1.2, 1.3, 1.5, 1.7, 2.0, 3.0, float("inf")),
-            (0.1, 0.25, 0.5),
-            THREE,
+            ("base", "base+", "lmp"), (1.0, 1.1, 1.3, 1.5, 1.7, 2.0, 3.0), (0.1, 0.25, 0.5), THREE
         ),
-        steps=800,
-        evaluations=4,
     ),
-    "camvid-schedules": _to_the_end(
+    "camvid-schedules": _shorter(
         "Does a schedule of p or m beat constants?",
-        variants=SCHEDULES, grid=Grid(("base",), None, None, THREE), steps=800, evaluations=4,
-        over="constant",
+        variants=SCHEDULES, grid=Grid(("base",), None, None, THREE), over="constant",
     ),
     "crackforest-schedules": _small(
         "crackforest", "Does a schedule of p or m beat constants?",
-        variants=SCHEDULES, grid=Grid(("base",), None, None, FIVE), tune=0, over="constant",
+        # The rate is what all of these methods chose in the search of the study crackforest.
+        descent={**ADAMW, "lr": 0.009}, variants=SCHEDULES,
+        grid=Grid(("base",), None, None, FIVE), tune=0, over="constant",
     ),
-    "camvid-wrong-labels": _to_the_end(
+    "camvid-wrong-labels": _shorter(
         "From which share of wrong labels on does the loss hurt, and which m holds?",
-        grid=Grid(("base", "base+", "loss-only", "lmp"), (1.3,), (0.25, 0.5), THREE),
-        variants=WRONG, steps=800, evaluations=4,
+        grid=Grid(("base", "loss-only", "lmp"), (1.3,), (0.25, 0.5), THREE), variants=WRONG,
     ),
     # The loss alone in both: with the sampler, wrong labels and schedules would change the crops as
     # well, and BASE, which sees the same ones, would be no pair.
