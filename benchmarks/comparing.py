@@ -153,13 +153,16 @@ def settled_gain(spread: float, n: int, folds: int, power: float = 0.8) -> float
 
 
 def picture(content: Mapping[str, Any]) -> Figure:
-    """Draw a study: gains over the share of wrong labels, or learning curves.
+    """Draw a study: scores over the share of wrong labels or over p, or learning curves.
 
     Args:
         content: Its results.
     """
     if len({record.get("wrong", 0.0) for record in content["records"]}) > 1:
         return _over_wrong_labels(content)
+    exponents = {float(record["config"]["loss"]["p"]) for record in content["records"]}
+    if len(exponents) > 2 and not content.get("over"):
+        return _over_p(content)
     with drawing():
         if not content.get("over"):
             figure = Figure(figsize=(7.2, 3.2), layout="constrained")
@@ -278,5 +281,46 @@ def _over_wrong_labels(content: Mapping[str, Any]) -> Figure:
     figure.set_label(
         f"{content['question']} Final {told} of every method over the share of wrong labels, "
         "and the same over BASE: lines through the means, and every seed."
+    )
+    return figure
+
+
+def _over_p(content: Mapping[str, Any]) -> Figure:
+    """The final score over p, one line per m, beside the methods that have neither."""
+    conditions = groups(content["records"])
+    told = measure(content["records"][0])
+    # By the name of a line: the scores of all seeds by p; the methods without p have one level.
+    lines: dict[str, dict[float, list[float]]] = {}
+    levels: dict[str, list[float]] = {}
+    for condition, runs in conditions.items():
+        some = next(iter(runs.values()))
+        ends = [score(run["evaluations"][-1], some["classes"]) for run in runs.values()]
+        loss, name = some["config"]["loss"], str(some["label"])
+        if condition.setting:
+            name = f"{name}, m / n {float(loss['min_support']):g}"
+            lines.setdefault(name, {})[float(loss["p"])] = ends
+        else:
+            levels[name] = ends
+    # At equal distances: exponents near 1 would have no room on any scale.
+    places = sorted({p for line in lines.values() for p in line})
+    with drawing():
+        figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+        axes = figure.subplots()
+        for k, (name, ends) in enumerate(levels.items()):
+            axes.axhline(fmean(ends), color=_COLORS[0], linestyle=("--", ":")[k % 2], label=name)
+        for k, (name, line) in enumerate(lines.items()):
+            look = {"color": _COLORS[1 + k], "marker": _MARKS[k]}
+            at = [places.index(p) + 0.06 * (k - 1) for p in sorted(line)]
+            axes.plot(at, [fmean(line[p]) for p in sorted(line)], markersize=5, label=name, **look)
+            for x, p in zip(at, sorted(line), strict=True):
+                axes.plot([x] * len(line[p]), line[p], linestyle="", markersize=3, alpha=0.5,
+                          **look)  # fmt: skip
+        axes.set_xticks(range(len(places)), [f"{p:g}" for p in places])
+        axes.set(xlabel="p", ylabel=f"{told}, %")
+        axes.grid(visible=True)
+        figure.legend(loc="outside right upper", frameon=False)
+    figure.set_label(
+        f"{content['question']} Final {told} over p, a line for each m: through the means, and "
+        f"every seed; broken lines, {' and '.join(levels)}."
     )
     return figure

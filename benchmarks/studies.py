@@ -149,8 +149,8 @@ class Study:
 
     @property
     def plain(self) -> bool:
-        """Whether all runs share one data set and one setting, as the pages of runs compare."""
-        return not self.folds and set(self.variants) == {""}
+        """Whether the package's own report tells it: one data set as it is, and no variants."""
+        return not self.folds and self.shrink == 1 and set(self.variants) == {""}
 
     @property
     def crop_size(self) -> tuple[int, int]:

@@ -128,6 +128,31 @@ def test_every_kind_of_study_has_a_table_and_a_picture(
     assert svg_texts((tmp_path / "study-some.svg").read_text(encoding="utf-8"))
 
 
+def test_scores_over_p_have_a_line_for_each_m(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "RESULTS", tmp_path)
+    monkeypatch.setattr(evidence, "IMAGES", tmp_path)
+    records = [record("base", seed, 0.4) for seed in (0, 1)] + [
+        record("lmp", seed, 0.5 + p / 100, p=p, min_support=m)
+        for p in (1.0, 1.3, 2.0)
+        for m in (0.1, 0.5)
+        for seed in (0, 1)
+    ]
+    content = {"question": "Which?", "folds": 0, "over": "", "records": records}
+    (tmp_path / "some.json").write_text(json.dumps(content))
+    evidence.write_tables("some")
+    (axes,) = comparing.picture(content).axes
+    ends = {str(line.get_label()): [float(y) for y in line.get_ydata()] for line in axes.lines}
+    assert ends["BASE"] == pytest.approx([20.0] * 2, rel=RECOMPUTED)
+    for m in (0.1, 0.5):
+        found = ends[f"LMP, m / n {m}"]
+        assert found == pytest.approx([25.5, 25.65, 26.0], rel=RECOMPUTED)
+    table = (tmp_path / "some.md").read_text()
+    assert table.count("| LMP, p ") == 6
+    assert "+6.0" in table
+
+
 def test_a_method_with_several_settings_is_compared_under_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
