@@ -309,7 +309,7 @@ def _over_p(content: Mapping[str, Any]) -> Figure:
         for k, (name, ends) in enumerate(levels.items()):
             axes.axhline(fmean(ends), color=_COLORS[0], linestyle=("--", ":")[k % 2], label=name)
         for k, (name, line) in enumerate(lines.items()):
-            look = {"color": _COLORS[1 + k], "marker": _MARKS[k]}
+            look: dict[str, Any] = {"color": _COLORS[1 + k], "marker": _MARKS[k]}
             at = [places.index(p) + 0.06 * (k - 1) for p in sorted(line)]
             axes.plot(at, [fmean(line[p]) for p in sorted(line)], markersize=5, label=name, **look)
             for x, p in zip(at, sorted(line), strict=True):
