@@ -274,6 +274,13 @@ STUDIES = {
     "magnetic-tile": _small(
         "magnetic_tile", "Does the gain hold on five kinds of rare defects, with few images each?"
     ),
+    # A tile has one kind of defect, or none: within a batch, weight can move to the tiles with one.
+    "magnetic-tile-longer": _small(
+        "magnetic_tile", "Does more training help on the tiles, or a pool over the batch?",
+        grid=Grid(("base", "base+", "loss-only", "lmp"), seeds=FIVE), steps=1000, evaluations=5,
+        tune=0,
+        variants={"": Variant(), "batch": Variant(("loss-only", "lmp"), {"pool": "batch"})},
+    ),
     "camvid-converged": _to_the_end(
         "Does the gain survive a training to the end?",
         variants={"": Variant(), "sixteenth": _SIXTEENTH, "quarter": Variant(("bootstrap",))},
