@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ from lossmaxpool.report.statistics import t_quantile
 
 _COLORS = ("#6b7280", "#0f766e", "#f59e0b", "#c2410c", "#2563eb", "#7c3aed", "#db2777", "#65a30d")
 _MARKS = "osD^vPX*"
+# Methods that pool, whose lines are drawn thicker.
+OWN = ("lmp", "loss-only")
 Record = dict[str, Any]
 
 
@@ -170,11 +172,11 @@ def picture(content: Mapping[str, Any]) -> Figure:
             figure.legend(loc="outside right upper", frameon=False)
             said = "Learning curves of every method, mean over the runs."
         else:
-            figure = Figure(figsize=(7.2, 2.9), layout="constrained")
+            figure = Figure(figsize=(7.2, 3.3), layout="constrained")
             left, right = figure.subplots(1, 2)
             _curves(left, content)
             _part_gains(right, content)
-            figure.legend(loc="outside lower center", ncols=4, frameon=False)
+            figure.legend(loc="outside lower center", ncols=3, frameon=False)
             said = (
                 "Left, learning curves, mean over the runs; right, final gain of each part over "
                 f"the part {content['over']}: every seed, the mean and its 95 % interval."
@@ -186,25 +188,40 @@ def picture(content: Mapping[str, Any]) -> Figure:
 def _curves(axes: Axes, content: Mapping[str, Any]) -> None:
     """The score of every method over the steps: the mean over the runs that are finished."""
     conditions = groups(content["records"])
-    for k, (condition, runs) in enumerate(conditions.items()):
+    for condition, runs in conditions.items():
         some = next(iter(runs.values()))
         means = [
             fmean(score(run["evaluations"][e], some["classes"]) for run in runs.values())
             for e in range(len(some["evaluations"]))
         ]
-        own = some["method"] in ("lmp", "loss-only")
         axes.plot(
             [evaluation["step"] for evaluation in some["evaluations"]],
             means,
-            color=_COLORS[k % len(_COLORS)],
-            linewidth=2 if own else 1.1,
-            linestyle="--" if some["method"].endswith("+") else "-",
+            color=_color(condition, conditions, content.get("over", "")),
+            linewidth=2 if some["method"] in OWN else 1.1,
+            linestyle=_dashes(condition, conditions, content.get("over", "")),
             label=_told(condition, runs, conditions),
         )
     told = measure(content["records"][0])
     told = "IoU of the foreground" if told == "IoU" else told
     axes.set(xlabel="steps", ylabel=f"{told}, %")
     axes.grid(visible=True)
+
+
+def _color(condition: Condition, conditions: Iterable[Condition], over: str) -> str:
+    """The color of a condition: its own, or that of its part where parts are compared."""
+    if not over:
+        return _COLORS[list(conditions).index(condition) % len(_COLORS)]
+    parts = list(dict.fromkeys(each.variant for each in conditions))
+    return _COLORS[1 + parts.index(condition.variant) if condition.method in OWN else 0]
+
+
+def _dashes(condition: Condition, conditions: Iterable[Condition], over: str) -> str:
+    """Broken with the sampler; where methods share the color of their part, without it."""
+    sampled = condition.method == "lmp" or condition.method.endswith("+")
+    if over and len({each.method for each in conditions}) > 1:
+        return "-" if sampled else "--"
+    return "--" if condition.method.endswith("+") else "-"
 
 
 def _told(
@@ -220,11 +237,11 @@ def _part_gains(axes: Axes, content: Mapping[str, Any]) -> None:
     """The final gain of every condition over the one that they are compared with."""
     conditions = groups(content["records"])
     names: list[str] = []
-    for k, (condition, runs) in enumerate(conditions.items()):
+    for condition, runs in conditions.items():
         pairs = gains(runs, reference(conditions, condition, content["over"]))
         if not pairs:
             continue
-        at, color = len(names), _COLORS[k % len(_COLORS)]
+        at, color = len(names), _color(condition, conditions, content["over"])
         half = half_width(pairs, content["folds"])
         axes.errorbar(
             fmean(pairs), at, xerr=None if math.isnan(half) else half, color=color, marker="D",
