@@ -18,7 +18,7 @@ from lossmaxpool.report.statistics import t_quantile
 _COLORS = ("#6b7280", "#0f766e", "#f59e0b", "#c2410c", "#2563eb", "#7c3aed", "#db2777", "#65a30d")
 _MARKS = "osD^vPX*"
 # Methods that pool, whose lines are drawn thicker.
-OWN = ("lmp", "loss-only")
+_OWN = ("lmp", "loss-only")
 Record = dict[str, Any]
 
 
@@ -198,7 +198,7 @@ def _curves(axes: Axes, content: Mapping[str, Any]) -> None:
             [evaluation["step"] for evaluation in some["evaluations"]],
             means,
             color=_color(condition, conditions, content.get("over", "")),
-            linewidth=2 if some["method"] in OWN else 1.1,
+            linewidth=2 if some["method"] in _OWN else 1.1,
             linestyle=_dashes(condition, conditions, content.get("over", "")),
             label=_told(condition, runs, conditions),
         )
@@ -213,7 +213,7 @@ def _color(condition: Condition, conditions: Iterable[Condition], over: str) -> 
     if not over:
         return _COLORS[list(conditions).index(condition) % len(_COLORS)]
     parts = list(dict.fromkeys(each.variant for each in conditions))
-    return _COLORS[1 + parts.index(condition.variant) if condition.method in OWN else 0]
+    return _COLORS[1 + parts.index(condition.variant) if condition.method in _OWN else 0]
 
 
 def _dashes(condition: Condition, conditions: Iterable[Condition], over: str) -> str:
@@ -278,18 +278,9 @@ def _over_wrong_labels(content: Mapping[str, Any]) -> Figure:
         left, right = figure.subplots(1, 2)
         for axes, lines in ((left, scores), (right, over_base)):
             for k, name in enumerate(scores):
-                look = {"color": _COLORS[k % len(_COLORS)], "marker": _MARKS[k % len(_MARKS)]}
-                points = sorted(lines.get(name, {}).items())
-                axes.plot(
-                    [share for share, _ in points],
-                    [fmean(values) for _, values in points],
-                    markersize=5,
-                    label=name if axes is left else None,
-                    **look,
-                )
-                for share, values in points:
-                    axes.plot([share] * len(values), values, linestyle="", markersize=3, alpha=0.5,
-                              **look)  # fmt: skip
+                color, mark = _COLORS[k % len(_COLORS)], _MARKS[k % len(_MARKS)]
+                label = name if axes is left else None
+                _means_and_seeds(axes, lines.get(name, {}), color, mark, label)
         right.axhline(0, color="#444", linewidth=0.8)
         for axes, label in ((left, f"{told}, %"), (right, f"{told} over BASE, points")):
             axes.set(xlabel="wrong labels in training, %", ylabel=label)
@@ -300,6 +291,18 @@ def _over_wrong_labels(content: Mapping[str, Any]) -> Figure:
         "and the same over BASE: lines through the means, and every seed."
     )
     return figure
+
+
+def _means_and_seeds(
+    axes: Axes, values: Mapping[float, Sequence[float]], color: str, mark: str, label: str | None
+) -> None:
+    """Draw a line through the means over the seeds, and every seed."""
+    points = sorted(values.items())
+    means = [fmean(seeds) for _, seeds in points]
+    axes.plot([x for x, _ in points], means, color=color, marker=mark, markersize=5, label=label)
+    for x, seeds in points:
+        axes.plot([x] * len(seeds), seeds, color=color, marker=mark, linestyle="", markersize=3,
+                  alpha=0.5)  # fmt: skip
 
 
 def _over_p(content: Mapping[str, Any]) -> Figure:
@@ -326,12 +329,8 @@ def _over_p(content: Mapping[str, Any]) -> Figure:
         for k, (name, ends) in enumerate(levels.items()):
             axes.axhline(fmean(ends), color=_COLORS[0], linestyle=("--", ":")[k % 2], label=name)
         for k, (name, line) in enumerate(lines.items()):
-            look: dict[str, Any] = {"color": _COLORS[1 + k], "marker": _MARKS[k]}
-            at = [places.index(p) + 0.06 * (k - 1) for p in sorted(line)]
-            axes.plot(at, [fmean(line[p]) for p in sorted(line)], markersize=5, label=name, **look)
-            for x, p in zip(at, sorted(line), strict=True):
-                axes.plot([x] * len(line[p]), line[p], linestyle="", markersize=3, alpha=0.5,
-                          **look)  # fmt: skip
+            at = {places.index(p) + 0.06 * (k - 1): values for p, values in line.items()}
+            _means_and_seeds(axes, at, _COLORS[1 + k], _MARKS[k], name)
         axes.set_xticks(range(len(places)), [f"{p:g}" for p in places])
         axes.set(xlabel="p", ylabel=f"{told}, %")
         axes.grid(visible=True)
