@@ -373,34 +373,57 @@ def configuration(study: Study, variant: Variant, root: Path) -> TrainConfig:
 
 def opened(study: Study, variant: Variant, seed: int, root: Path) -> Given:
     """Return the images of a run where the study changes them, else nothing."""
-
-    def smaller(dataset: SegmentationDataset, wrong: float = 0.0) -> SegmentationDataset:
-        if study.shrink == 1 and not wrong:
-            return dataset
-        return Altered(dataset, study.shrink, wrong, seed=seed)
-
     if not (study.folds or study.shrink > 1 or variant.wrong):
         return Given()
-    if study.data == SCENES:
-        return Given(smaller(_scenes("train"), variant.wrong), smaller(_scenes("val")))
-    name = "camvid" if study.data == "camvid" else "folders"
-    config = DataConfig(name=name, root=root)  # type: ignore[arg-type]
-    if not study.folds:
-        splits = ("sequence-train", "sequence-val") if study.held_out else ("train", "val")
-        train_set, val_set = (open_dataset(config, split) for split in splits)
-        return Given(smaller(train_set, variant.wrong), smaller(val_set))
-    whole = Joined([open_dataset(config, split) for split in _SPLITS[study.data]], study.data)
-    held = folds([whole.sample_name(k) for k in range(len(whole))], study.folds)[seed % study.folds]
-    rest = sorted(set(range(len(whole))) - set(held))
-    train_set = Part(whole, rest, f"{study.data}, without fold {seed % study.folds}")
-    val_set = Part(whole, held, f"{study.data}, fold {seed % study.folds}")
-    return Given(smaller(train_set, variant.wrong), smaller(val_set))
+    train_set: SegmentationDataset
+    val_set: SegmentationDataset
+    if study.folds:
+        whole = images(study.data, root, _SPLITS[study.data], study.shrink)
+        names = [whole.sample_name(k) for k in range(len(whole))]
+        fold = seed % study.folds
+        held = folds(names, study.folds)[fold]
+        rest = sorted(set(range(len(whole))) - set(held))
+        train_set = Part(whole, rest, f"{study.data}, without fold {fold}")
+        val_set = Part(whole, held, f"{study.data}, fold {fold}")
+    else:
+        before = "sequence-" if study.held_out else ""
+        train_set, val_set = (
+            images(study.data, root, (before + split,), study.shrink) for split in ("train", "val")
+        )
+    if variant.wrong:
+        train_set = Altered(train_set, wrong=variant.wrong, seed=seed)
+    return Given(train_set, val_set)
 
 
 @lru_cache
-def _scenes(split: str) -> SegmentationDataset:
-    """The scenes of the demo, drawn once for all runs."""
-    return CachedDataset(open_dataset(DEMO.data, split))
+def images(data: str, root: Path, splits: tuple[str, ...], shrink: int) -> InMemory:
+    """The images of some splits of a data set, which all runs of a process share."""
+    return InMemory(data, root, splits, shrink)
+
+
+class InMemory(CachedDataset):
+    """Images that a process reads once, not in each of its runs.
+
+    Args:
+        data: The name of the data set.
+        root: Its folder.
+        splits: Which of its images, one split after the other.
+        shrink: Height and width are divided by this.
+    """
+
+    def __init__(self, data: str, root: Path, splits: tuple[str, ...], shrink: int) -> None:
+        self.source = (data, root, splits, shrink)
+        if data == SCENES:
+            config = DEMO.data
+        else:
+            config = DataConfig(name="camvid" if data == "camvid" else "folders", root=root)
+        parts = [open_dataset(config, split) for split in splits]
+        whole = parts[0] if len(parts) == 1 else Joined(parts, data)
+        super().__init__(whole if shrink == 1 else Altered(whole, shrink))
+
+    # To another process goes what names the images, where all runs find those of the first.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return images, self.source
 
 
 def train_study(study: Study, root: Path, out: Path, jobs: int) -> None:

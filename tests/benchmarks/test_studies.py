@@ -211,7 +211,7 @@ def test_a_study_trains_collects_and_goes_on_where_it_was(
     few = replace(studies.DEMO.data, train_scenes=4, val_scenes=2, scene_size=(64, 96))
     monkeypatch.setattr(studies, "DEMO", replace(studies.DEMO, data=few))
     monkeypatch.setattr(tuning, "FACTORS", (1.0, 3.0))
-    studies._scenes.cache_clear()
+    studies.images.cache_clear()
     whole = studies.STUDIES["scenes-noise"]
     descent = {**whole.descent, "warmup": 0}
     study = replace(whole, steps=4, crop=32, batch=2, descent=descent, tune=1,
@@ -235,4 +235,4 @@ def test_a_study_trains_collects_and_goes_on_where_it_was(
     table = (tmp_path / "scenes-noise.md").read_text()
     assert "m / n 0.1" in table
     assert "m / n 0.5" in table
-    studies._scenes.cache_clear()
+    studies.images.cache_clear()
