@@ -19,7 +19,7 @@ from benchmarks.speed.pictures import COST, SCALING, cost_picture, scaling_pictu
 from benchmarks.speed.results import read
 from scipy.stats import t
 
-from benchmarks import comparing, evidence, studies
+from benchmarks import comparing, evidence, studies, study_tables
 from lossmaxpool.environment import describe_environment
 from lossmaxpool.training.sweep import plan
 from tests.tolerances import ONE_DECIMAL, RECOMPUTED
@@ -237,11 +237,11 @@ def test_the_page_says_which_version_and_which_command_made_a_record() -> None:
         for record in content["records"]:
             assert f"lossmaxpool {record['environment']['lossmaxpool']}," in shown
         assert f"`{content['command']}`" in shown
-        assert ("older command" in shown) == (content["command"] != evidence.command(name))
+        assert ("older command" in shown) == (content["command"] != study_tables.command(name))
 
 
 def test_folds_cannot_be_repeated_until_two_points_are_settled() -> None:
-    for name, methods in evidence.power_analysis().items():
+    for name, methods in study_tables.power_analysis(evidence.read_all()).items():
         for method, one in methods.items():
             of_folds = bool(evidence.read(name).get("folds"))
             assert ("runs for 2 points" in one) != of_folds

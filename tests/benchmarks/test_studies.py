@@ -11,7 +11,7 @@ import pytest
 import torch
 from benchmarks.drawing import svg_texts, texts
 
-from benchmarks import comparing, evidence, studies
+from benchmarks import comparing, evidence, studies, study_pictures, study_tables
 from lossmaxpool.cli.trainings import configuration
 from lossmaxpool.runs.config import decisive
 from lossmaxpool.training import tuning
@@ -142,7 +142,7 @@ def test_scores_over_p_have_a_line_for_each_m(
     content = {"question": "Which?", "folds": 0, "over": "", "records": records}
     (tmp_path / "some.json").write_text(json.dumps(content))
     evidence.write_tables("some")
-    (axes,) = comparing.picture(content).axes
+    (axes,) = study_pictures.picture(content).axes
     ends = {str(line.get_label()): [float(y) for y in line.get_ydata()] for line in axes.lines}
     assert ends["BASE"] == pytest.approx([20.0] * 2, rel=RECOMPUTED)
     for m in (0.1, 0.5):
@@ -151,6 +151,31 @@ def test_scores_over_p_have_a_line_for_each_m(
     table = (tmp_path / "some.md").read_text()
     assert table.count("| LMP, p ") == 6
     assert "+6.0" in table
+
+
+def test_several_losses_with_the_sampler_stand_beside_themselves_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "RESULTS", tmp_path)
+    ends = {"base": 0.4, "base+": 0.42, "loss-only": 0.5, "lmp": 0.5, "ohem": 0.48, "ohem+": 0.44}
+    records = [
+        record(method, seed, iou + seed / 100) for method, iou in ends.items() for seed in (0, 1)
+    ]
+    content = {"question": "?", "folds": 0, "over": "", "records": records}
+    (tmp_path / "some.json").write_text(json.dumps(content))
+    page = evidence.rendered("<!-- study: sampler-some -->\n<!-- end -->\n")
+    rows = {row.split(" | ")[0].strip("| "): row.strip(" |").split(" | ") for row in
+            page.splitlines() if row.startswith("| ")}  # fmt: skip
+    assert list(rows)[2:] == ["BASE", "LOSS-ONLY", "OHEM"]
+    signs = {name: [cell[:4] for cell in row[3:]] for name, row in rows.items()}
+    assert signs["BASE"] == ["+1.0", "+5.0", "+4.0"]
+    assert signs["LOSS-ONLY"] == ["0.0 ", "–", "–"]
+    assert signs["OHEM"] == ["−2.0", "+1.0", "+3.0"]
+    levels, sampler = study_pictures.picture(content).axes
+    means = {y: x for line in sampler.lines if line.get_marker() == "D"
+             for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)}  # fmt: skip
+    assert means == pytest.approx({0: 1.0, 1: 0.0, 2: -2.0}, abs=RECOMPUTED)
+    assert [text.get_text() for text in levels.get_yticklabels()] == list(rows)[2:]
 
 
 def test_a_method_with_several_settings_is_compared_under_each(
@@ -188,7 +213,7 @@ def test_a_method_with_several_settings_is_compared_under_each(
 def test_a_picture_is_of_the_committed_results(name: str) -> None:
     drawn = svg_texts((evidence.IMAGES / f"study-{name}.svg").read_text(encoding="utf-8"))
     told = "run: python -m benchmarks.studies --render"
-    assert texts(comparing.picture(evidence.read(name))) <= drawn, told
+    assert texts(study_pictures.picture(evidence.read(name))) <= drawn, told
 
 
 def test_scenes_are_trained_without_data(
@@ -198,7 +223,7 @@ def test_scenes_are_trained_without_data(
     with pytest.raises(SystemExit):
         studies.main()
     assert "--data is needed to train" in capsys.readouterr().err
-    assert evidence.command("scenes-noise") == (
+    assert study_tables.command("scenes-noise") == (
         "python -m benchmarks.studies scenes-noise --out runs/studies"
     )
 
