@@ -228,7 +228,7 @@ def halves_table(studies: Studies) -> str:
 
 
 def sampler_table(content: Mapping[str, Any]) -> str:
-    """What every loss gains by the sampler, and what loss max-pooling gains over it either way."""
+    """The gain of every loss by the sampler, and of loss max-pooling over it either way."""
     parts, folds = groups(content["records"]), content["folds"]
     own = [parts[Condition("", name)] for name in ("loss-only", "lmp")]
     rows = []
