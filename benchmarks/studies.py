@@ -95,11 +95,13 @@ class Variant:
         methods: Its methods; None takes those of the study.
         loss: Options of the losses that differ.
         wrong: Share of the labeled training pixels with a wrong label.
+        axes: Its values of p and min_support, where the grid of the study has others.
     """
 
     methods: tuple[str, ...] | None = None
     loss: Mapping[str, Any] = field(default_factory=dict)
     wrong: float = 0.0
+    axes: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -301,12 +303,15 @@ STUDIES = {
         ),
         tune=200,
     ),
-    # At p = inf every pixel weighs the same, for every m: that is BASE+.
+    # Around the paper's own, as in its Table 1. At p = inf every pixel weighs the same, for every
+    # m: that is BASE+.
     "camvid-p-and-m": _shorter(
         "Which p and m, with the sampler?",
-        grid=Grid(
-            ("base", "base+", "lmp"), (1.0, 1.1, 1.3, 1.5, 1.7, 2.0, 3.0), (0.1, 0.25, 0.5), THREE
-        ),
+        grid=Grid(("base", "base+", "lmp"), (1.0, 1.1, 1.3, 1.5, 1.7, 2.0, 3.0), seeds=THREE),
+        variants={
+            "": Variant(),
+            "other-m": Variant(("lmp",), axes={"p": (1.3,), "min_support": (0.1, 0.5)}),
+        },
     ),
     "camvid-schedules": _shorter(
         "Does a schedule of p or m beat constants?",
@@ -478,7 +483,8 @@ def folders(study: Study, root: Path, out: Path) -> list[tuple[str, Path]]:
 
 
 def _grid(study: Study, variant: Variant, seed: int) -> Grid:
-    return replace(study.grid, methods=variant.methods or study.grid.methods, seeds=(seed,))
+    methods = variant.methods or study.grid.methods
+    return replace(study.grid, methods=methods, seeds=(seed,), **variant.axes)
 
 
 def main() -> None:

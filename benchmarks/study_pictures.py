@@ -32,7 +32,7 @@ _OWN = ("lmp", "loss-only")
 
 
 def picture(content: Mapping[str, Any]) -> Figure:
-    """Draw a study: scores over wrong labels, over p or with the sampler, or learning curves.
+    """Draw a study: scores over what it varies, or learning curves.
 
     Args:
         content: Its results.
@@ -41,7 +41,7 @@ def picture(content: Mapping[str, Any]) -> Figure:
         return _over_wrong_labels(content)
     exponents = {float(record["config"]["loss"]["p"]) for record in content["records"]}
     if len(exponents) > 2 and not content.get("over"):
-        return _over_p(content)
+        return _over_p_and_m(content)
     if len({alone.method for alone, _ in couples(groups(content["records"]))}) > 2:
         return _with_sampler(content)
     with drawing():
@@ -225,38 +225,45 @@ def _means_and_seeds(
                   alpha=0.5)  # fmt: skip
 
 
-def _over_p(content: Mapping[str, Any]) -> Figure:
-    """The final score over p, one line per m, beside the methods that have neither."""
+def _over_p_and_m(content: Mapping[str, Any]) -> Figure:
+    """The final score over p and over m, around the setting that both have, beside BASE."""
     conditions = groups(content["records"])
     told = measure(content["records"][0])
-    # By the name of a line: the scores of all seeds by p; the methods without p have one level.
-    lines: dict[str, dict[float, list[float]]] = {}
-    levels: dict[str, list[float]] = {}
+    # The scores of all seeds: by p and m of the method that pools, and of the methods without.
+    ends: dict[tuple[float, float], list[float]] = {}
+    others: dict[str, list[float]] = {}
     for condition, runs in conditions.items():
         some = next(iter(runs.values()))
-        ends = [score(run["evaluations"][-1], some["classes"]) for run in runs.values()]
-        loss, name = some["config"]["loss"], str(some["label"])
-        if condition.setting:
-            name = f"{name}, m / n {float(loss['min_support']):g}"
-            lines.setdefault(name, {})[float(loss["p"])] = ends
+        scores = [score(run["evaluations"][-1], some["classes"]) for run in runs.values()]
+        if condition.method in _OWN:
+            loss, pooled = some["config"]["loss"], condition.method
+            ends[float(loss["p"]), float(loss["min_support"])] = scores
         else:
-            levels[name] = ends
-    # At equal distances: exponents near 1 would have no room on any scale.
-    places = sorted({p for line in lines.values() for p in line})
+            others[condition.method] = scores
+    p, m = (max(axis, key=axis.count) for axis in map(list, zip(*ends, strict=True)))
+    # Where p is inf, or m is n, every pixel weighs the same.
+    mean = others["base+" if sampled(pooled) else "base"]
+    over_p = {each: scores for (each, m_there), scores in ends.items() if m_there == m}
+    over_m = {each: scores for (p_there, each), scores in ends.items() if p_there == p}
+    lines = ({**over_p, math.inf: mean}, {**over_m, 1.0: mean})
+    names = (f"p, at m / n = {m:g}", f"m / n, at p = {p:g}")
     with drawing():
-        figure = Figure(figsize=(7.2, 3.4), layout="constrained")
-        axes = figure.subplots()
-        for k, (name, ends) in enumerate(levels.items()):
-            axes.axhline(fmean(ends), color=_COLORS[0], linestyle=("--", ":")[k % 2], label=name)
-        for k, (name, line) in enumerate(lines.items()):
-            at = {places.index(p) + 0.06 * (k - 1): values for p, values in line.items()}
-            _means_and_seeds(axes, at, _COLORS[1 + k], _MARKS[k], name)
-        axes.set_xticks(range(len(places)), [f"{p:g}" for p in places])
-        axes.set(xlabel="p", ylabel=f"{told}, %")
-        axes.grid(visible=True)
-        figure.legend(loc="outside right upper", frameon=False)
+        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
+        pair = figure.subplots(1, 2, sharey=True, width_ratios=[len(line) for line in lines])
+        for axes, line, name in zip(pair, lines, names, strict=True):
+            # At equal distances: exponents near 1 would have no room on any scale.
+            places = sorted(line)
+            at = {places.index(each): scores for each, scores in line.items()}
+            _means_and_seeds(axes, at, _COLORS[3], _MARKS[2], None)
+            axes.axhline(fmean(others["base"]), color=_COLORS[0], linestyle="--")
+            axes.set_xticks(range(len(places)), [f"{each:g}" for each in places])
+            axes.set(xlabel=name)
+            axes.grid(visible=True)
+        pair[0].set_ylabel(f"{told}, %")
+        pair[0].annotate("BASE", (0, fmean(others["base"])), xytext=(0, 3),
+                         textcoords="offset points", color=_COLORS[0])  # fmt: skip
     figure.set_label(
-        f"{content['question']} Final {told} over p, a line for each m: through the means, and "
-        f"every seed; broken lines, {' and '.join(levels)}."
+        f"{content['question']} Final {told} over p and over m: lines through the means, and every "
+        "seed; p = inf and m / n = 1 are the mean over the pixels; broken line, BASE."
     )
     return figure

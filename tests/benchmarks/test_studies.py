@@ -128,29 +128,36 @@ def test_every_kind_of_study_has_a_table_and_a_picture(
     assert svg_texts((tmp_path / "study-some.svg").read_text(encoding="utf-8"))
 
 
-def test_scores_over_p_have_a_line_for_each_m(
+def test_scores_are_drawn_over_p_and_over_m_around_one_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evidence, "RESULTS", tmp_path)
     monkeypatch.setattr(evidence, "IMAGES", tmp_path)
-    records = [record("base", seed, 0.4) for seed in (0, 1)] + [
-        record("lmp", seed, 0.5 + p / 100, p=p, min_support=m)
-        for p in (1.0, 1.3, 2.0)
-        for m in (0.1, 0.5)
+    settings = [(1.0, 0.25), (1.3, 0.25), (2.0, 0.25), (1.3, 0.1), (1.3, 0.5)]
+    records = [record(method, seed, iou) for method, iou in (("base", 0.4), ("base+", 0.44))
+               for seed in (0, 1)] + [
+        record("lmp", seed, 0.5 + p / 100 + m / 10, p=p, min_support=m)
+        for p, m in settings
         for seed in (0, 1)
-    ]
+    ]  # fmt: skip
     content = {"question": "Which?", "folds": 0, "over": "", "records": records}
     (tmp_path / "some.json").write_text(json.dumps(content))
     evidence.write_tables("some")
-    (axes,) = study_pictures.picture(content).axes
-    ends = {str(line.get_label()): [float(y) for y in line.get_ydata()] for line in axes.lines}
-    assert ends["BASE"] == pytest.approx([20.0] * 2, rel=RECOMPUTED)
-    for m in (0.1, 0.5):
-        found = ends[f"LMP, m / n {m}"]
-        assert found == pytest.approx([25.5, 25.65, 26.0], rel=RECOMPUTED)
+    shown = [
+        (
+            [text.get_text() for text in axes.get_xticklabels()],
+            [float(y) for y in axes.lines[0].get_ydata()],
+        )
+        for axes in study_pictures.picture(content).axes
+    ]
+    over_p, over_m = shown
+    assert over_p[0] == ["1", "1.3", "2", "inf"]
+    assert over_p[1] == pytest.approx([26.75, 26.9, 27.25, 22.0], rel=RECOMPUTED)
+    assert over_m[0] == ["0.1", "0.25", "0.5", "1"]
+    assert over_m[1] == pytest.approx([26.15, 26.9, 28.15, 22.0], rel=RECOMPUTED)
     table = (tmp_path / "some.md").read_text()
-    assert table.count("| LMP, p ") == 6
-    assert "+6.0" in table
+    assert table.count("| LMP, p ") == len(settings)
+    assert "+6.8" in table
 
 
 def test_several_losses_with_the_sampler_stand_beside_themselves_without_it(
