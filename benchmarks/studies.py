@@ -70,7 +70,7 @@ ADAMW: dict[str, Any] = {
 # The command trains on these without any data.
 SCENES = "street-scenes"
 DEMO = trainings.configuration(steps=400)
-# Rivals with the sampler, which the package has for cross-entropy and loss max-pooling alone.
+# Other losses with the sampler, which the package has for cross-entropy and loss max-pooling alone.
 WITH_SAMPLER: dict[str, dict[str, Any]] = {
     f"{name}+": {"method": name, "sampler": True, "label": f"{label} + sampler"}
     for name, label in (
@@ -78,6 +78,7 @@ WITH_SAMPLER: dict[str, dict[str, Any]] = {
         ("ohem", "OHEM"),
         ("focal", "Focal"),
         ("dice-ce", "Dice + CE"),
+        ("dice-lmp", "Dice + LMP"),
     )
 }
 _SPLITS = {
@@ -298,7 +299,7 @@ STUDIES = {
         "Is it the loss or the sampler: what do rivals gain by the same sampler?",
         grid=Grid(
             ("base", "base+", "loss-only", "lmp", "bootstrap", "bootstrap+", "ohem", "ohem+",
-             "focal", "focal+", "dice-ce", "dice-ce+"),
+             "focal", "focal+", "dice-ce", "dice-ce+", "dice-lmp", "dice-lmp+"),
             seeds=THREE,
         ),
         tune=200,
