@@ -70,17 +70,6 @@ ADAMW: dict[str, Any] = {
 # The command trains on these without any data.
 SCENES = "street-scenes"
 DEMO = trainings.configuration(steps=400)
-# Other losses with the sampler, which the package has for cross-entropy and loss max-pooling alone.
-WITH_SAMPLER: dict[str, dict[str, Any]] = {
-    f"{name}+": {"method": name, "sampler": True, "label": f"{label} + sampler"}
-    for name, label in (
-        ("bootstrap", "Bootstrapped"),
-        ("ohem", "OHEM"),
-        ("focal", "Focal"),
-        ("dice-ce", "Dice + CE"),
-        ("dice-lmp", "Dice + LMP"),
-    )
-}
 _SPLITS = {
     "camvid": ("train", "val"),
     "crackforest": ("train", "val", "test"),
@@ -373,7 +362,6 @@ def configuration(study: Study, variant: Variant, root: Path) -> TrainConfig:
             evolution=2 if study.plain else 0,
             loggers=["tensorboard"] if study.plain else [],
         ),
-        losses={name: dict(content) for name, content in WITH_SAMPLER.items()},
     )
 
 
