@@ -150,7 +150,7 @@ def _with_sampler(content: Mapping[str, Any]) -> Figure:
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         for at, couple in enumerate(rows):
-            color = _COLORS[3 if couple[0].method in _OWN else 0]
+            color = _COLORS[3 if couple[0].method in (*_OWN, "dice-lmp") else 0]
             ends = [
                 [score(run["evaluations"][-1], run["classes"]) for run in conditions[one].values()]
                 for one in couple
