@@ -29,6 +29,7 @@ import torch
 
 from benchmarks import evidence
 from benchmarks.altered import Altered, Joined, folds
+from lossmaxpool import explain_backend
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.cli import trainings
 from lossmaxpool.data import DataConfig, SegmentationDataset, open_dataset
@@ -456,6 +457,10 @@ def train_and_time(config: TrainConfig, folder: Path, given: Given, place: Place
         cost = {
             "seconds": round(time.monotonic() - began, 1),
             "cpu_seconds": round(time.process_time() - computed, 1),
+            # Of losses on the CPU: what they take, and how they round, depends on it.
+            "backend": explain_backend(
+                torch.zeros(1, 2, 8, 8), torch.zeros(1, 8, 8).long()
+            ).backend,
         }
         write_atomically(folder / evidence.COST, json.dumps(cost).encode())
 

@@ -314,12 +314,14 @@ def setting(study: str, content: Mapping[str, Any]) -> str:
         spent = _hours(one["seconds"] for one in search.values())
         hours = f"{hours}, after {spent} of search for their learning rates"
     today, then = command(study), content["command"]
+    backends = {record.get("cost", {}).get("backend", "native") for record in records}
+    slower = "" if backends == {"native"} else f" Loss max-pooling by: {', '.join(backends)}."
     older = (
         f" Made with an older command, `{then}`, and not repeated since." if then != today else ""
     )
     return (
         f"`{today}`, {when}: {runs}{left}, {hours}, each with {count(threads, 'thread')} of "
-        f"{device}, lossmaxpool {' and '.join(versions)}, torch {torch}.{older}"
+        f"{device}, lossmaxpool {' and '.join(versions)}, torch {torch}.{slower}{older}"
     )
 
 
