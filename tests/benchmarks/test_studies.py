@@ -258,6 +258,9 @@ def test_a_study_trains_collects_and_goes_on_where_it_was(
     content = evidence.read("scenes-noise")
     assert content["finished"] == content["planned"] == 3
     assert {record["wrong"] for record in content["records"]} == {0.2}
+    (backend,) = {record["cost"]["backend"] for record in content["records"]}
+    shown = evidence.rendered("<!-- study: setting-scenes-noise -->\n<!-- end -->\n")
+    assert (f"Loss max-pooling by: {backend}." in shown) == (backend != "native")
     search = content["tuning"]["wrong-20"]
     assert search["tried"].keys() == {"base", "loss-only"}
     assert {len(tried) for tried in search["tried"].values()} == {2}
