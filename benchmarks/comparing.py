@@ -96,6 +96,11 @@ def reference(
     )
 
 
+def finals(runs: Mapping[int, Record]) -> list[float]:
+    """Return the scores of runs after their last step, in percent."""
+    return [score(run["evaluations"][-1], run["classes"]) for run in runs.values()]
+
+
 def gains(runs: Mapping[int, Record], over: Mapping[int, Record]) -> list[float]:
     """Return the paired differences of the final scores, in points."""
     ends = [

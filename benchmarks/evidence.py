@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,5 +188,10 @@ def _block(kind: str, study: str) -> str:
         return (RESULTS / f"{study}.md").read_text()
     if kind == "setting":
         return study_tables.setting(study, read(study))
-    table: Callable[[Mapping[str, Any]], str] = getattr(study_tables, f"{kind}_table")
-    return table(read(study))
+    tables = {
+        "pairs": study_tables.pairs_table,
+        "sampler": study_tables.sampler_table,
+        "curves": study_tables.curves_table,
+        "tuning": study_tables.tuning_table,
+    }
+    return tables[kind](read(study))

@@ -32,7 +32,7 @@ from benchmarks.altered import Altered, Joined, folds
 from lossmaxpool import explain_backend
 from lossmaxpool.atomic import write_atomically
 from lossmaxpool.cli import trainings
-from lossmaxpool.data import DataConfig, SegmentationDataset, open_dataset
+from lossmaxpool.data import DataConfig, open_dataset
 from lossmaxpool.models import ModelConfig
 from lossmaxpool.runs.config import (
     HardwareConfig,
@@ -144,6 +144,11 @@ class Study:
     def plain(self) -> bool:
         """Whether the package's own report tells it: one data set as it is, and no variants."""
         return not self.folds and self.shrink == 1 and set(self.variants) == {""}
+
+    @property
+    def splits(self) -> tuple[str, str]:
+        """The names of the training and the validation split."""
+        return ("sequence-train", "sequence-val") if self.held_out else ("train", "val")
 
     @property
     def crop_size(self) -> tuple[int, int]:
@@ -335,13 +340,13 @@ STUDIES = {
 
 def configuration(study: Study, variant: Variant, root: Path) -> TrainConfig:
     """Return what the runs of a part of a study share."""
-    splits = ("sequence-train", "sequence-val") if study.held_out else ("train", "val")
     if study.folds or study.shrink > 1 or variant.wrong:
         data = DataConfig(name="python")
     elif study.data == SCENES:
         data = DEMO.data
     else:
-        data = DataConfig(name="camvid", root=root, train_split=splits[0], val_split=splits[1])
+        train_split, val_split = study.splits
+        data = DataConfig(name="camvid", root=root, train_split=train_split, val_split=val_split)
     height, width = study.crop_size
     kept = {"bootstrap_k": round(study.bootstrap * height * width)}
     return TrainConfig(
@@ -370,8 +375,6 @@ def opened(study: Study, variant: Variant, seed: int, root: Path) -> Given:
     """Return the images of a run where the study changes them, else nothing."""
     if not (study.folds or study.shrink > 1 or variant.wrong):
         return Given()
-    train_set: SegmentationDataset
-    val_set: SegmentationDataset
     if study.folds:
         whole = images(study.data, root, _SPLITS[study.data], study.shrink)
         names = [whole.sample_name(k) for k in range(len(whole))]
@@ -381,9 +384,8 @@ def opened(study: Study, variant: Variant, seed: int, root: Path) -> Given:
         train_set = Part(whole, rest, f"{study.data}, without fold {fold}")
         val_set = Part(whole, held, f"{study.data}, fold {fold}")
     else:
-        before = "sequence-" if study.held_out else ""
         train_set, val_set = (
-            images(study.data, root, (before + split,), study.shrink) for split in ("train", "val")
+            images(study.data, root, (split,), study.shrink) for split in study.splits
         )
     if variant.wrong:
         train_set = Altered(train_set, wrong=variant.wrong, seed=seed)

@@ -14,6 +14,7 @@ from benchmarks.comparing import (
     Condition,
     Record,
     couples,
+    finals,
     gains,
     groups,
     half_width,
@@ -151,10 +152,7 @@ def _with_sampler(content: Mapping[str, Any]) -> Figure:
         left, right = figure.subplots(1, 2, sharey=True)
         for at, couple in enumerate(rows):
             color = _COLORS[3 if couple[0].method in (*_OWN, "dice-lmp") else 0]
-            ends = [
-                [score(run["evaluations"][-1], run["classes"]) for run in conditions[one].values()]
-                for one in couple
-            ]
+            ends = [finals(conditions[one]) for one in couple]
             left.plot([fmean(each) for each in ends], [at, at], color=color, linewidth=1)
             for k, each in enumerate(ends):
                 name = ("without the sampler", "with the sampler")[k] if at == 0 else None
@@ -188,9 +186,7 @@ def _over_wrong_labels(content: Mapping[str, Any]) -> Figure:
     for condition, runs in conditions.items():
         some = next(iter(runs.values()))
         name, share = named(condition, runs), 100 * some["wrong"]
-        scores.setdefault(name, {})[share] = [
-            score(run["evaluations"][-1], some["classes"]) for run in runs.values()
-        ]
+        scores.setdefault(name, {})[share] = finals(runs)
         if pairs := gains(runs, reference(conditions, condition, "")):
             over_base.setdefault(name, {})[share] = pairs
     with drawing():
@@ -234,12 +230,11 @@ def _over_p_and_m(content: Mapping[str, Any]) -> Figure:
     others: dict[str, list[float]] = {}
     for condition, runs in conditions.items():
         some = next(iter(runs.values()))
-        scores = [score(run["evaluations"][-1], some["classes"]) for run in runs.values()]
         if condition.method in _OWN:
             loss, pooled = some["config"]["loss"], condition.method
-            ends[float(loss["p"]), float(loss["min_support"])] = scores
+            ends[float(loss["p"]), float(loss["min_support"])] = finals(runs)
         else:
-            others[condition.method] = scores
+            others[condition.method] = finals(runs)
     p, m = (max(axis, key=axis.count) for axis in map(list, zip(*ends, strict=True)))
     # Where p is inf, or m is n, every pixel weighs the same.
     mean = others["base+" if sampled(pooled) else "base"]

@@ -12,6 +12,7 @@ from benchmarks.comparing import (
     Record,
     couples,
     f1,
+    finals,
     gains,
     groups,
     half_width,
@@ -82,7 +83,7 @@ def _row(
 
 def _mean(runs: Mapping[int, Record]) -> str:
     """The final score, and its standard deviation over the runs."""
-    values = [score(run["evaluations"][-1], run["classes"]) for run in runs.values()]
+    values = finals(runs)
     spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
     return f"{fmean(values):.1f}{spread}"
 
@@ -314,8 +315,8 @@ def setting(study: str, content: Mapping[str, Any]) -> str:
         spent = _hours(one["seconds"] for one in search.values())
         hours = f"{hours}, after {spent} of search for their learning rates"
     today, then = command(study), content["command"]
-    backends = {record.get("cost", {}).get("backend", "native") for record in records}
-    slower = "" if backends == {"native"} else f" Loss max-pooling by: {', '.join(backends)}."
+    backends = {record.get("cost", {}).get("backend") for record in records} - {None, "native"}
+    slower = f" Loss max-pooling by: {', '.join(sorted(backends))}." if backends else ""
     older = (
         f" Made with an older command, `{then}`, and not repeated since." if then != today else ""
     )
