@@ -191,6 +191,7 @@ def _block(kind: str, study: str) -> str:
     tables = {
         "pairs": study_tables.pairs_table,
         "sampler": study_tables.sampler_table,
+        "p_and_m": study_tables.p_and_m_table,
         "curves": study_tables.curves_table,
         "tuning": study_tables.tuning_table,
     }

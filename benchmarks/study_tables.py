@@ -247,6 +247,24 @@ def sampler_table(content: Mapping[str, Any]) -> str:
     return _table(head, rows)
 
 
+def p_and_m_table(content: Mapping[str, Any]) -> str:
+    """The gain of every p and m over the mean with the same sampler, and over the paper's."""
+    parts, folds = groups(content["records"]), content["folds"]
+    pooled = {
+        (float(loss["p"]), float(loss["min_support"])): runs
+        for part, runs in parts.items()
+        if part.method == "lmp" and (loss := next(iter(runs.values()))["config"]["loss"])
+    }
+    mean, usual = parts[Condition("", "base+")], pooled[1.3, 0.25]
+    rows = [
+        [f"{p:g}", f"{m:g}", _mean(runs), _together(gains(runs, mean), folds),
+         "–" if runs is usual else _together(gains(runs, usual), folds)]
+        for (p, m), runs in sorted(pooled.items())
+    ]  # fmt: skip
+    told = measure(content["records"][0])
+    return _table(["p", "m / n", told, "over BASE+", "over p = 1.3, m / n = 0.25"], rows)
+
+
 def curves_table(content: Mapping[str, Any]) -> str:
     """The mean score of every method at each evaluation, and what its fastest run took."""
     rows = []

@@ -128,7 +128,7 @@ def test_every_kind_of_study_has_a_table_and_a_picture(
     assert svg_texts((tmp_path / "study-some.svg").read_text(encoding="utf-8"))
 
 
-def test_scores_are_drawn_over_p_and_over_m_around_one_setting(
+def test_every_p_and_m_stands_beside_the_mean_and_the_papers_and_is_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evidence, "RESULTS", tmp_path)
@@ -158,6 +158,15 @@ def test_scores_are_drawn_over_p_and_over_m_around_one_setting(
     table = (tmp_path / "some.md").read_text()
     assert table.count("| LMP, p ") == len(settings)
     assert "+6.8" in table
+    page = evidence.rendered("<!-- study: p_and_m-some -->\n<!-- end -->\n")
+    rows = [row.strip(" |").split(" | ") for row in page.splitlines() if row.startswith("| ")][2:]
+    assert [(float(p), float(m)) for p, m, *_ in rows] == sorted(settings)
+    over_mean, over_usual = (
+        [float(cell.split(r"\*")[0].replace("−", "-").replace("–", "0")) for cell in cells]
+        for cells in list(zip(*rows, strict=True))[3:]
+    )
+    assert over_mean == pytest.approx([4.75, 4.15, 4.9, 6.15, 5.25], abs=0.06)
+    assert over_usual == pytest.approx([-0.15, -0.75, 0, 1.25, 0.35], abs=0.06)
 
 
 def test_several_losses_with_the_sampler_stand_beside_themselves_without_it(
