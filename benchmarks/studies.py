@@ -282,7 +282,7 @@ STUDIES = {
         grid=Grid(
             ("base", "base+", "inverse-median", "bootstrap", "loss-only", "lmp"), seeds=THREE
         ),
-        held_out=True, steps=1200, evaluations=6, descent=SHARED,
+        held_out=True, steps=1000, evaluations=5, descent=SHARED,
     ),
     "camvid-both-halves": _shorter(
         "Is it the loss or the sampler: what do rivals gain by the same sampler?",
