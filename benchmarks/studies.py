@@ -19,9 +19,8 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
-from itertools import groupby, product
-from operator import itemgetter
+from functools import lru_cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -144,9 +143,15 @@ class Study:
     variants: Mapping[str, Variant] = field(default_factory=lambda: {"": Variant()})
 
     @property
+    def altered(self) -> bool:
+        """Whether its runs see other images, masks or splits than those of the data set."""
+        wrong = any(variant.wrong for variant in self.variants.values())
+        return bool(self.folds) or self.shrink > 1 or wrong
+
+    @property
     def plain(self) -> bool:
         """Whether the package's own report tells it: one data set as it is, and no variants."""
-        return not self.folds and self.shrink == 1 and set(self.variants) == {""}
+        return not self.altered and set(self.variants) == {""}
 
     @property
     def splits(self) -> tuple[str, str]:
@@ -334,7 +339,7 @@ STUDIES = {
 
 def configuration(study: Study, variant: Variant, root: Path) -> TrainConfig:
     """Return what the runs of a part of a study share."""
-    if study.folds or study.shrink > 1 or variant.wrong:
+    if study.altered:
         data = DataConfig(name="python")
     elif study.data == SCENES:
         data = DEMO.data
@@ -367,7 +372,7 @@ def configuration(study: Study, variant: Variant, root: Path) -> TrainConfig:
 
 def opened(study: Study, variant: Variant, seed: int, root: Path) -> Given:
     """Return the images of a run where the study changes them, else nothing."""
-    if not (study.folds or study.shrink > 1 or variant.wrong):
+    if not study.altered:
         return Given()
     if study.folds:
         whole = images(study.data, root, _SPLITS[study.data], study.shrink)
@@ -419,13 +424,10 @@ class InMemory(CachedDataset):
 
 def train_study(study: Study, root: Path, out: Path, jobs: int) -> None:
     """Train the runs of a study that are not finished, ``jobs`` of them at a time."""
-    planned: list[tuple[tuple[float, int], Planned]] = []
-    sets: dict[tuple[float, int], Given] = {}
+    runs: list[Planned] = []
+    sets: dict[Path, Given] = {}
     for seed, (name, variant) in product(study.grid.seeds, study.variants.items()):
-        # The parts of a study share their images unless these words differ.
-        images = (variant.wrong, seed if study.folds or variant.wrong else 0)
-        if images not in sets:
-            sets[images] = opened(study, variant, seed, root)
+        given = opened(study, variant, seed, root)
         config, grid = configuration(study, variant, root), _grid(study, variant, seed)
         if study.tune:
             config = with_tuned_rates(
@@ -434,21 +436,29 @@ def train_study(study: Study, root: Path, out: Path, jobs: int) -> None:
                 study.grid.seeds[0],
                 out / name,
                 steps=study.tune,
-                given=sets[images],
+                given=given,
                 engine=engine_named("local", jobs),
                 jobs=jobs,
             )
-        planned += [(images, run) for run in plan(config, grid, out / name)]
-    for images, group in groupby(planned, key=itemgetter(0)):
-        runs = [run for _, run in group]
-        train_all(runs, jobs=jobs, given=sets[images], task=train_and_time)
+        planned = plan(config, grid, out / name)
+        sets |= {folder: given for _, folder in planned}
+        runs += planned
+    # The first of the sets is what all are checked by, before any run begins.
+    first = next(iter(sets.values()))
+    train_all(runs, jobs=jobs, given=first, task=partial(train_and_time, sets))
 
 
-def train_and_time(config: TrainConfig, folder: Path, given: Given, place: Place = ALONE) -> None:
-    """Train as an engine does, and write what a run without interruption has cost beside it."""
+def train_and_time(
+    sets: Mapping[Path, Given], config: TrainConfig, folder: Path, _: Given, place: Place = ALONE
+) -> None:
+    """Train as an engine does, and write what a run without interruption has cost beside it.
+
+    Args:
+        sets: The images of every run, by its folder.
+    """
     fresh = not (folder / RECORD).exists()
     began, computed = time.monotonic(), time.process_time()
-    train_unless_finished(config, folder, given, place)
+    train_unless_finished(config, folder, sets[folder], place)
     if fresh:
         cost = {
             "seconds": round(time.monotonic() - began, 1),

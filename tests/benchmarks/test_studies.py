@@ -52,19 +52,20 @@ def test_a_study_of_scenes_has_the_settings_of_the_demo(name: str) -> None:
             for key in demo.keys() | own.keys()
             if demo.get(key) != own.get(key) and key.partition(".")[0] not in ("losses", "loss")
         }
-        assert not other - ({"data.name", "data.train_scenes", "data.val_scenes"} if variant.wrong
+        assert not other - ({"data.name", "data.train_scenes", "data.val_scenes"} if study.altered
                             else set())  # fmt: skip
 
 
 def test_wrong_labels_are_in_the_training_scenes_alone() -> None:
     study = studies.STUDIES["scenes-noise"]
     clean = studies.opened(study, studies.WRONG["wrong-0"], 0, Path())
-    assert clean.train_set is None, "the configuration opens the scenes as they are"
     given = studies.opened(study, studies.WRONG["wrong-20"], 0, Path())
+    assert clean.train_set is not None
     assert given.train_set is not None
     assert given.val_set is not None
     scenes = studies.open_dataset(studies.DEMO.data, "train")
-    assert len(given.train_set) == len(scenes)
+    assert len(clean.train_set) == len(given.train_set) == len(scenes)
+    assert torch.equal(clean.train_set.mask(3), scenes.mask(3))
     assert torch.equal(given.train_set[3].image, scenes[3].image)
     assert not torch.equal(given.train_set.mask(3), scenes.mask(3))
     truth = studies.open_dataset(studies.DEMO.data, "val")
@@ -255,9 +256,9 @@ def test_a_study_trains_collects_and_goes_on_where_it_was(
     studies.images.cache_clear()
     whole = studies.STUDIES["scenes-noise"]
     descent = {**whole.descent, "warmup": 0}
-    study = replace(whole, steps=4, crop=32, batch=2, descent=descent, tune=1,
-                    grid=replace(whole.grid, min_support=(0.1, 0.5), seeds=(0,)),
-                    variants={"wrong-20": studies.WRONG["wrong-20"]})  # fmt: skip
+    shares = {name: studies.WRONG[name] for name in ("wrong-0", "wrong-20")}
+    study = replace(whole, steps=4, crop=32, batch=2, descent=descent, tune=1, variants=shares,
+                    grid=replace(whole.grid, min_support=(0.1, 0.5), seeds=(0,)))  # fmt: skip
     runs = studies.folders(study, Path(), tmp_path)
     studies.train_study(study, Path(), tmp_path, jobs=1)
     written = [(folder / "record.json").stat().st_mtime_ns for _, folder in runs]
@@ -265,11 +266,19 @@ def test_a_study_trains_collects_and_goes_on_where_it_was(
     assert [(folder / "record.json").stat().st_mtime_ns for _, folder in runs] == written
     evidence.collect("scenes-noise", study, runs)
     content = evidence.read("scenes-noise")
-    assert content["finished"] == content["planned"] == 3
-    assert {record["wrong"] for record in content["records"]} == {0.2}
+    assert content["finished"] == content["planned"] == 6
+    # Each part saw its own masks: wrong labels move pixels between classes, and add none.
+    right, wrong = (
+        {tuple(record["train_pixels"]) for record in content["records"] if record["wrong"] == share}
+        for share in (0.0, 0.2)
+    )
+    assert len(right) == len(wrong) == 1
+    assert right != wrong
+    assert sum(right.pop()) == sum(wrong.pop())
     (backend,) = {record["cost"]["backend"] for record in content["records"]}
     shown = evidence.rendered("<!-- study: setting-scenes-noise -->\n<!-- end -->\n")
     assert (f"Loss max-pooling by: {backend}." in shown) == (backend != "native")
+    assert content["tuning"].keys() == study.variants.keys()
     search = content["tuning"]["wrong-20"]
     assert search["tried"].keys() == {"base", "loss-only"}
     assert {len(tried) for tried in search["tried"].values()} == {2}
