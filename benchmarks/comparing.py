@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
@@ -125,6 +125,18 @@ def couples(
         method = "lmp" if alone.method == "loss-only" else f"{alone.method}+"
         if (both := alone._replace(method=method)) in conditions:
             found.append((alone, both))
+    return found
+
+
+def by_p_and_m(
+    conditions: Mapping[Condition, dict[int, Record]], methods: Container[str]
+) -> dict[tuple[float, float], dict[int, Record]]:
+    """Return the runs of some methods by their p and min_support."""
+    found = {}
+    for condition, runs in conditions.items():
+        if condition.method in methods:
+            loss = next(iter(runs.values()))["config"]["loss"]
+            found[float(loss["p"]), float(loss["min_support"])] = runs
     return found
 
 

@@ -171,7 +171,7 @@ THREE = (0, 1, 2)
 FIVE = (0, 1, 2, 3, 4)
 
 
-def _to_the_end(question: str, *, held_out: bool = False, **changes: Any) -> Study:
+def _to_the_end(question: str, **changes: Any) -> Study:
     """CamVid at half resolution, long enough for cross-entropy to level."""
     study = Study(
         question,
@@ -183,7 +183,6 @@ def _to_the_end(question: str, *, held_out: bool = False, **changes: Any) -> Stu
         model=LIGHT,
         descent=ADAMW,
         shrink=2,
-        held_out=held_out,
     )
     return replace(study, **changes)
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from benchmarks.comparing import (
     Condition,
     Record,
+    by_p_and_m,
     couples,
     finals,
     gains,
@@ -226,18 +227,16 @@ def _over_p_and_m(content: Mapping[str, Any]) -> Figure:
     conditions = groups(content["records"])
     told = measure(content["records"][0])
     # The scores of all seeds: by p and m of the method that pools, and of the methods without.
-    ends: dict[tuple[float, float], list[float]] = {}
-    others: dict[str, list[float]] = {}
-    for condition, runs in conditions.items():
-        some = next(iter(runs.values()))
-        if condition.method in _OWN:
-            loss, pooled = some["config"]["loss"], condition.method
-            ends[float(loss["p"]), float(loss["min_support"])] = finals(runs)
-        else:
-            others[condition.method] = finals(runs)
+    ends = {each: finals(runs) for each, runs in by_p_and_m(conditions, _OWN).items()}
+    others = {
+        condition.method: finals(runs)
+        for condition, runs in conditions.items()
+        if condition.method not in _OWN
+    }
     p, m = (max(axis, key=axis.count) for axis in map(list, zip(*ends, strict=True)))
     # Where p is inf, or m is n, every pixel weighs the same.
-    mean = others["base+" if sampled(pooled) else "base"]
+    with_sampler = any(sampled(each.method) for each in conditions if each.method in _OWN)
+    mean = others["base+" if with_sampler else "base"]
     over_p = {each: scores for (each, m_there), scores in ends.items() if m_there == m}
     over_m = {each: scores for (p_there, each), scores in ends.items() if p_there == p}
     lines = ({**over_p, math.inf: mean}, {**over_m, 1.0: mean})

@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.comparing import (
     Condition,
     Record,
+    by_p_and_m,
     couples,
     f1,
     finals,
@@ -250,11 +251,7 @@ def sampler_table(content: Mapping[str, Any]) -> str:
 def p_and_m_table(content: Mapping[str, Any]) -> str:
     """The gain of every p and m over the mean with the same sampler, and over the paper's."""
     parts, folds = groups(content["records"]), content["folds"]
-    pooled = {
-        (float(loss["p"]), float(loss["min_support"])): runs
-        for part, runs in parts.items()
-        if part.method == "lmp" and (loss := next(iter(runs.values()))["config"]["loss"])
-    }
+    pooled = by_p_and_m(parts, ("lmp",))
     mean, usual = parts[Condition("", "base+")], pooled[1.3, 0.25]
     rows = [
         [f"{p:g}", f"{m:g}", _mean(runs), _together(gains(runs, mean), folds),
