@@ -14,9 +14,7 @@ from benchmarks.blocks import filled
 from benchmarks.drawing import drawing, write
 from benchmarks.study_pictures import picture
 from benchmarks.study_tables import command, power_analysis, power_table
-from lossmaxpool.report import markdown_pairs, markdown_table, write_gain_picture, write_report
 from lossmaxpool.report.statistics import class_scores
-from lossmaxpool.report.sweep import write_sweep
 from lossmaxpool.runs.record import RECORD, RunRecord
 from lossmaxpool.training.tuning import TUNING
 
@@ -77,11 +75,7 @@ def collect(name: str, study: Study, runs: Sequence[tuple[str, Path]]) -> None:
     tuning = f' "tuning": {json.dumps(search)},\n' if search else ""
     text = f'{json.dumps(head, indent=1)[:-2]},\n{tuning} "records": [\n{lines}\n ]\n}}\n'
     (RESULTS / f"{name}.json").write_text(text)
-    folders = [folder for _, folder in runs]
-    if study.plain and len(records) == len(runs):
-        _write_plain(name, study, folders)
-    else:
-        write_tables(name)
+    write_tables(name)
 
 
 def _search(folders: Mapping[str, Path]) -> dict[str, Any]:
@@ -100,28 +94,6 @@ def _search(folders: Mapping[str, Path]) -> dict[str, Any]:
         for variant, folder in folders.items()
         if (folder / TUNING).is_file()
     }
-
-
-def _write_plain(name: str, study: Study, folders: Sequence[Path]) -> None:
-    """Write the tables of runs that share their data: those of the package's own report."""
-    out = folders[0].parent
-    write_sweep(folders, out)
-    (RESULTS / f"{name}.md").write_text((out / "sweep.md").read_text())
-    if len(study.grid.p or ()) > 1:
-        (IMAGES / f"{name}.svg").write_text((out / "sweep.svg").read_text())
-    if compares(study):
-        own = "lmp" if "lmp" in study.grid.methods else "loss-only"
-        write_report(folders, out)
-        (RESULTS / f"{name}-classes.md").write_text(markdown_table(folders) + "\n")
-        (RESULTS / f"{name}-pairs.md").write_text(markdown_pairs(folders, own) + "\n")
-        if len(study.grid.methods) > 2:  # of two methods, the table itself has the gains
-            both = [run for run in folders if run.name.startswith(("base-", f"{own}-"))]
-            write_gain_picture(both, IMAGES / f"{name}.svg")
-
-
-def compares(study: Study) -> bool:
-    """Whether several methods stand side by side, each with one setting."""
-    return study.plain and len(study.grid.methods) > 1 and len(study.grid.p or ()) == 1
 
 
 def read(name: str) -> dict[str, Any]:
@@ -161,25 +133,19 @@ def print_plan(studies: Mapping[str, Study]) -> None:
 
 def rendered(page: str) -> str:
     """A page with its tables, and where they come from, as the results have them."""
-    page = filled(page, "camvid", lambda name: _block(*_named(name, "camvid-")))
-    return filled(page, "study", lambda name: _block(*_named(name, "")))
+    return filled(page, "study", _block)
 
 
 def render() -> None:
     """Write the blocks of all pages, and the tables and pictures of the studies."""
-    for path in RESULTS.glob("*.json"):
-        if "planned" in path.read_text()[:800] and not (RESULTS / f"{path.stem}-pairs.md").exists():
-            write_tables(path.stem)
+    for name in read_all():
+        write_tables(name)
     for page in PAGES:
         page.write_text(rendered(page.read_text()))
 
 
-def _named(block: str, prefix: str) -> tuple[str, str]:
+def _block(block: str) -> str:
     kind, _, study = block.partition("-")
-    return kind, prefix + study
-
-
-def _block(kind: str, study: str) -> str:
     if kind == "power":
         return power_table(read_all(), study == "before")
     if kind == "halves":
@@ -189,10 +155,10 @@ def _block(kind: str, study: str) -> str:
     if kind == "setting":
         return study_tables.setting(study, read(study))
     tables = {
+        "classes": study_tables.classes_table,
         "pairs": study_tables.pairs_table,
         "sampler": study_tables.sampler_table,
         "p_and_m": study_tables.p_and_m_table,
-        "curves": study_tables.curves_table,
         "tuning": study_tables.tuning_table,
     }
     return tables[kind](read(study))

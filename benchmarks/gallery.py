@@ -250,7 +250,7 @@ def by_seed(study: Path) -> Figure:
 
 
 DRAWN = {
-    "gallery-camvid.svg": lambda: by_seed(RESULTS / "camvid-methods.json"),
+    "gallery-camvid.svg": lambda: by_seed(RESULTS / "camvid-converged.json"),
     "gallery-where.svg": lambda: where(_read()),
 }
 

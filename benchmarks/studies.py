@@ -118,7 +118,6 @@ class Study:
             split, instead of the usual one, whose frames are neighbors of training frames.
         tune: Steps at each of the five learning rates that every method tries first; 0 gives all of
             them the same rate.
-        bootstrap: Share of a crop's pixels that bootstrapping keeps.
         over: The part whose runs of the same method the others are compared with; empty compares
             with BASE of the same part.
         variants: Parts of the study by name.
@@ -127,8 +126,8 @@ class Study:
     question: str
     data: str
     grid: Grid
-    steps: int = 600
-    crop: int | tuple[int, int] = 224
+    steps: int
+    crop: int | tuple[int, int]
     batch: int = 8
     evaluations: int = 4
     model: ModelConfig = field(default_factory=lambda: DEEPLAB)
@@ -138,7 +137,6 @@ class Study:
     folds: int = 0
     held_out: bool = False
     tune: int = 0
-    bootstrap: float = 0.25
     over: str = ""
     variants: Mapping[str, Variant] = field(default_factory=lambda: {"": Variant()})
 
@@ -147,11 +145,6 @@ class Study:
         """Whether its runs see other images, masks or splits than those of the data set."""
         wrong = any(variant.wrong for variant in self.variants.values())
         return bool(self.folds) or self.shrink > 1 or wrong
-
-    @property
-    def plain(self) -> bool:
-        """Whether the package's own report tells it: one data set as it is, and no variants."""
-        return not self.altered and set(self.variants) == {""}
 
     @property
     def splits(self) -> tuple[str, str]:
@@ -247,24 +240,6 @@ STUDIES = {
         "Does the loss with its sampler beat every rival of the paper in a short training?",
         "camvid", Grid(PAPER, seeds=THREE), 400, 192, evaluations=2,
     ),
-    # The number of pixels with which bootstrapping was published, for crops of 512 x 512.
-    "camvid-bootstrap512": Study(
-        "Does bootstrapping train with the number of pixels that was published?",
-        "camvid", Grid(("bootstrap",)), 400, 192, evaluations=2, bootstrap=512 / 192**2,
-    ),
-    "camvid-longer": Study(
-        "Does the gain of the loss alone last in a longer training?",
-        "camvid", Grid(BOTH, seeds=(0, 1)),
-    ),
-    "camvid-sequence": Study(
-        "Does it last on a drive that was never seen?",
-        "camvid", Grid(BOTH, seeds=(0, 1)), held_out=True,
-    ),
-    "camvid-sweep": Study(
-        "Which p and m?",
-        "camvid", Grid(BOTH, (1.0, 1.15, 1.3, 1.7, 3.0), (0.1, 0.25, 0.5), (0, 1)), 150, 160,
-        evaluations=1,
-    ),
     "crackforest": _small("crackforest", "Does the gain hold on thin cracks, one rare class?"),
     "magnetic-tile": _small(
         "magnetic_tile", "Does the gain hold on five kinds of rare defects, with few images each?"
@@ -346,7 +321,8 @@ def configuration(study: Study, variant: Variant, root: Path) -> TrainConfig:
         train_split, val_split = study.splits
         data = DataConfig(name="camvid", root=root, train_split=train_split, val_split=val_split)
     height, width = study.crop_size
-    kept = {"bootstrap_k": round(study.bootstrap * height * width)}
+    # Of a crop's pixels bootstrapping keeps a quarter, as many as the loss must weigh at least.
+    kept = {"bootstrap_k": height * width // 4}
     return TrainConfig(
         data=data,
         model=study.model,
@@ -362,9 +338,9 @@ def configuration(study: Study, variant: Variant, root: Path) -> TrainConfig:
         reporting=ReportingConfig(
             eval_every=study.steps // study.evaluations,
             checkpoint_every=50,
-            examples=6 if study.plain else 0,
-            evolution=2 if study.plain else 0,
-            loggers=["tensorboard"] if study.plain else [],
+            examples=0,
+            evolution=0,
+            loggers=[],
         ),
     )
 

@@ -42,12 +42,12 @@ def picture(content: Mapping[str, Any]) -> Figure:
     if len({record.get("wrong", 0.0) for record in content["records"]}) > 1:
         return _over_wrong_labels(content)
     exponents = {float(record["config"]["loss"]["p"]) for record in content["records"]}
-    if len(exponents) > 2 and not content.get("over"):
+    if len(exponents) > 2 and not content["over"]:
         return _over_p_and_m(content)
     if len({alone.method for alone, _ in couples(groups(content["records"]))}) > 2:
         return _with_sampler(content)
     with drawing():
-        if not content.get("over"):
+        if not content["over"]:
             figure = Figure(figsize=(7.2, 3.2), layout="constrained")
             _curves(figure.subplots(), content)
             figure.legend(loc="outside right upper", frameon=False)
@@ -78,9 +78,9 @@ def _curves(axes: Axes, content: Mapping[str, Any]) -> None:
         axes.plot(
             [evaluation["step"] for evaluation in some["evaluations"]],
             means,
-            color=_color(condition, conditions, content.get("over", "")),
+            color=_color(condition, conditions, content["over"]),
             linewidth=2 if some["method"] in _OWN else 1.1,
-            linestyle=_dashes(condition, conditions, content.get("over", "")),
+            linestyle=_dashes(condition, conditions, content["over"]),
             label=_told(condition, runs, conditions),
         )
     told = measure(content["records"][0])

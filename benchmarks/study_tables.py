@@ -26,8 +26,10 @@ from benchmarks.comparing import (
 )
 from lossmaxpool.report.wording import count, points
 
-# The spread that was known before the other studies were planned: those of version 0.1.0.
-KNOWN_BEFORE = ("camvid-longer", "camvid-methods", "camvid-sequence")
+# The spread that was known before the other studies were planned: that of version 0.1.0.
+KNOWN_BEFORE = ("camvid-methods",)
+# Methods with loss max-pooling, and the sampler alone.
+_OWN = ("base+", "loss-only", "lmp", "dice-lmp", "dice-lmp+")
 # Results of studies by name.
 Studies = Mapping[str, Mapping[str, Any]]
 
@@ -40,7 +42,7 @@ def command(name: str) -> str:
 
 def scores_table(content: Mapping[str, Any]) -> str:
     """The final scores of every method, and their paired gains."""
-    parts, over = groups(content["records"]), content.get("over", "")
+    parts, over = groups(content["records"]), content["over"]
     told = measure(content["records"][0])
     head = ["part", "method", "lr", "runs", told, "F1", "precision", "recall",
             f"{told} over {over or 'BASE'}", "95 % interval", "last quarter",
@@ -49,9 +51,12 @@ def scores_table(content: Mapping[str, Any]) -> str:
         [part.variant, *_row(part, runs, reference(parts, part, over), content["folds"])]
         for part, runs in parts.items()
     ]
-    # One rate, or one variant, for all needs no column, nor do scores of a foreground without one.
+    # One rate, or one variant, for all needs no column, nor does what no row has.
+    columns = [{row[k] for row in rows} for k in range(len(head))]
     shown = [
-        k for k in range(len(head)) if k not in (0, 2, 6, 7) or len({row[k] for row in rows}) > 1
+        k
+        for k, cells in enumerate(columns)
+        if any(cells) and (len(cells) > 1 or head[k] not in ("part", "lr"))
     ]
     marks = [":--" if head[k] in ("part", "method") else "--:" for k in shown]
     lines = [[row[k] for k in shown] for row in (head, *rows)]
@@ -84,7 +89,10 @@ def _row(
 
 def _mean(runs: Mapping[int, Record]) -> str:
     """The final score, and its standard deviation over the runs."""
-    values = finals(runs)
+    return _with_spread(finals(runs))
+
+
+def _with_spread(values: Sequence[float]) -> str:
     spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
     return f"{fmean(values):.1f}{spread}"
 
@@ -142,9 +150,9 @@ def power_analysis(studies: Studies) -> dict[str, dict[str, dict[str, float]]]:
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name, content in studies.items():
         # Wrong labels and schedules do not have the usual spread.
-        if "sweep" in name or content.get("over") or any(map(_wrong, content["records"])):
+        if content["over"] or any(map(_wrong, content["records"])):
             continue
-        parts, folds = groups(content["records"]), content.get("folds", 0)
+        parts, folds = groups(content["records"]), content["folds"]
         for part, runs in parts.items():
             pairs = gains(runs, reference(parts, part, ""))
             if len(pairs) > 1:
@@ -196,8 +204,8 @@ def pairs_table(content: Mapping[str, Any]) -> str:
 
     Every pair is there once.
     """
-    parts, folds = groups(content["records"]), content.get("folds", 0)
-    own = [part for part in parts if part.method in ("base+", "loss-only", "lmp", "dice-lmp")]
+    parts, folds = groups(content["records"]), content["folds"]
+    own = [part for part in parts if part.method in _OWN]
     rows = [
         [
             _name(other, runs),
@@ -213,6 +221,27 @@ def pairs_table(content: Mapping[str, Any]) -> str:
     return _table([f"{told} over", *(_name(part, parts[part]) for part in own)], rows)
 
 
+def classes_table(content: Mapping[str, Any]) -> str:
+    """The IoU of every class with BASE, and what the other methods gain, in points."""
+    parts, names = groups(content["records"]), content["records"][0]["classes"]
+    base = parts[Condition("", "base")]
+    others = [(_name(part, runs), runs) for part, runs in parts.items() if runs is not base]
+    pixels = next(iter(base.values()))["train_pixels"]
+    rows = []
+    for c in sorted(range(len(names)), key=lambda c: -pixels[c]):
+        own, *rest = (
+            {seed: 100 * run["iou"][c] for seed, run in runs.items()}
+            for runs in (base, *(runs for _, runs in others))
+        )
+        cells = (
+            _gain([each[seed] - own[seed] for seed in each if seed in own], content["folds"])[0]
+            for each in rest
+        )
+        share = f"{100 * pixels[c] / sum(pixels):.2g}"
+        rows.append([names[c], share, _with_spread(list(own.values())), *cells])
+    return _table(["class", "% of the pixels", "BASE", *(name for name, _ in others)], rows)
+
+
 def halves_table(studies: Studies) -> str:
     """The gains of the loss with and without the sampler, and of the sampler with either loss."""
     rows = []
@@ -222,7 +251,7 @@ def halves_table(studies: Studies) -> str:
         if all(each):
             base, sampled, loss, both = (runs or {} for runs in each)
             compared = ((loss, base), (both, sampled), (sampled, base), (both, loss))
-            cells = [_together(gains(*pair), content.get("folds", 0)) for pair in compared]
+            cells = [_together(gains(*pair), content["folds"]) for pair in compared]
             rows.append([study, measure(content["records"][0]), *cells])
     head = ["study", "score", "the loss, without the sampler", "the loss, with the sampler",
             "the sampler, with cross-entropy", "the sampler, with the loss"]  # fmt: skip
@@ -260,27 +289,6 @@ def p_and_m_table(content: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     told = measure(content["records"][0])
     return _table(["p", "m / n", told, "over BASE+", "over p = 1.3, m / n = 0.25"], rows)
-
-
-def curves_table(content: Mapping[str, Any]) -> str:
-    """The mean score of every method at each evaluation, and what its fastest run took."""
-    rows = []
-    for part, runs in groups(content["records"]).items():
-        some = next(iter(runs.values()))
-        means = [
-            fmean(score(run["evaluations"][k], some["classes"]) for run in runs.values())
-            for k in range(len(some["evaluations"]))
-        ]
-        seconds = min(run["seconds"] for run in runs.values())
-        rows.append([
-            _name(part, runs),
-            *(f"{mean:.1f}" for mean in means),
-            _last_quarter(runs),
-            f"{seconds / some['config']['optimization']['steps']:.2f}",
-        ])  # fmt: skip
-    steps = [f"{one['step']} steps" for one in content["records"][0]["evaluations"]]
-    told = measure(content["records"][0])
-    return _table([f"{told} after", *steps, "last quarter", "s / step"], rows)
 
 
 def tuning_table(content: Mapping[str, Any]) -> str:

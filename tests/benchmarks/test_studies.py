@@ -18,12 +18,7 @@ from lossmaxpool.training import tuning
 from tests.tolerances import RECOMPUTED
 
 SCENES = [name for name, study in studies.STUDIES.items() if study.data == studies.SCENES]
-# Studies whose tables and pictures do not come from the package's report.
-DRAWN = [
-    name
-    for name, study in studies.STUDIES.items()
-    if not study.plain and (evidence.RESULTS / f"{name}.json").is_file()
-]
+DRAWN = [name for name in studies.STUDIES if (evidence.RESULTS / f"{name}.json").is_file()]
 
 
 def record(method: str, seed: int, iou: float, **more: Any) -> dict[str, Any]:
