@@ -256,12 +256,22 @@ STUDIES = {
         variants={"": Variant(), "sixteenth": _SIXTEENTH, "quarter": Variant(("bootstrap",))},
         tune=200,
     ),
+    # At the rate that both chose there, under seeds that no result was known of.
+    "camvid-converged-again": _to_the_end(
+        "Does the gain at the end hold under other seeds?",
+        grid=Grid(("base", "lmp"), seeds=(3, 4, 5)), descent={**ADAMW, "lr": 0.009},
+    ),
     "camvid-converged-drive": _to_the_end(
         "Does the gain survive a training to the end on a drive that was never seen?",
         grid=Grid(
-            ("base", "base+", "inverse-median", "bootstrap", "loss-only", "lmp"), seeds=THREE
+            ("base", "base+", "inverse-median", "ohem", "bootstrap", "loss-only", "lmp"),
+            seeds=FIVE,
         ),
         held_out=True, steps=1000, evaluations=5, descent=SHARED,
+    ),
+    "camvid-converged-dice": _to_the_end(
+        "Is Dice with the sampler ahead at the end, too?",
+        grid=Grid(("lmp", "dice-ce+", "dice-lmp+"), seeds=THREE), tune=200,
     ),
     "camvid-both-halves": _shorter(
         "Is it the loss or the sampler: what do rivals gain by the same sampler?",

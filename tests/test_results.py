@@ -178,6 +178,34 @@ def test_the_methods_over_each_rival_are_paired_differences(name: str) -> None:
     assert not {(other, own) for own, other in seen} & seen
 
 
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        block.removeprefix("classes-")
+        for block in block_names((ROOT / "docs" / "evidence.md").read_text(), "study")
+        if block.startswith("classes-")
+    ),
+)
+def test_the_gains_of_classes_are_paired_differences_to_cross_entropy(name: str) -> None:
+    iou: dict[str, dict[int, list[float]]] = {}
+    for record in records(name):
+        variant = f" ({record['variant']})" if record.get("variant") else ""
+        iou.setdefault(record["label"] + variant, {})[record["seed"]] = record["iou"]
+    base = iou.pop("BASE")
+    names, pixels = records(name)[0]["classes"], records(name)[0]["train_pixels"]
+    table = body(block(f"classes-{name}"))
+    assert [row["class"] for row in table] == sorted(names, key=lambda c: -pixels[names.index(c)])
+    for row in table:
+        c = names.index(row["class"])
+        shown = percent(row["BASE"])
+        assert shown == pytest.approx(100 * fmean(s[c] for s in base.values()), abs=ONE_DECIMAL)
+        for label, of_method in iou.items():
+            gains = [100 * (of_method[seed][c] - base[seed][c]) for seed in of_method]
+            half = t.ppf(0.975, len(gains) - 1) * stdev(gains) / math.sqrt(len(gains))
+            assert gain_and_bounds(row[label]) == pytest.approx([fmean(gains)], abs=ONE_DECIMAL)
+            assert row[label].endswith("*") == (abs(fmean(gains)) > half)
+
+
 @pytest.mark.parametrize("name", [name for name in FOUND if "tuning" in evidence.read(name)])
 def test_every_run_of_a_study_has_the_best_of_the_rates_that_were_tried(name: str) -> None:
     content = evidence.read(name)
