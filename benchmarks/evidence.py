@@ -150,6 +150,8 @@ def _block(block: str) -> str:
         return power_table(read_all(), study == "before")
     if kind == "halves":
         return study_tables.halves_table(read_all())
+    if kind == "again":
+        return study_tables.again_table(read_all(), study.removesuffix("-again"), study)
     if kind == "table":
         return (RESULTS / f"{study}.md").read_text()
     if kind == "setting":

@@ -258,6 +258,31 @@ def halves_table(studies: Studies) -> str:
     return _table(head, rows)
 
 
+def again_table(studies: Studies, first: str, again: str) -> str:
+    """The final scores of BASE and LMP in a study, in its repetition by other seeds, and in both.
+
+    Raises:
+        ValueError: A seed is in both.
+    """
+    rows: list[list[str]] = []
+    both: dict[str, dict[int, Record]] = {"base": {}, "lmp": {}}
+    for name in (first, again):
+        parts = groups(studies[name]["records"])
+        runs = {method: parts[Condition("", method)] for method in both}
+        if both["base"].keys() & runs["base"].keys():
+            raise ValueError(f"{again} repeats seeds of {first}: its runs are not new ones")
+        rows.append([name, *_base_and_lmp(runs)])
+        both = {method: {**both[method], **runs[method]} for method in both}
+    rows.append(["both", *_base_and_lmp(both)])
+    return _table(["study", "runs", "BASE", "LMP", "LMP over BASE", "each seed"], rows)
+
+
+def _base_and_lmp(runs: Mapping[str, Mapping[int, Record]]) -> list[str]:
+    pairs = gains(runs["lmp"], runs["base"])
+    each = ", ".join(_signed(pair) for pair in pairs)
+    return [str(len(pairs)), _mean(runs["base"]), _mean(runs["lmp"]), _together(pairs, 0), each]
+
+
 def sampler_table(content: Mapping[str, Any]) -> str:
     """The gain of every loss by the sampler, and of loss max-pooling over it either way."""
     parts, folds = groups(content["records"]), content["folds"]

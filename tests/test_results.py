@@ -206,6 +206,28 @@ def test_the_gains_of_classes_are_paired_differences_to_cross_entropy(name: str)
             assert row[label].endswith("*") == (abs(fmean(gains)) > half)
 
 
+@pytest.mark.parametrize("name", [name for name in FOUND if name.endswith("-again")])
+def test_a_repetition_differs_in_its_seeds_alone(name: str) -> None:
+    first = name.removesuffix("-again")
+    runs = {
+        (record["method"], record["seed"]): record
+        for record in (*records(first), *records(name))
+        if record["method"] in ("base", "lmp")
+    }
+    for record in records(name):
+        own, other = (decisive(one["config"]) for one in (record, runs[record["method"], 0]))
+        assert {key for key in own if own[key] != other[key]} == {"seed"}
+    seeds = sorted({seed for _, seed in runs})
+    gains = [100 * (runs["lmp", seed]["miou"] - runs["base", seed]["miou"]) for seed in seeds]
+    half = t.ppf(0.975, len(gains) - 1) * stdev(gains) / math.sqrt(len(gains))
+    *_, last = body(block(f"again-{name}"))
+    assert int(last["runs"]) == len(gains)
+    assert gain_and_bounds(last["each seed"]) == pytest.approx(gains, abs=ONE_DECIMAL)
+    assert gain_and_bounds(last["LMP over BASE"]) == pytest.approx(
+        [fmean(gains), fmean(gains) - half, fmean(gains) + half], abs=ONE_DECIMAL
+    )
+
+
 @pytest.mark.parametrize("name", [name for name in FOUND if "tuning" in evidence.read(name)])
 def test_every_run_of_a_study_has_the_best_of_the_rates_that_were_tried(name: str) -> None:
     content = evidence.read(name)
